@@ -1,0 +1,48 @@
+"""The ∞-former in JAX and Flax: transformers with an unbounded, continuous long-term memory.
+
+    from infformer_jax import ContinuousConfig, Transformer, signal
+
+gives classes by their names and the pure mathematics by its module. Importing the package imports neither jax
+nor flax; they come with the first name that is asked for.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = '0.1.0'
+
+_MODULES = {
+  'core': ('attention', 'basis', 'capacity', 'density', 'losses', 'read', 'regression', 'signal', 'sticky'),
+  'memory': ('registry', 'views'),
+}
+_NAMES = {
+  'config': ('ConfigError', 'UserError'),
+  'core.basis': ('Basis',),
+  'core.read': ('ReadSpec',),
+  'core.regression': ('ridge_operator', 'ridge_solve'),
+  'core.signal': ('SignalSpec',),
+  'experiment': ('Experiment',),
+  'memory.base': ('Memory', 'MemoryConfig', 'Site'),
+  'memory.continuous': ('PUBLISHED_GPT2', 'PUBLISHED_SORTING', 'Continuous', 'ContinuousConfig'),
+  'memory.none': ('Nothing', 'NothingConfig'),
+  'memory.recent': ('Recent', 'RecentConfig'),
+  'memory.stacked': ('Stacked', 'StackedConfig'),
+  'nn.transformer': ('ModelConfig', 'ModelState', 'Output', 'Transformer'),
+  'types': ('Batch', 'Past', 'Read', 'Segment', 'Slots'),
+}
+_HOMES = {name: home for home, names in {**_MODULES, **_NAMES}.items() for name in names}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+  if name not in _HOMES:
+    raise AttributeError(f"module 'infformer_jax' has no attribute '{name}'; it has {', '.join(__all__)}")
+  home = f'infformer_jax.{_HOMES[name]}'
+  if name in _MODULES.get(_HOMES[name], ()):
+    return importlib.import_module(f'{home}.{name}')
+  return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+  return sorted([*globals(), *__all__])

@@ -1,0 +1,107 @@
+"""What all command lines share: absl flags, `--config.a.b=value` overrides, and errors of one line.
+
+flags.DEFINE_string('config', None, 'FILE[:argument]')
+
+def main(overrides): ...
+
+if __name__ == '__main__':
+  command_line.run(main)
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from absl import app, flags, logging
+
+from infformer_jax import hints
+from infformer_jax.config import ConfigError, UserError, unknown
+
+_PREFIX = '--config.'
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+  """Takes `--config.a.b=value` and `--config.a.b value` out of a command line.
+
+  Returns:
+    The arguments that are left, for absl, and the overrides: (dotted key, text), in order.
+  Raises:
+    ConfigError: an override has no value.
+  """
+  rest, overrides, arguments = [], [], iter(argv)
+  for argument in arguments:
+    if not argument.startswith(_PREFIX):
+      rest.append(argument)
+      continue
+    name, equals, text = argument.partition('=')
+    value = text if equals else next(arguments, None)
+    if value is None or (not equals and value.startswith('--')):
+      raise ConfigError(f'flag {name} has no value; write {name}=value')
+    overrides.append((name.removeprefix(_PREFIX), value))
+  return rest, overrides
+
+
+def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
+  """Parses the command line, calls `main` with the overrides and exits.
+
+  What the user can mend, a `UserError` or a flag that does not parse, becomes one line on stderr and exit
+  code 2. Anything else is a bug and keeps its traceback.
+  """
+  overrides: list[tuple[str, str]] = []
+
+  def parse(argv: list[str]) -> list[str]:
+    # A command line without --config has no overrides either: absl refuses them.
+    rest, overrides[:] = split_overrides(argv) if 'config' in flags.FLAGS else (argv, [])
+    names = [f'--{flag.name}' for flag in flags.FLAGS.get_key_flags_for_module(argv[0])]
+    quiet = f'--verbosity={logging.WARNING}'  # What libraries log is not for those who watch a run.
+    try:
+      positional = flags.FLAGS([rest[0], quiet, *rest[1:]])[1:]
+    except flags.UnrecognizedFlagError as error:
+      first, dot, rest_of_key = error.flagname.partition('.')
+      key = rest_of_key if difflib.get_close_matches(first, ['config']) else error.flagname
+      elsewhere = [_PREFIX + key] if dot and '--config' in names else []
+      raise ConfigError(unknown('flag', f'--{error.flagname}', f'--{first}', names, elsewhere)) from None
+    except flags.Error as error:
+      raise ConfigError(_sentence(str(error))) from None
+    if positional:
+      raise ConfigError(unknown('argument', positional[0], positional[0], names))
+    return rest
+
+  def flushed(_: list[str]) -> None:
+    main(overrides)
+    sys.stdout.flush()
+
+  try:
+    app.run(flushed, flags_parser=parse)
+  except UserError as error:
+    print(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('interrupted', file=sys.stderr)
+    sys.exit(130)
+  except BrokenPipeError:  # The reader of a pipe has left, as in `... | head`.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
+
+
+def _sentence(absl_error: str) -> str:
+  """What absl says of a flag's value, in the words of the config's errors."""
+  refused = re.match(r'flag --(\w+)=(.*?): ', absl_error, re.DOTALL)
+  if refused is None:
+    return absl_error
+  name, value = refused.groups()
+  flag = flags.FLAGS[name]
+  if value == 'None':
+    return f'--{name} is missing: {flag.help}'
+  choices = tuple(getattr(flag.parser, 'enum_values', ()))
+  types = {'int': int, 'float': float, 'bool': bool, 'string enum': Literal[choices]}
+  if flag.flag_type() not in types:
+    return absl_error
+  try:
+    hints.convert(value, types[flag.flag_type()])
+  except TypeError as error:
+    return f"--{name} = '{value}' {error}"
+  return absl_error

@@ -1,0 +1,264 @@
+"""Configs: `ConfigDict` at the edge, frozen dataclasses inside, one clear line when something is wrong.
+
+A config file has `get_config`, which returns `config_dict(Experiment(...))`. `load` runs it, lays the flags
+over it and builds the dataclasses again, strictly: a key or value that no dataclass declares is an error that
+names the key, the value, what is allowed and the nearest valid name. This file knows none of the dataclasses.
+A dataclass with a static `kinds() -> {kind: dataclass}` stands for the one that its key `kind` picks.
+The flags themselves, and what a program prints when it stops, are in command_line.py.
+"""
+
+import dataclasses
+import difflib
+import inspect
+import json
+import pathlib
+import runpy
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
+
+from ml_collections import ConfigDict, FieldReference
+
+from infformer_jax import hints
+
+_T = TypeVar('_T')
+Overrides = Iterable[tuple[str, str]]
+"""What the flags say: dotted key and text, e.g. ('model.memory.num_basis', '256')."""
+
+
+class UserError(Exception):
+  """Something that the user can mend: the command lines print it as one line and exit with 2."""
+
+
+class ConfigError(UserError, ValueError):
+  """A key, value or combination that the config does not allow."""
+
+
+def config_dict(instance: Any) -> ConfigDict:
+  """The ConfigDict of a dataclass, nested. Optional fields are typed references, so that they can be set.
+
+  Raises:
+    ConfigError: a value is not of its field's type.
+  """
+  config = ConfigDict()
+  for name, hint in hints.fields(type(instance)).items():
+    value = getattr(instance, name)
+    if dataclasses.is_dataclass(value):
+      config[name] = config_dict(value)
+      continue
+    value = _value(value, hint, name)
+    others = [option for option in hints.options(hint) if option is not type(None)]
+    optional = len(others) < len(hints.options(hint))
+    field_type = others[0] if others[0] in (int, float, bool, str) and len(others) == 1 else object
+    config[name] = FieldReference(value, field_type=field_type) if optional else value
+  return config
+
+
+def parse(cls: type[_T], config: Mapping[str, Any] | ConfigDict, path: str = '') -> _T:
+  """Builds a dataclass, or the one that `kind` picks, and the dataclasses inside it.
+
+  Args:
+    cls: a frozen dataclass, or one with `kinds()`.
+    config: nested; keys that are absent keep the dataclass's default.
+    path: the dotted key of `config` in the whole, for the errors.
+  Raises:
+    ConfigError: a key is unknown or missing, a value has the wrong type, or a dataclass refused them.
+  """
+  picked = _picked(cls, config, path)
+  known = hints.fields(picked)
+  for name in config:
+    if name not in known:
+      raise ConfigError(unknown('key', _join(path, name), name, known))
+  for field in dataclasses.fields(picked):
+    if hints.required(field) and field.name not in config:
+      raise ConfigError(f"missing key '{_join(path, field.name)}': it is {hints.describe(known[field.name])}")
+  values = {
+    name: _value(config[name], hint, _join(path, name)) for name, hint in known.items() if name in config
+  }
+  try:
+    return picked(**values)
+  except ConfigError as error:  # A dataclass knows its own keys only.
+    named = not path or str(error).startswith(tuple(known))
+    raise ConfigError(_join(path, str(error)) if named else f'{path}: {error}') from None
+
+
+def override(instance: _T, overrides: Overrides) -> _T:
+  """A config with flags laid over it.
+
+  Another `kind` first replaces its section by the defaults of the new kind, but for what all kinds have and
+  this config has set; then come the other keys, whatever their order on the command line.
+  Of several values for one key the last holds.
+
+  Raises:
+    ConfigError: as `parse`; the text of a flag is read by the type of its field.
+  """
+  config = dataclasses.asdict(instance)  # type: ignore[call-overload]
+  everywhere = _leaves(config)
+
+  def kinds_first(item: tuple[str, str]) -> tuple[bool, int]:
+    is_kind = item[0].split('.')[-1] == 'kind'
+    return not is_kind, item[0].count('.') if is_kind else 0
+
+  for key, text in sorted(overrides, key=kinds_first):
+    _set(type(instance), config, key.split('.'), text, '', everywhere)
+  return parse(type(instance), config)
+
+
+def load(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
+  """The config of a file, e.g. 'configs/pg19.py:size=tiny', with flags laid over it.
+
+  Raises:
+    ConfigError: there is no such file, it has no `get_config`, its argument does not parse, or as `override`.
+  """
+  name, _, argument = path.partition(':')
+  file = pathlib.Path(name)
+  if not file.is_file():
+    others = sorted(str(p) for p in file.parent.glob('*.py') if p.stem != '__init__')
+    raise ConfigError(unknown('config file', name, name, others))
+  get_config = runpy.run_path(name).get('get_config')
+  if get_config is None:
+    raise ConfigError(f'{name} has no function get_config, which returns config_dict({cls.__name__}(...))')
+  if argument and not inspect.signature(get_config).parameters:
+    raise ConfigError(f"{name} takes no argument and got '{argument}'")
+  try:
+    config = get_config(argument) if argument else get_config()
+    if not isinstance(config, ConfigDict):
+      raise ConfigError(f'get_config returns a {type(config).__name__}, not config_dict({cls.__name__}(...))')
+    instance = parse(cls, config)
+  except ConfigError as error:
+    raise ConfigError(f'{name}: {error}') from None
+  return override(instance, overrides)
+
+
+def parse_argument(argument: str | None, **allowed: tuple[str, tuple[str, ...]]) -> types.SimpleNamespace:
+  """Reads what follows the colon in 'configs/pg19.py:size=tiny'.
+
+  Args:
+    argument: 'key=value,key=value', or None.
+    allowed: for every key its default and its choices.
+  Raises:
+    ConfigError: something in it is not allowed.
+
+  >>> parse_argument('size=tiny', size=('base', ('tiny', 'base'))).size
+  'tiny'
+  """
+  values = {key: default for key, (default, _) in allowed.items()}
+  for item in argument.split(',') if argument else []:
+    key, _, value = item.partition('=')
+    if key not in allowed:
+      examples = [f'{k}={"|".join(names)}' for k, (_, names) in allowed.items()]
+      raise ConfigError(unknown('argument', item, item, examples))
+    values[key] = _value(value, Literal[allowed[key][1]], f'argument {key}')
+  return types.SimpleNamespace(**values)
+
+
+def to_json(instance: Any) -> str:
+  """A config as indented JSON, every key written out."""
+  return json.dumps(dataclasses.asdict(instance), indent=2) + '\n'
+
+
+def from_json(cls: type[_T], text: str) -> _T:
+  """The config that `to_json` wrote.
+
+  Raises:
+    ConfigError: the text is not a JSON object, or as `parse`.
+  """
+  try:
+    config = json.loads(text)
+  except json.JSONDecodeError as error:
+    raise ConfigError(f'not a config in JSON: {error}') from None
+  if not isinstance(config, dict):
+    raise ConfigError(f'not a config in JSON: a {type(config).__name__}')
+  return parse(cls, config)
+
+
+def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[str]:
+  """What a work directory's config and the one asked for disagree in, one line each; [] where they agree.
+
+  Args:
+    old, new: instances of one dataclass. Of a section whose kind differs only the kind is named.
+    except_for: dotted keys, of values or of whole sections, that may differ.
+  """
+  skipped = tuple(except_for)
+
+  def compare(old: Any, new: Any, path: str) -> list[str]:
+    if path in skipped or old == new:
+      return []
+    if not dataclasses.is_dataclass(old) or not dataclasses.is_dataclass(new):
+      return [f'{path}: {old} in the work directory, {new} asked for']
+    names = hints.fields(type(old)) if type(old) is type(new) else ['kind']
+    return [line for n in names for line in compare(getattr(old, n), getattr(new, n), _join(path, n))]
+
+  return compare(old, new, '')
+
+
+def unknown(what: str, key: str, name: str, allowed: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
+  """The sentence about a name that does not exist: the nearest one, and what is allowed."""
+  allowed = list(allowed)
+  near = [*elsewhere, *difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)]
+  suggestion = f"; did you mean '{near[0]}'?" if near else ''
+  return f"unknown {what} '{key}'{suggestion} (allowed: {', '.join(allowed) or 'none'})"
+
+
+def _set(
+  cls: Any, config: dict[str, Any], keys: list[str], text: str, path: str, everywhere: list[str]
+) -> None:
+  """Sets one key of a plain nested config, in place, to what the text of a flag means there."""
+  name, *rest = keys
+  key, full = _join(path, name), _join(path, '.'.join(keys))
+  if name == 'kind' and not rest and hasattr(cls, 'kinds'):
+    if 'kind' not in config or config['kind'] != text:
+      before = hints.defaults(_picked(cls, config, path)) if 'kind' in config else {}
+      kept = {key: config[key] for key in hints.fields(cls) if key in before and config[key] != before[key]}
+      defaults = hints.defaults(_picked(cls, {'kind': text}, path))
+      config.clear()
+      config.update(defaults | kept | {'kind': text})
+    return
+  known = hints.fields(_picked(cls, config, path))
+  if name not in known:
+    raise ConfigError(
+      unknown('key', full, name, known, [k for k in everywhere if k.split('.')[-1] == keys[-1] and k != full])
+    )
+  section = hints.section(known[name])
+  if section is None and not rest:
+    config[name] = hints.read(text, known[name])
+  elif section is None:
+    raise ConfigError(
+      f"unknown key '{full}': '{key}' is {hints.describe(known[name])} and has no keys of its own"
+    )
+  elif not rest:
+    inside = hints.fields(_picked(section, config[name], key))
+    raise ConfigError(f"{full} = '{text}': this is a section; set one of its keys ({', '.join(inside)})")
+  else:
+    config[name] = config[name] or {}  # An optional section may be None.
+    _set(section, config[name], rest, text, key, everywhere)
+
+
+def _value(value: Any, hint: Any, key: str) -> Any:
+  section = hints.section(hint)
+  if section is not None and isinstance(value, Mapping | ConfigDict):
+    return parse(section, value, key)
+  try:
+    return hints.convert(value, hint)
+  except TypeError as error:
+    raise ConfigError(f'{key} = {value!r} {error}') from None
+
+
+def _picked(cls: Any, config: Mapping[str, Any] | ConfigDict, path: str) -> Any:
+  """The dataclass itself, or the one that the config's `kind` picks."""
+  if not hasattr(cls, 'kinds'):
+    return cls
+  kinds, key = cls.kinds(), _join(path, 'kind')
+  if 'kind' not in config:
+    raise ConfigError(f"missing key '{key}' (allowed: {', '.join(kinds)})")
+  return kinds[_value(config['kind'], Literal[tuple(kinds)], key)]
+
+
+def _join(path: str, name: str) -> str:
+  return f'{path}.{name}' if path else name
+
+
+def _leaves(config: Mapping[str, Any], path: str = '') -> list[str]:
+  """Every dotted key of a nested config."""
+  keys = [(_join(path, name), value) for name, value in config.items()]
+  return [leaf for key, value in keys for leaf in (_leaves(value, key) if isinstance(value, dict) else [key])]

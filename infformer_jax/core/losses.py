@@ -1,0 +1,20 @@
+"""Losses as (sum, count), so that they add up over segments, lanes and devices before the one division."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+def token_losses(logits: Float[Array, '*b v'], targets: Int[Array, '*b']) -> Float[Array, '*b']:
+  """-ln p(target), nats, in float32 or wider."""
+  logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+  return jax.nn.logsumexp(logits, axis=-1) - target
+
+
+def masked_sum(
+  values: Float[Array, '*b'], ok: Bool[Array, '*b']
+) -> tuple[Float[Array, ''], Float[Array, '']]:
+  """(sum of the values where ok, how many), float32 or wider; what is not ok may be anything, even NaN."""
+  dtype = jnp.promote_types(values.dtype, jnp.float32)
+  return jnp.where(ok, values, 0).sum(dtype=dtype), ok.sum(dtype=dtype)

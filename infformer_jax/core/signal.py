@@ -1,0 +1,191 @@
+"""The continuous signal X(t) = Bᵀψ(t), t in [0, 1], 0 the oldest, 1 the newest: contraction and update.
+
+A write samples the old signal at P points, puts the samples at τ(1..P)/P and the l new values at
+τ + (1-τ)(1..l)/l, and regresses again. Positions are fixed by the spec, so with constant G
+
+    B' = G_pastᵀ Ψ(points)ᵀ B + G_newᵀ X        = A B + C X for evenly spaced points
+    B' = G_firstᵀ X                             = C1 X for the first write of a document
+
+Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_function`, `update_inf`).
+"""
+
+import dataclasses
+import functools
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from infformer_jax.config import ConfigError
+from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
+from infformer_jax.core.regression import ridge_operator
+from infformer_jax.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SignalSpec:
+  """Everything that the constants of a write depend on.
+
+  positions: 'plain' puts the first l values at (1..l)/l. 'padded' is the published layout: the first at the
+  cell centres (i + .5)/l, and the regression to zero at as many positions outside [0, 1], up to -.5 and 1.5.
+
+  Raises:
+    ConfigError: a value outside its range.
+  """
+
+  basis: Basis
+  segment_length: int  # l, values per write
+  num_samples: int  # P, samples of the old signal per write
+  contraction: float  # τ: the old signal is squeezed into [0, τ]
+  ridge: float  # λ
+  positions: Literal['plain', 'padded'] = 'plain'
+
+  def __post_init__(self) -> None:
+    if not 0 < self.contraction < 1:
+      raise ConfigError(f'contraction = {self.contraction} must lie between 0 and 1, such as 0.75.')
+    if self.ridge <= 0:
+      raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5.')
+    if self.num_samples < 1 or self.segment_length < 1:
+      raise ConfigError(
+        f'num_samples = {self.num_samples} and segment_length = {self.segment_length} must be at least 1.'
+      )
+    if self.positions not in ('plain', 'padded'):
+      raise ConfigError(f"positions = {self.positions!r}; use 'plain' or 'padded' (published).")
+
+
+class Operators(NamedTuple):
+  """The constants of a spec: read-only float64."""
+
+  first_ln: Float[np.ndarray, 'l n']  # G_first = C1ᵀ
+  past_pn: Float[np.ndarray, 'p n']  # G_past
+  new_ln: Float[np.ndarray, 'l n']  # G_new = Cᵀ
+  carry_nn: Float[np.ndarray, 'n n']  # A = G_pastᵀ Ψ(even)ᵀ
+
+
+def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
+  """(1..P)/P: where the even update samples the old signal."""
+  return np.arange(1, num_samples + 1) / num_samples
+
+
+def first_times(spec: SignalSpec) -> tuple[Float[np.ndarray, 't'], slice]:
+  """All positions of a first write, in order, and which of them are the l values; the rest are zeros."""
+  length = spec.segment_length
+  if spec.positions == 'plain':
+    return even_points(length), slice(None)
+  pad = length // 2
+  return (np.arange(-pad, length + pad) + 0.5) / length, slice(pad, pad + length)
+
+
+def later_times(spec: SignalSpec) -> tuple[Float[np.ndarray, 't'], slice]:
+  """All positions of a later write, and which of them are the P samples followed by the l values."""
+  length, count, tau = spec.segment_length, spec.segment_length + spec.num_samples, spec.contraction
+  times = np.concatenate([tau * even_points(spec.num_samples), tau + (1 - tau) * even_points(length)])
+  if spec.positions == 'plain':
+    return times, slice(None)
+  # As published: l + P cells from -.5 to 1.5, whose centres an even l misses by a little.
+  shift = 1 / count if length % 2 else 1 / (length + count)
+  padding = np.linspace(-0.5 + shift, 1.5 - shift, 2 * count - length % 2)
+  below, above = padding[padding < 0], padding[padding > 1]
+  return np.concatenate([below, times, above]), slice(len(below), len(below) + count)
+
+
+@functools.cache
+def operators(spec: SignalSpec) -> Operators:
+  """Solved once per spec on the host, in float64 (40 to 400 ms for n up to 1024)."""
+  times, values = first_times(spec)
+  first_ln = ridge_operator(spec.basis, times, spec.ridge)[values]
+  times, values = later_times(spec)
+  later = ridge_operator(spec.basis, times, spec.ridge)[values]
+  past_pn, new_ln = later[: spec.num_samples], later[spec.num_samples :]
+  carry_nn = past_pn.T @ evaluate_on_host(spec.basis, even_points(spec.num_samples))
+  return Operators(*map(constant, (first_ln, past_pn, new_ln, carry_nn)))
+
+
+def _apply(
+  operator_pn: Float[np.ndarray, 'p n'], x_bpd: Float[Array, '*b p d'], dtype: jax.typing.DTypeLike
+) -> Float[jax.Array, '*b n d']:
+  """Gᵀ X in the dtype that accumulates."""
+  x_bpd = x_bpd.astype(dtype)
+  return jnp.einsum('pn,...pd->...nd', jnp.asarray(operator_pn, dtype), x_bpd, precision='highest')
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[jax.Array, 'b n d']:
+  """C1 X, at least float32: the signal of the first l values of a document."""
+  return _apply(operators(spec).first_ln, x_bld, jnp.promote_types(jnp.float32, x_bld.dtype))
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def update_even(
+  spec: SignalSpec, b_bnd: Float[Array, 'b n d'], x_bld: Float[Array, 'b l d']
+) -> Float[jax.Array, 'b n d']:
+  """A B + C X: the old signal sampled at (1..P)/P. In promote_types(float32, B's dtype)."""
+  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  constants = operators(spec)
+  return _apply(constants.carry_nn.T, b_bnd, dtype) + _apply(constants.new_ln, x_bld, dtype)
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def update_at(
+  spec: SignalSpec,
+  b_bnd: Float[Array, 'b n d'],
+  x_bld: Float[Array, 'b l d'],
+  points_bp: Float[Array, 'b p'],
+) -> Float[jax.Array, 'b n d']:
+  """G_pastᵀ Ψ(points)ᵀ B + C X: the old signal sampled at given points, in increasing order.
+
+  The samples are still written at τ(1..P)/P. In promote_types(float32, B's dtype).
+  """
+  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  constants = operators(spec)
+  # G_pastᵀ Psi first: the points carry no gradient, so that nothing of it is kept for the backward pass.
+  carry_bmn = _apply(constants.past_pn, evaluate(spec.basis, points_bp.astype(dtype)), dtype)
+  old_bnd = jnp.einsum('...mn,...nd->...md', carry_bmn, b_bnd.astype(dtype), precision='highest')
+  return old_bnd + _apply(constants.new_ln, x_bld, dtype)
+
+
+@functools.partial(jax.jit, static_argnames='basis')
+def sample(
+  basis: Basis, b_bnd: Float[Array, 'b n d'], points_bp: Float[Array, 'b p']
+) -> Float[jax.Array, 'b p d']:
+  """The signal at the given times, in B's dtype."""
+  psi_bpn = evaluate(basis, points_bp.astype(b_bnd.dtype))
+  return jnp.einsum('...pn,...nd->...pd', psi_bpn, b_bnd, precision='highest')
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def write(
+  spec: SignalSpec,
+  b_bnd: Float[Array, 'b n d'],
+  writes_b: Int[Array, 'b'],
+  x_bld: Float[Array, 'b l d'],
+  points_bp: Float[Array, 'b p'] | None = None,
+) -> Float[jax.Array, 'b n d']:
+  """One write of every row: the first of its document where writes_b is 0, an update elsewhere.
+
+  Args:
+    b_bnd: coefficients; those of rows without writes are not looked at.
+    writes_b: how many writes each row has had.
+    x_bld: the l new values.
+    points_bp: where the old signal is sampled; None: evenly.
+  Returns:
+    B' in promote_types(float32, B's dtype).
+
+  >>> spec = SignalSpec(
+  ...   basis=Basis(num_basis=8, widths=(0.75,)),
+  ...   segment_length=4,
+  ...   num_samples=8,
+  ...   contraction=0.5,
+  ...   ridge=0.5,
+  ... )
+  >>> write(spec, jnp.zeros((2, 8, 3)), jnp.array([0, 1]), jnp.ones((2, 4, 3))).shape
+  (2, 8, 3)
+  """
+  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  first_bnd = first_write(spec, x_bld.astype(dtype))
+  later_bnd = (
+    update_even(spec, b_bnd, x_bld) if points_bp is None else update_at(spec, b_bnd, x_bld, points_bp)
+  )
+  return jnp.where((writes_b == 0)[:, None, None], first_bnd, later_bnd)

@@ -1,0 +1,20 @@
+"""The kinds of data. To add a corpus or a task: a file beside this one, and a line here."""
+
+from collections.abc import Callable
+from typing import Any
+
+from infformer_jax.data import pg19, stdlib, text, tfds
+from infformer_jax.data.base import DataConfig, Source
+
+REGISTRY: dict[str, tuple[type[DataConfig], Callable[[Any], Source]]] = {
+  'stdlib': (stdlib.StdlibConfig, stdlib.source),
+  'text': (text.TextConfig, text.source),
+  'pg19': (pg19.Pg19Config, pg19.source),
+  'tfds': (tfds.TfdsConfig, tfds.source),
+}
+CONFIGS = {kind: config for kind, (config, _) in REGISTRY.items()}
+
+
+def source(config: DataConfig) -> Source:
+  """The documents that `config.kind` names."""
+  return REGISTRY[config.kind][1](config)

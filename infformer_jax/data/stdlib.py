@@ -1,0 +1,102 @@
+"""Python's own standard library: real, long documents on every machine, without a download."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import platform
+import re
+import sysconfig
+import tokenize
+from collections.abc import Mapping
+from typing import Any
+
+from infformer_jax.config import UserError
+from infformer_jax.data import files, tokenizers
+from infformer_jax.data.base import DataConfig, Document, Documents
+
+_LEFT_OUT = re.compile(r'site-packages|dist-packages|_?tests?|\w+_tests?')  # names of folders
+_CANDIDATES_SHARE = 12  # One file in so many may be validation; 'bpe:N' learns from none of them.
+_VALIDATION_TOKENS = 100_000
+_DOCUMENT_TOKENS = 20_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StdlibConfig(DataConfig):
+  """The source code of Python's standard library, as `sysconfig` finds it, without tests and packages."""
+
+  kind: str = 'stdlib'
+
+
+class Stdlib:
+  """The modules under a folder, each a document.
+
+  Validation: the candidates are the twelfth of the files with the smallest hashes of their relative paths. In
+  the order of these hashes each is taken that has at most 20,000 tokens and leaves the whole within 100,000.
+  Train: all others. Modules that Python itself could not decode are skipped and counted.
+  """
+
+  def __init__(self, root: pathlib.Path):
+    paths = _modules(root)
+    texts = [(path.relative_to(root).as_posix(), read_module(path)) for path in paths]
+    documents = [Document(name, text) for name, text in texts if text is not None]
+    if len(documents) < _CANDIDATES_SHARE:
+      raise UserError(f"Python's standard library has no source code in {root}; use data.kind = 'text'.")
+    contents = [document.text.encode() for document in documents]
+    self.facts: dict[str, Any] = {
+      'python': platform.python_version(),
+      'source_files': len(documents),
+      'source_bytes': sum(map(len, contents)),
+      'source_sha256': hashlib.sha256(b''.join(contents)).hexdigest(),
+      'skipped_files_not_decodable': len(paths) - len(documents),
+    }
+    order = sorted(documents, key=lambda document: files.rank(document.name))
+    count = len(documents) // _CANDIDATES_SHARE
+    self._candidates, self._others = order[:count], order[count:]
+
+  @property
+  def training(self) -> Documents:
+    return files.Texts(self._others)
+
+  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, Documents]:
+    encoded = tokenizer.encode_batch([document.text for document in self._candidates])
+    validation: list[Document] = []
+    train, total = list(self._others), 0
+    for document, length in zip(self._candidates, map(len, encoded), strict=True):
+      if length <= _DOCUMENT_TOKENS and total + length <= _VALIDATION_TOKENS:
+        validation.append(document)
+        total += length
+      else:
+        train.append(document)
+    return {'train': files.Texts(sorted(train)), 'validation': files.Texts(sorted(validation))}
+
+
+def source(config: StdlibConfig) -> Stdlib:
+  """Reads the standard library.
+
+  Raises:
+    UserError: it is not there as source code.
+  """
+  del config
+  return Stdlib(pathlib.Path(sysconfig.get_path('stdlib')))
+
+
+def read_module(path: pathlib.Path) -> str | None:
+  """The text of a module as Python reads it, by its byte order mark or coding line; None where that fails."""
+  try:
+    with tokenize.open(path) as file:
+      text = file.read()
+    text.encode()  # Some codecs give what UTF-8 has no form for.
+  except (OSError, SyntaxError, UnicodeError, LookupError):
+    return None
+  return text
+
+
+def _modules(root: pathlib.Path) -> list[pathlib.Path]:
+  paths = []
+  for folder, folders, names in os.walk(root):
+    folders[:] = [
+      name for name in folders if not _LEFT_OUT.fullmatch(name)
+    ]  # os.walk then stays out of them.
+    paths += [pathlib.Path(folder, name) for name in names if name.endswith('.py')]
+  return sorted(paths)

@@ -1,0 +1,146 @@
+"""Generation: a prompt of any length through the memory in constant space, then one token after another."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from infformer_jax.config import ConfigError
+from infformer_jax.nn import open_segment
+from infformer_jax.nn.open_segment import Open
+from infformer_jax.nn.transformer import Transformer, merge
+from infformer_jax.types import Array, Batch, PyTree
+
+Progress = Callable[[int, int], None]
+"""(tokens read, tokens in the longest prompt)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+  """How the next token is chosen. top_k, then top_p, apply to the probabilities at this temperature."""
+
+  temperature: float = 1.0  # 0: greedy
+  top_k: int | None = None
+  top_p: float | None = None
+
+  def __post_init__(self) -> None:
+    if not self.temperature >= 0:
+      raise ConfigError(f'temperature = {self.temperature} must not be negative; 0 is greedy')
+    if self.top_k is not None and self.top_k < 1:
+      raise ConfigError(f'top_k = {self.top_k} must be at least 1')
+    if self.top_p is not None and not 0 < self.top_p <= 1:
+      raise ConfigError(f'top_p = {self.top_p} must lie in (0, 1]')
+
+
+def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
+  """One token per row [b], int32.
+
+  top_p keeps the likeliest tokens until their mass reaches it (Holtzman et al. 2020), always at least one.
+  """
+  if sampling.temperature == 0:
+    return jnp.argmax(logits_bv, axis=-1).astype(jnp.int32)
+  # The largest becomes 0 first: the others may overflow at a low temperature, it may not.
+  logits_bv = (logits_bv - logits_bv.max(axis=-1, keepdims=True)) / sampling.temperature
+  if sampling.top_k is not None:
+    lowest = jax.lax.top_k(logits_bv, min(sampling.top_k, logits_bv.shape[-1]))[0][..., -1:]
+    logits_bv = jnp.where(logits_bv >= lowest, logits_bv, -jnp.inf)
+  if sampling.top_p is not None:
+    ordered = jnp.sort(logits_bv, axis=-1)[..., ::-1]
+    probabilities = jax.nn.softmax(ordered, axis=-1)
+    before = jnp.cumsum(probabilities, axis=-1) - probabilities
+    lowest = jnp.where(before < sampling.top_p, ordered, jnp.inf).min(axis=-1, keepdims=True)
+    logits_bv = jnp.where(logits_bv >= lowest, logits_bv, -jnp.inf)
+  return jax.random.categorical(key, logits_bv, axis=-1).astype(jnp.int32)
+
+
+class Generator:
+  """A model with its compiled steps; prompts of one batch size and vocabulary share them."""
+
+  def __init__(self, graphdef: nnx.GraphDef, params: PyTree, *, bos_id: int, segments_per_chunk: int = 8):
+    self.params, self.bos_id, self.segments_per_chunk = params, bos_id, segments_per_chunk
+    model = merge(graphdef, params)
+    self.segment_length, self.init_state = model.config.segment_length, model.init_state
+
+    def with_model(function: Callable, **options: Any) -> Callable:
+      def run(params: PyTree, *args: Any) -> Any:
+        return function(merge(graphdef, params), *args)
+
+      return jax.jit(run, **options)
+
+    self._read_chunk = with_model(lambda model, batch, state: model(batch, state).state, donate_argnums=2)
+    self._open = with_model(open_segment.open_segment)
+    self._append = with_model(open_segment.append, donate_argnums=1)
+    self._next = with_model(_next, static_argnums=3, donate_argnums=1)
+
+  def read(self, prompts: Sequence[np.ndarray], progress: Progress | None = None) -> tuple[Array, Open]:
+    """Reads one prompt per row, each a document of its own that begins with BOS.
+
+    Whole segments are right-aligned, behind idle ones, and pass a chunk at a time; what remains, at least
+    one token, is appended to the open segment.
+
+    Args:
+      prompts: token ids without BOS; any lengths, 0 too.
+      progress: called after every chunk.
+    Returns:
+      The logits [b, v] of each row's next token, and the open segments.
+    """
+    inputs = [np.concatenate([[self.bos_id], prompt]).astype(np.int32) for prompt in prompts]
+    whole = np.array([(len(ids) - 1) // self.segment_length for ids in inputs])
+    state = self.init_state(len(inputs))
+    chunks = -(-int(whole.max()) // self.segments_per_chunk)
+    for chunk in range(chunks):
+      batch = self._chunk(inputs, whole, chunk, chunks)
+      state = self._read_chunk(self.params, batch, state)
+      if progress:
+        read = (chunk + 1 - chunks) * self.segments_per_chunk + int(whole.max())
+        progress(read * self.segment_length, max(map(len, inputs)))
+    opened = self._open(self.params, state, jnp.asarray(whole == 0))
+    rest = [ids[count * self.segment_length :] for ids, count in zip(inputs, whole, strict=True)]
+    logits_bv: Any = None
+    for i in range(max(map(len, rest))):
+      go_b = np.array([i < len(ids) for ids in rest])
+      token_b = np.array([ids[i] if i < len(ids) else 0 for ids in rest], np.int32)
+      new_bv, opened = self._append(self.params, opened, token_b, go_b)
+      logits_bv = new_bv if logits_bv is None else jnp.where(go_b[:, None], new_bv, logits_bv)
+    return logits_bv, opened
+
+  def generate(
+    self, logits_bv: Array, opened: Open, max_new_tokens: int, sampling: Sampling, key: jax.Array
+  ) -> Iterator[np.ndarray]:
+    """Yields one token per row [b] at a time, the memory taking in what is written. Consumes `opened`."""
+    token_b = jax.jit(sample, static_argnums=1)(logits_bv, sampling, jax.random.fold_in(key, 0))
+    for i in range(max_new_tokens):
+      yield np.asarray(token_b)
+      if i + 1 < max_new_tokens:
+        key_i = jax.random.fold_in(key, i + 1)
+        token_b, opened = self._next(self.params, opened, token_b, sampling, key_i)
+
+  def _chunk(self, inputs: list[np.ndarray], whole: np.ndarray, chunk: int, chunks: int) -> Batch:
+    """Segments of all rows, so aligned that every row's last whole segment is the last of the last chunk."""
+    s, length = self.segments_per_chunk, self.segment_length
+    tokens = np.zeros((len(inputs), s, length), np.int32)
+    segment_bs = (chunk - chunks) * s + np.arange(s) + whole[:, None]  # negative: idle
+    for row, ids in enumerate(inputs):
+      for i in np.flatnonzero(segment_bs[row] >= 0):
+        start = segment_bs[row, i] * length
+        tokens[row, i] = ids[start : start + length]
+    ok_bsl = np.broadcast_to((segment_bs >= 0)[:, :, None], tokens.shape)
+    return Batch(
+      tokens_bsl=tokens,
+      targets_bsl=tokens,
+      ok_bsl=ok_bsl,
+      new_doc_bs=segment_bs <= 0,
+      document_bs=np.where(segment_bs < 0, -1, np.arange(len(inputs))[:, None]).astype(np.int32),
+      segment_bs=np.maximum(segment_bs, -1).astype(np.int32),
+    )
+
+
+def _next(
+  model: Transformer, opened: Open, token_b: Array, sampling: Sampling, key: jax.Array
+) -> tuple[Array, Open]:
+  logits_bv, opened = open_segment.append(model, opened, token_b, jnp.ones_like(token_b, bool))
+  return sample(logits_bv, sampling, key), opened

@@ -1,0 +1,159 @@
+"""What the plots of the memory show: where a long document is read, and what the signal can hold."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from infformer_jax.core import basis, signal, sticky
+from infformer_jax.data.base import Split
+from infformer_jax.data.lanes import evaluation_batches
+from infformer_jax.memory.base import Memory, MemoryConfig
+from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.memory.stacked import Stacked, StackedConfig
+from infformer_jax.nn import transformer
+from infformer_jax.types import Array, Batch, PyTree
+
+DENSITY_BINS = 128
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reads:
+  """How each continuous memory read one document: rows are its segments, NaN while the memory was empty."""
+
+  density_sj: dict[str, np.ndarray]  # mean over heads and tokens in equal bins of [0, 1]; uniform is 1
+  histogram_sj: dict[str, np.ndarray]  # what a sticky memory's next write samples by, not normalized
+
+
+def collect_reads(
+  graphdef: nnx.GraphDef,
+  params: PyTree,
+  split: Split,
+  bos_id: int,
+  *,
+  segments_per_chunk: int = 4,
+  max_segments: int = 256,
+) -> Reads | None:
+  """Runs the longest document of a split, or its beginning, through the model and looks at its memories.
+
+  On one device of this process: of several processes one can call this alone.
+
+  Args:
+    graphdef, params: the model.
+    split: the documents.
+    bos_id: the first input of a document.
+    segments_per_chunk: s.
+    max_segments: where the document is cut.
+  Returns:
+    The reads by layer; None where no layer has a continuous memory.
+  """
+  model = transformer.merge(graphdef, params)
+  if not any(_continuous(block.memory) for block in model.blocks):
+    return None
+  params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
+  length = model.config.segment_length
+  batches = evaluation_batches(
+    Split.of([split.tokens(int(np.argmax(split.lengths)), 0, max_segments * length)]),
+    bos_id,
+    num_lanes=1,
+    lanes=range(1),
+    segment_length=length,
+    segments_per_chunk=segments_per_chunk,
+  )
+
+  @jax.jit
+  def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, list[dict[str, Array]]]:
+    model = transformer.merge(graphdef, params)
+    output = model(batch, state)
+    looks: list[dict[str, Array]] = [{}, {}]
+    for layer, (block, plots) in enumerate(zip(model.blocks, output.reads, strict=True)):
+      for part, memory in _continuous(block.memory).items():
+        name = f'layer {layer}, {part}'.strip(', _').replace('_', ' ')
+        looks[0][name] = _masses(memory, plots, part, batch.ok_bsl, DENSITY_BINS) * DENSITY_BINS
+        if memory.config.sampling != 'even':
+          looks[1][name] = _masses(memory, plots, part, batch.ok_bsl, memory.config.histogram_bins)
+    return output.state, looks
+
+  state, chunks = model.init_state(1), []
+  for batch in batches:
+    state, looks = step(params, state, batch)
+    chunks.append(jax.tree.map(np.asarray, looks))
+  num_segments = int(np.sum(batch.segment_bs >= 0)) + (len(chunks) - 1) * segments_per_chunk
+  density_sj, histogram_sj = jax.tree.map(
+    lambda *parts: np.concatenate([part[0] for part in parts])[:num_segments], *chunks
+  )
+  return Reads(density_sj=density_sj, histogram_sj=histogram_sj)
+
+
+def basis_functions(config: ContinuousConfig) -> tuple[np.ndarray, np.ndarray]:
+  """A grid over [0, 1] that is finer than the narrowest function, and the functions on it [t, n]."""
+  times_t = np.linspace(0, 1, max(2001, int(8 / config.basis.sigmas_n.min()) + 1))
+  return times_t, basis.evaluate_on_host(config.basis, times_t)
+
+
+def reconstructions(config: ContinuousConfig, segment_length: int) -> list[dict[str, Any]]:
+  """A smooth random signal that is written segment by segment, and what the memory holds of it.
+
+  By the very operators of a write (core/signal.py), sampled evenly.
+
+  Returns:
+    After one, three and eight writes what plotting/memory.py `reconstruction` takes: where the values of all
+    writes now stand in [0, 1], the values, and the signal on a grid.
+  """
+  spec = config.signal_spec(segment_length)
+  constants = signal.operators(spec)
+  (first, in_first), (later, in_later) = signal.first_times(spec), signal.later_times(spec)
+  num_writes = 8
+  noise_t = np.random.default_rng(0).normal(size=(num_writes + 1) * segment_length)
+  width = max(1, segment_length // 8)
+  values_wl = np.convolve(noise_t, np.hanning(width + 2), 'same')[: num_writes * segment_length]
+  values_wl = (values_wl / values_wl.std()).reshape(num_writes, segment_length)
+  times_t, basis_tn = basis_functions(config)
+
+  fits = []
+  b_n, times_p = constants.first_ln.T @ values_wl[0], first[in_first]
+  for write in range(1, num_writes + 1):
+    if write > 1:
+      b_n = constants.carry_nn @ b_n + constants.new_ln.T @ values_wl[write - 1]
+      times_p = np.concatenate([spec.contraction * times_p, later[in_later][spec.num_samples :]])
+    if write in (1, 3, 8):
+      fits.append(
+        {
+          'title': f'After {write} writes' if write > 1 else 'After the first write',
+          'times_p': times_p,
+          'values_p': values_wl[:write].ravel(),
+          'times_t': times_t,
+          'signal_t': basis_tn @ b_n,
+        }
+      )
+  return fits
+
+
+def continuous_configs(config: MemoryConfig, part: str = '') -> dict[str, ContinuousConfig]:
+  """The continuous memories in a config, by their place in a stack ('' where there is none)."""
+  if isinstance(config, StackedConfig):
+    first, second = (
+      continuous_configs(c, f'{part}{n}_') for n, c in (('first', config.first), ('second', config.second))
+    )
+    return first | second
+  return {part: config} if isinstance(config, ContinuousConfig) else {}
+
+
+def _continuous(memory: Memory, part: str = '') -> dict[str, Continuous]:
+  """The same of a memory: the names are the prefixes of its plots."""
+  if isinstance(memory, Stacked):
+    return _continuous(memory.first, f'{part}first_') | _continuous(memory.second, f'{part}second_')
+  return {part: memory} if isinstance(memory, Continuous) else {}
+
+
+def _masses(memory: Continuous, plots: dict[str, Array], part: str, ok_bsl: Array, num_bins: int) -> Array:
+  """Mass of each bin [b, s, j], mean over heads and real tokens; NaN where the memory is empty."""
+  mu_bshl, sigma_sq_bshl, filled_bs = (plots[part + name] for name in ('mu_bhl', 'sigma_sq_bhl', 'ok_b'))
+  histogram = functools.partial(sticky.histogram, memory.config.density, num_bins=num_bins)
+  masses_bsj = jax.vmap(histogram, in_axes=1, out_axes=1)(mu_bshl, sigma_sq_bshl, ok_bsl)
+  count_bs = jnp.where(filled_bs, ok_bsl.sum(-1) * mu_bshl.shape[2], jnp.nan)
+  return masses_bsj / count_bs[..., None]

@@ -1,0 +1,228 @@
+"""Perplexity on a split, with the memory and with its controls: every token once, each document from empty.
+
+The controls say what a gain is worth: the same parameters reading an emptied memory, and the memory of
+another lane (memory/views.py). All views see the same batches, so that their losses are paired.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from infformer_jax.config import ConfigError
+from infformer_jax.data.base import Corpus
+from infformer_jax.data.lanes import EvaluationBatches, evaluation_batches
+from infformer_jax.evaluation.results import SegmentLosses, summarize
+from infformer_jax.memory.none import Nothing
+from infformer_jax.memory.views import VIEWS
+from infformer_jax.nn import transformer
+from infformer_jax.train import sharding
+from infformer_jax.types import Array, Batch, PyTree
+
+PROGRESS_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+  """What is evaluated, and in how large pieces; the sizes change the speed, never the loss of a token."""
+
+  batch_size: int = 8  # lanes over all devices
+  segments_per_chunk: int = 4
+  max_tokens: int | None = None  # None: the whole split
+  split: Literal['train', 'validation', 'test'] = 'validation'
+
+  def __post_init__(self) -> None:
+    for name in ('batch_size', 'segments_per_chunk', 'max_tokens'):
+      value = getattr(self, name)
+      if value is not None and value < 1:
+        raise ConfigError(f'{name} = {value} is not positive')
+
+
+def evaluate(
+  graphdef: nnx.GraphDef,
+  params: PyTree,
+  corpus: Corpus,
+  config: EvaluationConfig,
+  *,
+  mesh: Mesh,
+  views: Sequence[str] = tuple(VIEWS),
+  report: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+  """The figures of results.json, the same on every process.
+
+  Args:
+    graphdef, params: the model, as transformer.build gives it; the parameters on the mesh.
+    corpus: its split `config.split` is evaluated.
+    config: what, and in how large pieces.
+    mesh: of all devices (train/sharding.py).
+    views: names in memory/views.py, 'memory' among them; the time grows with their number.
+    report: called with a line of progress every few seconds.
+  Returns:
+    The losses of every view, as `summarize` in evaluation/results.py describes them, and beside them the
+    split, the corpus's fingerprint, the number of parameters and the settings.
+  Raises:
+    ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
+  """
+  lanes = sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
+  split = corpus.split(config.split)
+  model = transformer.merge(graphdef, params)
+  length, short = model.config.segment_length, model.config.short_term_length
+  absent = _absent(model, config, views)
+  batches = evaluation_batches(
+    split,
+    corpus.tokenizer.bos_id,
+    num_lanes=config.batch_size,
+    lanes=lanes,
+    segment_length=length,
+    segments_per_chunk=config.segments_per_chunk,
+    max_tokens=config.max_tokens,
+  )
+  present = [view for view in views if view not in absent]
+  losses = segment_losses(
+    graphdef, params, batches, config.batch_size, mesh=mesh, views=present, report=report
+  )
+  return {
+    'split': config.split,
+    'corpus': corpus.fingerprint,
+    'num_parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
+    'settings': {'evaluation': dataclasses.asdict(config), 'model': dataclasses.asdict(model.config)},
+    **summarize(
+      losses,
+      split,
+      lossless=corpus.tokenizer.lossless,
+      segment_length=length,
+      short_term_length=short,
+      absent=absent,
+    ),
+  }
+
+
+def segment_losses(
+  graphdef: nnx.GraphDef,
+  params: PyTree,
+  batches: EvaluationBatches,
+  num_lanes: int,
+  *,
+  mesh: Mesh,
+  views: Sequence[str],
+  report: Callable[[str], None] = lambda line: None,
+) -> SegmentLosses:
+  """The loss of every segment with each view, ordered by document and segment, whatever the lanes were.
+
+  Args:
+    graphdef, params: the model.
+    batches: this process's lanes.
+    num_lanes: over all processes.
+    mesh: of all devices.
+    views: names in memory/views.py.
+    report: called with a line of progress every few seconds.
+  """
+  steps = {view: _make_step(graphdef, view, mesh) for view in views}
+  states = {view: _empty_state(graphdef, params, num_lanes, mesh) for view in views}
+  rows: list[dict[str, dict[str, np.ndarray]]] = []
+  waiting: dict[str, dict[str, Array]] | None = None
+  progress = _Progress(len(batches), report)
+  for batch in batches:
+    placed = sharding.put_batch(batch, mesh)
+    given = {}
+    for view in views:
+      states[view], given[view] = steps[view](params, states[view], placed)
+    if waiting is not None:  # The devices work on this batch while the host takes in the one before.
+      rows.append(jax.tree.map(np.asarray, waiting))
+      progress.add(int(rows[-1][views[0]]['tokens'].sum()))
+    waiting = given
+  rows.append(jax.tree.map(np.asarray, waiting))
+  return _joined(rows, views)
+
+
+def _absent(model: transformer.Transformer, config: EvaluationConfig, views: Sequence[str]) -> dict[str, str]:
+  """Why there is no such control, by view."""
+  absent = {view: 'this control was not asked for' for view in VIEWS if view not in views}
+  if config.batch_size == 1:
+    absent['exchanged'] = 'evaluation.batch_size = 1: there is no other lane to exchange memories with'
+  if all(isinstance(block.memory, Nothing) for block in model.blocks):
+    absent |= {view: 'the model has no long-term memory' for view in VIEWS if view != 'memory'}
+  return absent
+
+
+def _empty_state(graphdef: nnx.GraphDef, params: PyTree, num_lanes: int, mesh: Mesh) -> PyTree:
+  """Empty memories, spread over the devices from the start."""
+
+  def empty(params: PyTree) -> PyTree:
+    return transformer.merge(graphdef, params).init_state(num_lanes)
+
+  shapes = jax.eval_shape(empty, params)
+  return jax.jit(empty, out_shardings=sharding.shardings({'memory': shapes}, mesh)['memory'])(params)
+
+
+@functools.cache
+def _make_step(graphdef: nnx.GraphDef, view: str, mesh: Mesh) -> Callable[[PyTree, PyTree, Batch], Any]:
+  """The jitted step of one view, compiled once per run: no keys, so that nothing is drawn."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+
+  @functools.partial(jax.jit, donate_argnums=1)
+  def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Array]]:
+    model = transformer.merge(graphdef, params)
+    output = model(batch, state, view=VIEWS[view])
+    nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    rows = {
+      'nll_nats': jnp.where(batch.ok_bsl, nll_bsl, 0).sum(-1),
+      'ok': output.ok_bs,
+      'tokens': batch.ok_bsl.sum(-1),
+      'document': batch.document_bs,
+      'segment': batch.segment_bs,
+    }
+    # A few numbers per segment, which every process gets, so that all come to the same results.
+    return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
+
+  return step
+
+
+def _joined(rows: Sequence[Mapping[str, Mapping[str, np.ndarray]]], views: Sequence[str]) -> SegmentLosses:
+  """One table of all steps, without the idle segments."""
+
+  def column(view: str, name: str) -> np.ndarray:
+    return np.concatenate([step[view][name].ravel() for step in rows])
+
+  document, segment = column(views[0], 'document'), column(views[0], 'segment')
+  order = np.lexsort((segment, document))
+  order = order[document[order] >= 0]
+  return SegmentLosses(
+    document_r=document[order],
+    segment_r=segment[order],
+    tokens_r=column(views[0], 'tokens')[order].astype(np.int64),
+    nll_nats_r={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
+    ok_r={view: column(view, 'ok')[order] for view in views},
+  )
+
+
+class _Progress:
+  """Lines of progress; the first step, which compiles, does not count for the speed."""
+
+  def __init__(self, num_steps: int, report: Callable[[str], None]):
+    self._num_steps, self._report = num_steps, report
+    self._done = self._tokens = 0
+    self._start = self._told = 0.0
+
+  def add(self, tokens: int) -> None:
+    now = time.monotonic()
+    self._done += 1
+    if self._done == 1:
+      self._start = self._told = now
+      return
+    self._tokens += tokens
+    if now - self._told < PROGRESS_SECONDS:
+      return
+    self._told, elapsed = now, now - self._start
+    left = elapsed / (self._done - 1) * (self._num_steps - self._done)
+    self._report(
+      f'evaluation: chunk {self._done} of {self._num_steps}, {self._tokens / elapsed:,.0f} tokens/s, '
+      f'{left:.0f} s left'
+    )

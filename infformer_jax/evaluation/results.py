@@ -1,0 +1,236 @@
+"""From the loss of every segment to the figures of results.json: accounting in float64, without the model.
+
+Wherever a figure cannot be given it is null, and `<name>_reason` beside it says why.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from infformer_jax.data.base import Split
+from infformer_jax.memory.views import VIEWS
+
+CONTROLS = tuple(view for view in VIEWS if view != 'memory')
+POSITION_BINS = 16
+NO_CONTROL = 'no two lanes had something in their memories at once: one document ran alone, or all are short'
+LEFT_OUT = 'segments without such a control are left out, and how much of the text they are is not known'
+CUT = 'evaluation.max_tokens cuts a document, and how much of its text the tokens are is not known'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentLosses:
+  """The losses of all evaluated segments, one row each; row r means the same segment in every view."""
+
+  document_r: np.ndarray  # the document's index in its split
+  segment_r: np.ndarray  # the segment's index in its document
+  tokens_r: np.ndarray  # real tokens in it
+  nll_nats_r: Mapping[str, np.ndarray]  # by view, the sum over those tokens
+  ok_r: Mapping[str, np.ndarray]  # by view; False: the view could not be given here (memory/views.py)
+
+
+def summarize(
+  losses: SegmentLosses,
+  split: Split,
+  *,
+  lossless: bool,
+  segment_length: int,
+  short_term_length: int,
+  absent: Mapping[str, str],
+) -> dict[str, Any]:
+  """The figures of results.json that follow from the losses.
+
+  `beyond_reach` is over the segments of a document from index M/l + 1 on, M the short-term length and l the
+  segment length: in those before it every token sees all of its document through the short-term window, and
+  a long-term memory of what that window has let go is empty.
+
+  Args:
+    losses: of 'memory' and of the controls that are not absent.
+    split: the documents, whose words and bytes are counted if all of their tokens were evaluated.
+    lossless: whether the tokenizer gives the text back exactly; bits per byte make sense only then.
+    segment_length: l, tokens.
+    short_term_length: M, tokens.
+    absent: by view, why a control was not evaluated.
+  Returns:
+    `memory`, `emptied`, `exchanged`: loss_nats_per_token, perplexity_per_token, perplexity_per_word (exp of
+    all nats over the words of the text, PG-19's convention), bits_per_byte, num_tokens; the three per token
+    again in `beyond_reach`. A control leaves out, and counts, the segments where it could not be given, and
+    has `memory_over_the_same_tokens`. Then `memory_minus`, the paired differences beyond the reach, and
+    `by_position`, lists over bins.
+  """
+  reach = short_term_length // segment_length + 1
+  beyond_r = losses.segment_r >= reach
+  nothing = (
+    NO_CONTROL if beyond_r.any() else f'no document is longer than {reach * segment_length} tokens, the reach'
+  )
+  sizes, unknown = _text_sizes(losses, split)
+  results: dict[str, Any] = {
+    'num_documents': len(np.unique(losses.document_r)),
+    **_field('num_words', sizes and sizes[0], unknown),
+    **_field('num_bytes', sizes and sizes[1], unknown),
+    'beyond_reach_from_token': reach * segment_length,
+  }
+
+  def per_token(view: str, ok_r: np.ndarray) -> dict[str, Any]:
+    beyond = _per_token(losses, view, ok_r & beyond_r) if (ok_r & beyond_r).any() else None
+    return _per_token(losses, view, ok_r) | _field('beyond_reach', beyond, nothing)
+
+  for view in VIEWS:
+    ok_r = losses.ok_r.get(view, np.zeros(len(beyond_r), bool))
+    if not (ok_r & beyond_r if beyond_r.any() else ok_r).any():
+      results |= _field(view, None, absent.get(view, NO_CONTROL))
+      continue
+    text = (sizes, unknown) if ok_r.all() else (None, LEFT_OUT)
+    results[view] = per_token(view, ok_r) | _per_text(losses, view, *text, lossless)
+    if view in CONTROLS:
+      results[view]['num_segments_left_out'] = int((~ok_r).sum())
+      results[view]['memory_over_the_same_tokens'] = per_token('memory', ok_r)
+  results['memory_minus'] = {}
+  for view in CONTROLS:
+    found = view in losses.ok_r and (losses.ok_r[view] & beyond_r).any()
+    difference = _difference(losses, view, beyond_r) if found else None
+    results['memory_minus'] |= _field(view, difference, absent.get(view, nothing))
+  results['by_position'] = _by_position(losses, segment_length, reach)
+  return results
+
+
+def metrics(results: Mapping[str, Any]) -> dict[str, float | None]:
+  """The losses under flat names, for metrics.jsonl; a control's begin with its name."""
+  flat = {}
+  for view in VIEWS:
+    prefix = '' if view == 'memory' else f'{view}_'
+    if figures := results[view]:
+      flat[f'{prefix}loss_nats_per_token'] = figures['loss_nats_per_token']
+      if beyond := figures['beyond_reach']:
+        flat[f'{prefix}loss_beyond_reach_nats_per_token'] = beyond['loss_nats_per_token']
+  return flat | {name: results['memory'][name] for name in ('perplexity_per_word', 'bits_per_byte')}
+
+
+def table(results: Mapping[str, Any]) -> str:
+  """The losses in a few lines for the terminal.
+
+  >>> none = {'emptied': None, 'exchanged': None}
+  >>> print(table(none | {'memory': {'loss_nats_per_token': 2.5}, 'beyond_reach_from_token': 256}))
+  loss [nats per token]        all tokens  from token 256 on
+  memory                           2.5000                  -
+  memory emptied                        -                  -
+  memory exchanged                      -                  -
+  """
+  rows = {
+    'memory': results['memory'],
+    'memory emptied': results['emptied'],
+    'memory exchanged': results['exchanged'],
+  }
+  if results['exchanged'] and results['exchanged']['num_segments_left_out']:
+    rows['memory, same tokens again'] = results['exchanged']['memory_over_the_same_tokens']
+  beyond = f'from token {results["beyond_reach_from_token"]} on'
+  lines = [f'{"loss [nats per token]":29}all tokens  {beyond}']
+  for name, figures in rows.items():
+    both = (figures, (figures or {}).get('beyond_reach'))
+    cells = [each and each['loss_nats_per_token'] for each in both]
+    all_tokens, far = ('-' if cell is None else f'{cell:.4f}' for cell in cells)
+    lines.append(f'{name:29}{all_tokens:>10}  {far:>{len(beyond)}}')
+  return '\n'.join(lines)
+
+
+def _field(name: str, value: Any, reason: str = '') -> dict[str, Any]:
+  """A figure, or null and why."""
+  if isinstance(value, float) and not math.isfinite(value):
+    value, reason = None, 'not a finite number'
+  return {name: value} if value is not None else {name: None, f'{name}_reason': reason}
+
+
+def _exp(x: float) -> float:
+  return math.exp(x) if x < 700 else math.inf
+
+
+def _per_token(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[str, Any]:
+  tokens = int(losses.tokens_r[rows_r].sum())
+  loss = float(losses.nll_nats_r[view][rows_r].sum() / tokens) if tokens else math.nan
+  return {
+    **_field('loss_nats_per_token', loss),
+    **_field('perplexity_per_token', _exp(loss)),
+    'num_tokens': tokens,
+  }
+
+
+Sizes = tuple[int, int]
+"""Words and bytes of the evaluated text."""
+
+
+def _text_sizes(losses: SegmentLosses, split: Split) -> tuple[Sizes | None, str]:
+  """The sizes, or None and why they are not known."""
+  tokens = np.bincount(losses.document_r, weights=losses.tokens_r, minlength=len(split))
+  read = np.flatnonzero(tokens)
+  if (tokens[read] != split.lengths[read]).any():
+    return None, CUT
+  return (int(split.words[read].sum()), int(split.bytes[read].sum())), ''
+
+
+def _per_text(
+  losses: SegmentLosses, view: str, sizes: Sizes | None, unknown: str, lossless: bool
+) -> dict[str, Any]:
+  nats, (words, num_bytes) = float(losses.nll_nats_r[view].sum()), sizes or (0, 0)
+  return {
+    **_field(
+      'perplexity_per_word', _exp(nats / words) if words else None, unknown or 'the text has no words'
+    ),
+    **_field(
+      'bits_per_byte',
+      nats / math.log(2) / num_bytes if num_bytes and lossless else None,
+      unknown or 'the tokenizer loses text',
+    ),
+  }
+
+
+def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[str, Any]:
+  """Loss with the memory minus loss with the control, over the same tokens, paired by document.
+
+  The mean over documents, each with the weight of its tokens, so that it is the difference of the two
+  losses. Its standard error over documents is that of a ratio of two sums: for documents of one length the
+  usual one of a mean.
+  """
+  rows_r = rows_r & losses.ok_r[view]
+  _, document_r = np.unique(losses.document_r[rows_r], return_inverse=True)
+  nats_r = losses.nll_nats_r['memory'][rows_r] - losses.nll_nats_r[view][rows_r]
+  nats = np.bincount(document_r, weights=nats_r)
+  tokens = np.bincount(document_r, weights=losses.tokens_r[rows_r])
+  mean, num = float(nats.sum() / tokens.sum()), len(nats)
+  residuals = nats - mean * tokens
+  error = float(np.sqrt((residuals**2).sum() * num / (num - 1)) / tokens.sum()) if num > 1 else None
+  return {
+    **_field('nats_per_token', mean),
+    **_field('standard_error', error, 'only one document'),
+    'num_documents': num,
+    'num_documents_with_lower_loss': int((nats < 0).sum()),
+  }
+
+
+def _by_position(losses: SegmentLosses, segment_length: int, reach: int) -> dict[str, Any]:
+  """Loss and paired differences over logarithmic bins of whole segments; the reach is an edge of a bin."""
+  num_segments = int(losses.segment_r.max()) + 1
+  edges = np.rint(np.geomspace(1, num_segments, POSITION_BINS)).astype(int).tolist()
+  edges = sorted({0, *edges, min(reach, num_segments)})
+  bins = [(a <= losses.segment_r) & (losses.segment_r < b) for a, b in itertools.pairwise(edges)]
+  views = [view for view in VIEWS if view in losses.ok_r]
+  by_position: dict[str, Any] = {
+    'start_tokens': [edge * segment_length for edge in edges[:-1]],
+    'stop_tokens': [edge * segment_length for edge in edges[1:]],
+    'num_tokens': [int(losses.tokens_r[rows_r].sum()) for rows_r in bins],
+    'num_documents': [len(np.unique(losses.document_r[rows_r])) for rows_r in bins],
+    'loss_nats_per_token': {
+      view: [_per_token(losses, view, rows_r & losses.ok_r[view])['loss_nats_per_token'] for rows_r in bins]
+      for view in views
+    },
+    'memory_minus': {},
+  }
+  for view in views[1:]:
+    ok_r = losses.ok_r[view]
+    pairs = [_difference(losses, view, rows_r) if (rows_r & ok_r).any() else {} for rows_r in bins]
+    by_position['memory_minus'][view] = {
+      name: [pair.get(name) for pair in pairs] for name in ('nats_per_token', 'standard_error')
+    }
+  return by_position

@@ -1,0 +1,94 @@
+"""One experiment: all that a run is told, and what must fit together."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from infformer_jax.config import ConfigError, Overrides, differences, from_json, load, override
+from infformer_jax.data.base import DataConfig
+from infformer_jax.evaluation.perplexity import EvaluationConfig
+from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.train.loop import TrainConfig
+
+MAY_CHANGE_IN_TRAINING = (
+  'train.num_steps',
+  'train.log_every',
+  'train.evaluate_every',
+  'train.checkpoint_every',
+  'evaluation',
+)
+"""What may differ between two runs in one work directory: how long, and what is looked at how often."""
+
+MAY_CHANGE_IN_EVALUATION = (*MAY_CHANGE_IN_TRAINING, 'model.memory', 'model.short_term_length', 'data')
+"""What may differ between a model's training and its evaluation, as long as the parameters fit."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+  """Every part has its own section and checks itself; what is here concerns several."""
+
+  seed: int = 0  # of the parameters, of the order of documents and of all that is drawn
+  model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+  data: DataConfig
+  train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+  evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+
+  def __post_init__(self) -> None:
+    if not 0 <= self.seed < 2**32:
+      raise ConfigError(f'seed = {self.seed} is not in [0, 2^32)')
+
+  def warnings(self) -> list[str]:
+    """What is allowed and perhaps not meant."""
+    model, segments = self.model, self.train.segments_per_chunk
+    needed = model.memory.lag(model.segment_length, model.short_term_length) + 1
+    if segments >= needed:
+      return []
+    return [
+      f'train.segments_per_chunk = {segments}: what the memory holds at a read was written in an earlier '
+      f'chunk, so no gradient reaches the layers that made it; with {needed} or more it does'
+    ]
+
+
+def read_config(file: pathlib.Path) -> Experiment:
+  """The experiment of a work directory's config.json.
+
+  Raises:
+    ConfigError: it is missing or damaged; names the file.
+  """
+  try:
+    return from_json(Experiment, file.read_text(encoding='utf-8'))
+  except FileNotFoundError:
+    raise ConfigError(f'there is no {file}; --workdir names the directory of a training') from None
+  except (ConfigError, UnicodeDecodeError) as error:
+    raise ConfigError(f'{file}: {error}') from None
+
+
+def experiment_of(
+  config: str | None, overrides: Overrides, workdir: pathlib.Path, *, may_change: Sequence[str]
+) -> Experiment:
+  """The experiment asked for, which must be the one that the work directory already has, if it has one.
+
+  Args:
+    config: a config file; None: the work directory's own config.
+    overrides: dotted keys and texts that are laid over it.
+    workdir: has a config.json, or not yet.
+    may_change: keys and sections that may differ from the work directory's.
+  Raises:
+    ConfigError: something asked for is not allowed, or differs.
+  """
+  file = workdir / 'config.json'
+  before = read_config(file) if file.is_file() else None
+  if config is not None:
+    asked = load(config, overrides, cls=Experiment)
+  elif before is not None:
+    asked = override(before, overrides)
+  else:
+    raise ConfigError(
+      f'{workdir} has no config.json yet; say what to train, as --config=configs/quickstart.py'
+    )
+  different = differences(before, asked, except_for=may_change) if before else []
+  if different:
+    raise ConfigError(
+      f'{workdir} is the work of another config: {"; ".join(different)}; use another --workdir'
+    )
+  return asked

@@ -1,0 +1,114 @@
+"""Reads a prompt of any length through the memory of a trained model, then writes on.
+
+    python -m infformer_jax.generate --workdir=W --prompt_file=book.txt --max_new_tokens=500
+
+The prompt passes in constant space, whatever its length; what is written enters the memory as well. The text
+goes to standard output as it comes, everything else to standard error.
+"""
+
+import pathlib
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+import jax
+import numpy as np
+from absl import flags
+
+from infformer_jax import command_line
+from infformer_jax.config import ConfigError, Overrides
+from infformer_jax.data.files import read_utf8
+from infformer_jax.data.load import trained_tokenizer
+from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.evaluation.generation import Generator, Sampling
+from infformer_jax.experiment import read_config
+from infformer_jax.train import sharding
+from infformer_jax.train.restore import restore_model
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'of a finished or running training', required=True)
+_PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text, read to its end', required=True)
+_MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'how many tokens to write')
+_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: likelier tokens; 0: greedy')
+_TOP_K = flags.DEFINE_integer('top_k', None, 'only among the k likeliest tokens')
+_TOP_P = flags.DEFINE_float('top_p', None, 'only among the likeliest tokens that hold this probability')
+_GREEDY = flags.DEFINE_bool('greedy', False, 'always the likeliest token')
+_SEED = flags.DEFINE_integer('seed', 0, 'of the draws')
+
+_CONTEXT = 8  # Tokens before the new ones that are decoded with them: some decoders look at neighbours.
+_LONGEST_CHARACTER = 4  # Bytes of UTF-8, each of which may be a token.
+
+
+def main(overrides: Overrides) -> None:
+  """The command line."""
+  del overrides  # There is no --config.
+  temperature = 0.0 if _GREEDY.value else _TEMPERATURE.value
+  sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
+  if _MAX_NEW_TOKENS.value < 1:
+    raise ConfigError(f'max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
+  workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
+  experiment = read_config(workdir / 'config.json')
+  text = read_utf8(prompt_file)
+
+  tokenizer = trained_tokenizer(experiment.data, workdir)
+  graphdef, params, step = restore_model(
+    workdir, experiment.model, vocab_size=tokenizer.vocab_size, mesh=sharding.make_mesh(), warn=_say
+  )
+  generator = Generator(graphdef, params, bos_id=tokenizer.bos_id)
+  prompt = tokenizer.encode(text)
+  _say(f'the model of step {step} reads {prompt_file}: {len(prompt):,} tokens')
+  began = time.monotonic()
+  logits_bv, opened = generator.read([prompt], progress=_Progress())
+  jax.block_until_ready(logits_bv)
+  seconds = time.monotonic() - began
+  _say(f'read in {seconds:.1f} s ({len(prompt) / seconds:,.0f} tokens/s)')
+
+  began = time.monotonic()
+  key = jax.random.key(_SEED.value)
+  ids_b = generator.generate(logits_bv, opened, _MAX_NEW_TOKENS.value, sampling, key)
+  for piece in decoded((int(token_b[0]) for token_b in ids_b), tokenizer, prompt):
+    sys.stdout.write(piece)
+    sys.stdout.flush()
+  sys.stdout.write('\n')
+  seconds = time.monotonic() - began
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+  _say(f'{_MAX_NEW_TOKENS.value} tokens written in {seconds:.1f} s; peak memory {peak:.2f} GiB')
+
+
+def decoded(ids: Iterable[int], tokenizer: Tokenizer, prompt: np.ndarray) -> Iterator[str]:
+  """The text of tokens as they come; of a character cut between tokens, nothing until it is whole."""
+  context, pending = [int(token) for token in prompt[-_CONTEXT:]], []
+  for token in ids:
+    pending.append(token)
+    before, text = tokenizer.decode(context), tokenizer.decode(context + pending)
+    if text.endswith('\N{REPLACEMENT CHARACTER}') and len(pending) < _LONGEST_CHARACTER:
+      continue
+    yield text.removeprefix(before) if text.startswith(before) else tokenizer.decode(pending)
+    context, pending = (context + pending)[-_CONTEXT:], []
+  if pending:
+    yield tokenizer.decode(pending)
+
+
+class _Progress:
+  """A line on standard error, now and then."""
+
+  def __init__(self) -> None:
+    self._first: tuple[int, float] | None = None  # Tokens and time after the first chunk, which compiles.
+    self._last = 0.0
+
+  def __call__(self, tokens: int, total: int) -> None:
+    now = time.monotonic()
+    if self._first is None:
+      self._first = tokens, now
+    elif now - self._last > 2:
+      self._last = now
+      rate = (tokens - self._first[0]) / (now - self._first[1])
+      _say(f'{tokens:,} of {total:,} tokens, {rate:,.0f} tokens/s, {(total - tokens) / rate:.0f} s left')
+
+
+def _say(line: str) -> None:
+  print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+  command_line.run(main)

@@ -1,0 +1,173 @@
+"""The memory contract. Read this file first.
+
+A memory is an NNX module: its parameters are its own, its mathematics is in core/, and its state is an
+argument and a result. At segment i of a document a memory first receives the past that became its own
+(segment i - lag), then answers: *write, then read*. The state is one pytree whose every leaf has the
+lanes as its first axis, so that rows are emptied, written and compared one by one.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
+
+State = PyTree
+View = Callable[['Memory', State], tuple[State, Array]]
+"""Stands between the state and the read: (memory, state) -> (state to read, ok_b); see views.py."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Site:
+  """Where a memory sits: the sizes of the layer that it serves."""
+
+  d_model: int
+  num_heads: int
+  head_dim: int
+  segment_length: int  # l, tokens
+  lag: int = 1  # the past written at segment i is segment i - lag
+  param_dtype: Any = jnp.float32
+
+  @property
+  def state_dtype(self) -> Any:
+    """What accumulates over segments is never narrower than float32, whatever the activations are."""
+    return jnp.promote_types(jnp.float32, self.param_dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+  """What every kind of memory has; the registry adds each kind's own fields."""
+
+  kind: str
+  layers: tuple[int, ...] | None = None  # 0-based; None: all layers
+  source: Literal['evicted', 'previous'] = 'evicted'  # what is written: see `lag`
+
+  @staticmethod
+  def kinds() -> dict[str, type['MemoryConfig']]:
+    """The registry, for config.py: `kind` picks the dataclass."""
+    from infformer_jax.memory import registry
+
+    return registry.CONFIGS
+
+  def lag(self, segment_length: int, short_term_length: int) -> int:
+    """The past written at segment i is segment i - lag.
+
+    'evicted': what the short-term memory of M tokens has just let go, M/l + 1 (1 where there is none);
+    'previous': the segment before, so that the memory overlaps the short-term one.
+    """
+    return 1 if self.source == 'previous' else short_term_length // segment_length + 1
+
+  def check(self, segment_length: int) -> None:
+    """Raises ConfigError where this memory cannot serve segments of this length."""
+
+
+class Memory(nnx.Module):
+  """A memory of one layer. Subclasses implement init_state, filled, write, prepare and answer."""
+
+  draws: ClassVar[bool] = False
+  """Whether `write` uses its key."""
+
+  def __init__(self, config: MemoryConfig, site: Site, *, rngs: nnx.Rngs):
+    del rngs  # For the parameters of subclasses.
+    self.config = config
+    self.site = site
+
+  def aux_weights(self) -> dict[str, float]:
+    """The weight of each auxiliary loss of `Read.aux` in the training loss."""
+    return {}
+
+  def init_state(self, batch: int, dtype: Any) -> State:
+    """An empty memory: constant structure, shapes and dtypes, b the first axis of every leaf, () for nothing.
+
+    Args:
+      batch: number of lanes.
+      dtype: of stored activations; what accumulates has `site.state_dtype`.
+    """
+    raise NotImplementedError
+
+  def filled(self, state: State) -> Array:
+    """ok_b: which rows hold anything."""
+    raise NotImplementedError
+
+  def reset(self, state: State, new_doc_b: Array) -> State:
+    """Empties the rows where new_doc_b, statistics too."""
+
+    def empty(leaf_b: Array) -> Array:
+      where = new_doc_b.reshape(new_doc_b.shape + (1,) * (leaf_b.ndim - 1))
+      return jnp.where(where, jnp.zeros_like(leaf_b), leaf_b)
+
+    return jax.tree.map(empty, state)
+
+  def write(self, state: State, past: Past, project: Project, *, key_b: Array | None = None) -> State:
+    """Takes in one segment, in the rows where past.whole_b; the other rows stay as they are.
+
+    The rows that write use up their statistics and zero them; a row without any is sampled evenly.
+
+    Args:
+      state: as it was read last, with the statistics of those reads added by `observe`.
+      past: segment i - lag of each row's document.
+      project: the layer's own W_K, W_V.
+      key_b: one key per row where a write draws; None: deterministic.
+    """
+    raise NotImplementedError
+
+  def prepare(self, state: State, project: Project) -> PyTree:
+    """What stays constant while one segment is read; computed once when a segment opens."""
+    raise NotImplementedError
+
+  def answer(self, prepared: PyTree, segment: Segment) -> Read:
+    """Reads for some tokens of the open segment. No randomness; `ok_b` is left ()."""
+    raise NotImplementedError
+
+  def read(self, state: State, segment: Segment, project: Project) -> Read:
+    """Reads for a whole segment; never changes the state."""
+    return self.answer(self.prepare(state, project), segment)
+
+  def observe(self, state: State, stats: PyTree) -> State:
+    """Adds the statistics of a read (`Read.stats`) to the state. Most memories keep none."""
+    del stats
+    return state
+
+  def scan(
+    self,
+    state: State,
+    segments: Segment,
+    pasts: Past,
+    new_doc_bs: Array,
+    project: Project,
+    *,
+    keys_bs: Array | None = None,
+    view: View,
+  ) -> tuple[State, Read]:
+    """A whole chunk: for every segment reset, write, read, add the read's statistics.
+
+    A memory may replace this by something faster and equal.
+
+    Args:
+      state: at the start of the chunk.
+      segments, pasts: with s as their second axis.
+      new_doc_bs: bool, rows to empty before segment s.
+      project: the layer's own W_K, W_V.
+      keys_bs: keys for the writes that draw.
+      view: what is read instead of the state (views.py); later writes follow its statistics.
+    Returns:
+      The state after the chunk, and the reads with s as their second axis; aux summed over s.
+    """
+
+    def step(state: State, xs: tuple[Segment, Past, Array, Array | None]) -> tuple[State, Read]:
+      segment, past, new_doc_b, key_b = xs
+      state = self.write(self.reset(state, new_doc_b), past, project, key_b=key_b)
+      viewed, ok_b = view(self, state)
+      read = self.read(viewed, segment, project)
+      state = self.observe(state, read.stats)
+      return state, dataclasses.replace(read, ok_b=ok_b, stats=())
+
+    xs = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (segments, pasts, new_doc_bs, keys_bs))
+    state, reads = jax.lax.scan(step, state, xs)
+    aux = jax.tree.map(lambda a: a.sum(axis=0), reads.aux)
+    reads = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), dataclasses.replace(reads, aux={}))
+    return state, dataclasses.replace(reads, aux=aux)

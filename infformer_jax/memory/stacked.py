@@ -1,0 +1,151 @@
+"""Two memories side by side behind one contract: several time scales, or exact slots beside a signal."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from infformer_jax.config import ConfigError
+from infformer_jax.memory.base import Memory, MemoryConfig, Site, View
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, pytree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StackedConfig(MemoryConfig):
+  """Both are written the same past (this config's `source`) and answer the same segment; stacks may nest."""
+
+  kind: Literal['stacked'] = 'stacked'
+  first: MemoryConfig = dataclasses.field(default_factory=NothingConfig)
+  second: MemoryConfig = dataclasses.field(default_factory=NothingConfig)
+
+  def check(self, segment_length: int) -> None:
+    for name, part in (('first', self.first), ('second', self.second)):
+      if part.layers is not None:
+        raise ConfigError(f'{name}.layers = {part.layers}: the layers of a stack are its own; leave it None')
+      if part.source != self.source and part.kind != 'none':
+        raise ConfigError(f'{name}.source = {part.source!r} is not the source of its stack, {self.source!r}')
+      try:
+        part.check(segment_length)
+      except ConfigError as error:
+        raise ConfigError(f'{name}.{error}') from None
+
+
+@pytree
+class StackedState:
+  """The two states, neither of which sees the other."""
+
+  first: PyTree
+  second: PyTree
+
+
+class Stacked(Memory):
+  """Slots join, added contexts add; only one of the two may be gated."""
+
+  config: StackedConfig
+
+  def __init__(self, config: StackedConfig, site: Site, *, rngs: nnx.Rngs):
+    from infformer_jax.memory import registry
+
+    super().__init__(config, site, rngs=rngs)
+    self.first = registry.build(config.first, site, rngs=rngs)
+    self.second = registry.build(config.second, site, rngs=rngs)
+
+  @property
+  def draws(self) -> bool:  # type: ignore[override]
+    return self.first.draws or self.second.draws
+
+  def aux_weights(self) -> dict[str, float]:
+    return _named(self.first.aux_weights(), self.second.aux_weights())
+
+  def init_state(self, batch: int, dtype: Any) -> StackedState:
+    return StackedState(
+      first=self.first.init_state(batch, dtype), second=self.second.init_state(batch, dtype)
+    )
+
+  def filled(self, state: StackedState) -> Array:
+    return self.first.filled(state.first) | self.second.filled(state.second)
+
+  def reset(self, state: StackedState, new_doc_b: Array) -> StackedState:
+    return StackedState(
+      first=self.first.reset(state.first, new_doc_b), second=self.second.reset(state.second, new_doc_b)
+    )
+
+  def write(
+    self, state: StackedState, past: Past, project: Project, *, key_b: Array | None = None
+  ) -> StackedState:
+    first_b, second_b = _split(key_b)
+    return StackedState(
+      first=self.first.write(state.first, past, project, key_b=first_b),
+      second=self.second.write(state.second, past, project, key_b=second_b),
+    )
+
+  def prepare(self, state: StackedState, project: Project) -> PyTree:
+    return self.first.prepare(state.first, project), self.second.prepare(state.second, project)
+
+  def answer(self, prepared: PyTree, segment: Segment) -> Read:
+    return _joined(self.first.answer(prepared[0], segment), self.second.answer(prepared[1], segment))
+
+  def observe(self, state: StackedState, stats: PyTree) -> StackedState:
+    return StackedState(
+      first=self.first.observe(state.first, stats[0]), second=self.second.observe(state.second, stats[1])
+    )
+
+  def scan(
+    self,
+    state: StackedState,
+    segments: Segment,
+    pasts: Past,
+    new_doc_bs: Array,
+    project: Project,
+    *,
+    keys_bs: Array | None = None,
+    view: View,
+  ) -> tuple[StackedState, Read]:
+    """Each memory's own way through the chunk: neither waits for the other."""
+
+    def through(memory: Memory, state: PyTree, keys_bs: Array | None) -> tuple[PyTree, Read]:
+      return memory.scan(state, segments, pasts, new_doc_bs, project, keys_bs=keys_bs, view=view)
+
+    keys = _split(keys_bs)
+    first, first_read = through(self.first, state.first, keys[0])
+    second, second_read = through(self.second, state.second, keys[1])
+    return StackedState(first=first, second=second), _joined(first_read, second_read)
+
+
+def _named(first: dict, second: dict) -> dict:
+  """Both dicts in one, the names told apart."""
+  return {f'first_{k}': v for k, v in first.items()} | {f'second_{k}': v for k, v in second.items()}
+
+
+def _split(keys: Array | None) -> tuple[Array | None, Array | None]:
+  """Independent keys for the two, of any shape."""
+  if keys is None:
+    return None, None
+
+  def fold(number: int) -> Array:
+    each: Callable[..., Array] = lambda key: jax.random.fold_in(key, number)  # noqa: E731
+    for _ in range(keys.ndim):
+      each = jax.vmap(each)
+    return each(keys)
+
+  return fold(0), fold(1)
+
+
+def _joined(first: Read, second: Read) -> Read:
+  if first.gated != () and second.gated != ():
+    raise ConfigError('model.memory: both memories of a stack are gated; stack a gated one with another kind')
+  added = [read.added_bld for read in (first, second) if not isinstance(read.added_bld, tuple)]
+  oks = [read.ok_b for read in (first, second) if not isinstance(read.ok_b, tuple)]
+  return Read(
+    slots=first.slots + second.slots,
+    gated=first.gated if first.gated != () else second.gated,
+    added_bld=sum(added[1:], start=added[0]) if added else (),
+    stats=(first.stats, second.stats),
+    aux=_named(first.aux, second.aux),
+    plots=_named(first.plots, second.plots),
+    ok_b=jnp.logical_and(*oks) if oks else (),
+  )

@@ -1,0 +1,41 @@
+"""Controls: what is read instead of a memory's state, to learn what the memory is worth.
+
+A view stands between the long memory's state and its read and never touches the short-term memory. The
+statistics come from the viewed read, so that a sticky memory's later writes follow the view.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from infformer_jax.memory.base import Memory, State, View
+from infformer_jax.types import Array
+
+
+def identity(memory: Memory, state: State) -> tuple[State, Array]:
+  """The memory itself."""
+  return state, jnp.ones_like(memory.filled(state))
+
+
+def emptied(memory: Memory, state: State) -> tuple[State, Array]:
+  """An empty memory: what the model does without what it has written."""
+  filled_b = memory.filled(state)
+  return memory.reset(state, jnp.ones_like(filled_b)), jnp.ones_like(filled_b)
+
+
+def exchanged(memory: Memory, state: State) -> tuple[State, Array]:
+  """The memory of another lane: the states rolled by one among the filled lanes.
+
+  An empty lane stays empty. Where fewer than two lanes are filled, the filled one has nothing to exchange
+  with: it reads its own, and ok_b False says that this is no control.
+  """
+  filled_b = memory.filled(state)
+  lanes = filled_b.shape[0]
+  lane_b = jnp.arange(lanes)
+  # The nearest filled lane before each lane, cyclically: the largest filled index of the lanes before it.
+  twice = jnp.where(jnp.tile(filled_b, 2), jnp.arange(2 * lanes), -1)
+  before_b = jax.lax.cummax(twice)[lanes + lane_b - 1] % lanes
+  from_b = jnp.where(filled_b, before_b, lane_b)
+  return jax.tree.map(lambda leaf: leaf[from_b], state), ~filled_b | (filled_b.sum() >= 2)
+
+
+VIEWS: dict[str, View] = {'memory': identity, 'emptied': emptied, 'exchanged': exchanged}

@@ -1,0 +1,184 @@
+"""One decoder block over a whole chunk: only the memory's own recurrence runs segment by segment."""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from infformer_jax.memory import registry
+from infformer_jax.memory.base import Site, View
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.memory.recent import windows
+from infformer_jax.nn.attention import Attention
+from infformer_jax.nn.layers import FeedForward, dropout, fold_in, norm
+from infformer_jax.types import Array, Past, PyTree, Read, Segment, pytree
+
+if TYPE_CHECKING:
+  from infformer_jax.nn.transformer import ModelConfig
+
+Biases = tuple[Array, Array] | None
+
+
+@pytree
+class BlockState:
+  """What one layer keeps between chunks."""
+
+  cache_btd: Any  # the layer's last max(M, lag·l) inputs, before its pre-norm; () if there are none
+  memory: PyTree
+
+
+@pytree
+class Chunk:
+  """What all layers know of a chunk."""
+
+  ok_bsl: Array  # bool, real tokens
+  new_doc_bs: Array  # bool
+  since_bs: Array  # int32, segments of the same document before this one
+  biases: Biases  # u, v [h, k] of Transformer-XL, shared by the layers
+
+
+class Block(nnx.Module):
+  """Attention with its memories, then the feed-forward; pre-norm or post-norm."""
+
+  def __init__(self, config: 'ModelConfig', index: int, *, rngs: nnx.Rngs):
+    here = config.memory.layers is None or index in config.memory.layers
+    memory = config.memory if here else NothingConfig()
+    of: dict[str, Any] = {
+      'dtype': config.compute_dtype,
+      'param_dtype': jnp.dtype(config.param_dtype),
+      'rngs': rngs,
+    }
+    self.config = config
+    self.lag = memory.lag(config.segment_length, config.short_term_length)
+    # Residual branches start small, so that depth does not blow up the stream (Radford et al. 2019).
+    gain = 1 / np.sqrt(2 * config.num_layers)
+    self.attention = Attention(
+      config.d_model, config.num_heads, config.width_of_head, config.positions, gain=gain, **of
+    )
+    self.attention_norm = norm(config.norm, config.d_model, **of)
+    self.feed_forward = FeedForward(config.feed_forward, config.d_model, config.d_ff, gain=gain, **of)
+    self.feed_forward_norm = norm(config.norm, config.d_model, **of)
+    site = Site(
+      d_model=config.d_model,
+      num_heads=config.num_heads,
+      head_dim=config.width_of_head,
+      segment_length=config.segment_length,
+      lag=self.lag,
+      param_dtype=jnp.dtype(config.param_dtype),
+    )
+    self.memory = registry.build(memory, site, rngs=rngs)
+
+  @property
+  def cache_length(self) -> int:
+    """Tokens kept between chunks: for the short-term window, and until the memory takes them."""
+    return max(self.config.short_term_length, self.lag * self.config.segment_length)
+
+  def init_state(self, batch: int) -> BlockState:
+    dtype, length = jnp.dtype(self.config.compute_dtype), self.cache_length
+    cache = jnp.zeros((batch, length, self.config.d_model), dtype) if length else ()
+    return BlockState(cache_btd=cache, memory=self.memory.init_state(batch, dtype))
+
+  def __call__(
+    self, x_bsld: Array, state: BlockState, chunk: Chunk, *, keys_bs: Array | None, view: View
+  ) -> tuple[Array, BlockState, Read]:
+    """A chunk through the block.
+
+    Args:
+      x_bsld: the residual stream.
+      state: as the last chunk left it.
+      keys_bs: this layer's keys per segment, for dropout and the memory's draws; None: neither.
+      view: what is read instead of the memory's state (memory/views.py).
+    Returns:
+      The residual stream, the state, and what the memory answered, for its losses and plots.
+    """
+    rate = self.config.dropout
+    attended_bsld, state, read = self._attend(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
+    x_bsld = self.joined(x_bsld, dropout(attended_bsld, keys_bs, rate, 0), keys_bs=keys_bs)
+    return x_bsld, state, read
+
+  def joined(self, x_bsld: Array, attended_bsld: Array, *, keys_bs: Array | None) -> Array:
+    """The residual stream after the attention's result and the feed-forward."""
+    rate = self.config.dropout
+
+    def feed_forward(x: Array) -> Array:
+      return dropout(self.feed_forward(x, keys_bs=keys_bs, rate=rate, site=1), keys_bs, rate, 2)
+
+    x_bsld = x_bsld + attended_bsld
+    if self.config.norm_position == 'pre':
+      return x_bsld + feed_forward(self.feed_forward_norm(x_bsld))
+    x_bsld = self.attention_norm(x_bsld)
+    return self.feed_forward_norm(x_bsld + feed_forward(x_bsld))
+
+  def attention_input(self, x: Array) -> Array:
+    """What the attention and the memories see of the residual stream."""
+    return self.attention_norm(x) if self.config.norm_position == 'pre' else x
+
+  def _attend(
+    self, x_bsld: Array, state: BlockState, chunk: Chunk, *, keys_bs: Array | None, view: View
+  ) -> tuple[Array, BlockState, Read]:
+    b, s, length, d = x_bsld.shape
+    timeline_btd = x_bsld.reshape(b, s * length, d)
+    if self.cache_length:
+      timeline_btd = jnp.concatenate([state.cache_btd.astype(x_bsld.dtype), timeline_btd], axis=1)
+    h_btd = self.attention_input(timeline_btd)
+    h_bsld = h_btd[:, self.cache_length :].reshape(b, s, length, d)
+    k_bslhk, v_bslhk = self.attention.project(h_bsld)
+    segments = Segment(
+      x_bld=h_bsld, q_blhk=self.attention.queries(h_bsld), k_blhk=k_bslhk, v_blhk=v_bslhk, ok_bl=chunk.ok_bsl
+    )
+    first = self.cache_length - self.lag * length
+    pasts = Past(
+      x_bld=windows(h_btd, start=first, size=length, stride=length, count=s),
+      whole_b=chunk.since_bs >= self.lag,
+    )
+    draws_bs = fold_in(keys_bs, 3) if self.memory.draws and keys_bs is not None else None  # 0 to 2: dropout.
+    memory, read = self.memory.scan(
+      state.memory, segments, pasts, chunk.new_doc_bs, self.attention.project, keys_bs=draws_bs, view=view
+    )
+    window = self._window(timeline_btd, h_btd, segments, chunk)
+
+    # From here on the segments are as independent as the lanes: one row each.
+    rows, answer = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), ((segments, window), _answer(read)))
+    (segment, (k_bwhk, v_bwhk, ok_bw)), (slots, gated, added) = rows, answer
+    keys = [self.attention.window(segment.q_blhk, k_bwhk, v_bwhk, ok_bw, chunk.biases)]
+    offset_bl = jnp.broadcast_to(jnp.arange(length, dtype=jnp.float32), (b * s, length))
+    keys += [self.attention.aged(segment.q_blhk, offset_bl, part, chunk.biases) for part in slots]
+    out = self.attention.attend(keys, gated)
+    if not isinstance(added, tuple):
+      out = out + added.astype(out.dtype)
+    cache = timeline_btd[:, -self.cache_length :].astype(state.cache_btd.dtype) if self.cache_length else ()
+    return out.reshape(b, s, length, d), BlockState(cache_btd=cache, memory=memory), read
+
+  def _window(
+    self, timeline_btd: Array, h_btd: Array, segments: Segment, chunk: Chunk
+  ) -> tuple[Array, Array, Array]:
+    """k, v [b, s, M + l, h, k] and ok [b, s, M + l]: each segment with the M tokens before it.
+
+    With stop_short_term_gradient those are projected separately, from stopped values, so that W_K and W_V
+    still learn from them (Transformer-XL's training).
+    """
+    length, short = self.config.segment_length, self.config.short_term_length
+    s = segments.ok_bl.shape[1]
+    if not short:
+      return segments.k_blhk, segments.v_blhk, segments.ok_bl
+    first = self.cache_length - short
+    if self.config.stop_short_term_gradient:
+      past_btd = jax.lax.stop_gradient(timeline_btd[:, first : self.cache_length + (s - 1) * length])
+      k_bthk, v_bthk = self.attention.project(self.attention_input(past_btd))
+    else:
+      k_bthk, v_bthk = self.attention.project(h_btd[:, first : self.cache_length])
+      own = (segments.k_blhk, segments.v_blhk)
+      k_own, v_own = (a.reshape(a.shape[0], -1, *a.shape[3:]) for a in own)
+      k_bthk, v_bthk = jnp.concatenate([k_bthk, k_own], axis=1), jnp.concatenate([v_bthk, v_own], axis=1)
+    place = {'start': 0, 'size': short, 'stride': length, 'count': s}
+    k_bswhk = jnp.concatenate([windows(k_bthk, **place), segments.k_blhk], axis=2)
+    v_bswhk = jnp.concatenate([windows(v_bthk, **place), segments.v_blhk], axis=2)
+    back_w = (short - 1 - np.arange(short)) // length + 1  # segments back
+    ok_bsw = jnp.asarray(back_w) <= chunk.since_bs[:, :, None]
+    return k_bswhk, v_bswhk, jnp.concatenate([ok_bsw, segments.ok_bl], axis=2)
+
+
+def _answer(read: Read) -> tuple[Any, Any, Any]:
+  return read.slots, read.gated, read.added_bld

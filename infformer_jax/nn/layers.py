@@ -1,0 +1,81 @@
+"""The parts of a decoder block that know nothing of time: norms, feed-forwards, dropout by key."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from infformer_jax.types import Array
+
+EPSILON = 1e-5  # of every norm, as in Transformer-XL and GPT-2
+
+
+def linear(
+  d_in: int, d_out: int, *, bias: bool, dtype: Any, param_dtype: Any, rngs: nnx.Rngs, gain: float = 1.0
+) -> nnx.Linear:
+  """A dense layer whose outputs have the variance gain² of its inputs."""
+  init = nnx.initializers.variance_scaling(gain**2, 'fan_in', 'truncated_normal')
+  return nnx.Linear(
+    d_in, d_out, use_bias=bias, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
+  )
+
+
+def norm(
+  kind: Literal['layernorm', 'rmsnorm'], d_model: int, *, dtype: Any, param_dtype: Any, rngs: nnx.Rngs
+) -> nnx.LayerNorm | nnx.RMSNorm:
+  """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019) over the last axis."""
+  cls = nnx.LayerNorm if kind == 'layernorm' else nnx.RMSNorm
+  return cls(d_model, epsilon=EPSILON, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+
+def fold_in(keys_bs: Array, number: int) -> Array:
+  """The keys of another use."""
+  return jax.vmap(jax.vmap(lambda key: jax.random.fold_in(key, number)))(keys_bs)
+
+
+def dropout(x_bsld: Array, keys_bs: Array | None, rate: float, site: int) -> Array:
+  """Zeroes entries with probability `rate` and scales the others, each segment by its own key.
+
+  Args:
+    x_bsld: activations of a chunk.
+    keys_bs: one key per segment, so that a chunk draws what its segments one by one would; None: identity.
+    site: which of the layer's dropouts this is.
+  """
+  if keys_bs is None or rate == 0:
+    return x_bsld
+
+  def keep(key: Array) -> Array:
+    return jax.random.bernoulli(jax.random.fold_in(key, site), 1 - rate, x_bsld.shape[2:])
+
+  return jnp.where(jax.vmap(jax.vmap(keep))(keys_bs), x_bsld / (1 - rate), 0).astype(x_bsld.dtype)
+
+
+class FeedForward(nnx.Module):
+  """relu (Transformer-XL), gelu (GPT-2's tanh form) with biases, or swiglu (Shazeer 2020) without."""
+
+  def __init__(
+    self,
+    kind: Literal['relu', 'gelu', 'swiglu'],
+    d_model: int,
+    d_ff: int,
+    *,
+    gain: float,
+    dtype: Any,
+    param_dtype: Any,
+    rngs: nnx.Rngs,
+  ):
+    self.kind = kind
+    of: dict[str, Any] = {'bias': kind != 'swiglu', 'dtype': dtype, 'param_dtype': param_dtype, 'rngs': rngs}
+    self.w_in = linear(d_model, d_ff, **of)
+    if kind == 'swiglu':
+      self.w_gate = linear(d_model, d_ff, **of)
+    self.w_out = linear(d_ff, d_model, gain=gain, **of)
+
+  def __call__(self, x_bsld: Array, *, keys_bs: Array | None, rate: float, site: int) -> Array:
+    hidden = self.w_in(x_bsld)
+    if self.kind == 'swiglu':
+      hidden = hidden * jax.nn.silu(self.w_gate(x_bsld))
+    else:
+      hidden = jax.nn.relu(hidden) if self.kind == 'relu' else jax.nn.gelu(hidden, approximate=True)
+    return self.w_out(dropout(hidden, keys_bs, rate, site))

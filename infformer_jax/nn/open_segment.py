@@ -1,0 +1,172 @@
+"""Token by token: a segment that is still open, per row.
+
+Opening a segment empties and writes the memories as a chunk would; each token reads them and adds its
+statistics; a full segment is closed into the timeline and the next one opened, in the rows where it is
+full. The numbers are those of the forward pass over the whole document.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from infformer_jax.memory.recent import windows
+from infformer_jax.nn.block import Block, BlockState
+from infformer_jax.nn.transformer import ModelState, Transformer
+from infformer_jax.types import Array, Past, PyTree, Segment, Slots, pytree
+
+
+@pytree
+class OpenBlock:
+  """One layer's open segment: its tokens so far, and what stays constant while it is open."""
+
+  x_bld: Array  # the layer's inputs
+  own: Slots  # their keys and values, at ages 0, -1, ...
+  window: tuple[Slots, ...]  # the short-term memory's, if there is one
+  prepared: PyTree  # the long memory's
+
+
+@pytree
+class Open:
+  """An open segment of every row."""
+
+  state: ModelState  # caches before this segment; memories written, with this segment's statistics
+  count_b: Array  # int32, tokens so far, < l
+  blocks: tuple[OpenBlock, ...]
+
+
+def open_segment(model: Transformer, state: ModelState, new_doc_b: Array) -> Open:
+  """Opens the next segment in every row.
+
+  Args:
+    state: after the last whole segment.
+    new_doc_b: rows that start a document.
+  """
+  since_b = jnp.where(new_doc_b, 0, state.segments_b)
+  opened = [
+    _open_block(block, block_state, since_b, new_doc_b)
+    for block, block_state in zip(model.blocks, state.blocks, strict=True)
+  ]
+  state = ModelState(
+    segments_b=since_b, index_b=state.index_b, blocks=tuple(block_state for block_state, _ in opened)
+  )
+  blocks = tuple(block for _, block in opened)
+  return Open(state=state, count_b=jnp.zeros_like(since_b), blocks=blocks)
+
+
+def append(model: Transformer, opened: Open, token_b: Array, go_b: Array) -> tuple[Array, Open]:
+  """One token more in the rows where go_b; the others stay as they are.
+
+  Returns:
+    The logits [b, v] of what follows the token, and the segment, closed and opened anew where it is full.
+  """
+  x_bld = model.embed(token_b[:, None], opened.count_b[:, None])
+  blocks, states = [], []
+  for block, block_state, open_block in zip(model.blocks, opened.state.blocks, opened.blocks, strict=True):
+    x_bld, block_state, open_block = _append_block(
+      model, block, x_bld, block_state, open_block, opened.count_b, go_b
+    )
+    blocks.append(open_block)
+    states.append(block_state)
+  hidden_bld = model.final_norm(x_bld) if model.config.final_norm else x_bld
+  state = ModelState(segments_b=opened.state.segments_b, index_b=opened.state.index_b, blocks=tuple(states))
+  opened = Open(state=state, count_b=opened.count_b + go_b, blocks=tuple(blocks))
+  full_b = opened.count_b == model.config.segment_length
+  opened = jax.lax.cond(full_b.any(), lambda: _renewed(model, opened, full_b), lambda: opened)
+  return model.logits(hidden_bld[:, 0]), opened
+
+
+def _open_block(
+  block: Block, state: BlockState, since_b: Array, new_doc_b: Array
+) -> tuple[BlockState, OpenBlock]:
+  config, attention, memory = block.config, block.attention, block.memory
+  batch, length, short = since_b.shape[0], config.segment_length, config.short_term_length
+  shape = (batch, length, config.num_heads, config.width_of_head)
+  dtype = jnp.dtype(config.compute_dtype)
+  x_bld = jnp.zeros((batch, length, config.d_model), dtype)
+  past_bld = x_bld
+  window: tuple[Slots, ...] = ()
+  if block.cache_length:
+    h_btd = block.attention_input(state.cache_btd)
+    first = block.cache_length - block.lag * length
+    if block.lag:
+      past_bld = windows(h_btd, start=first, size=length, stride=0, count=1)[:, 0]
+    if short:
+      k_bmhk, v_bmhk = attention.project(h_btd[:, -short:])
+      back_m = (short - 1 - np.arange(short)) // length + 1  # segments back
+      age_m = short - np.arange(short, dtype=np.float32)
+      window = (_slots(k_bmhk, v_bmhk, age_m, jnp.asarray(back_m) <= since_b[:, None]),)
+  past = Past(x_bld=past_bld, whole_b=since_b >= block.lag)
+  written = memory.write(memory.reset(state.memory, new_doc_b), past, attention.project, key_b=None)
+  zeros = jnp.zeros(shape, dtype)
+  own = _slots(zeros, zeros, -np.arange(length, dtype=np.float32), jnp.zeros(shape[:2], bool))
+  opened = OpenBlock(x_bld=x_bld, own=own, window=window, prepared=memory.prepare(written, attention.project))
+  return BlockState(cache_btd=state.cache_btd, memory=written), opened
+
+
+def _append_block(
+  model: Transformer,
+  block: Block,
+  x_bld: Array,
+  state: BlockState,
+  opened: OpenBlock,
+  count_b: Array,
+  go_b: Array,
+) -> tuple[Array, BlockState, OpenBlock]:
+  attention = block.attention
+  h_bld = block.attention_input(x_bld)
+  q_blhk, (k_blhk, v_blhk) = attention.queries(h_bld), attention.project(h_bld)
+  here_bl = go_b[:, None] & (count_b[:, None] == jnp.arange(block.config.segment_length))
+
+  def put(buffer_bl: Array, new_bl: Array) -> Array:
+    where = here_bl.reshape(here_bl.shape + (1,) * (buffer_bl.ndim - 2))
+    return jnp.where(where, new_bl.astype(buffer_bl.dtype), buffer_bl)
+
+  own = Slots(
+    k_bmhk=put(opened.own.k_bmhk, k_blhk),
+    v_bmhk=put(opened.own.v_bmhk, v_blhk),
+    age_bm=opened.own.age_bm,
+    ok_bm=opened.own.ok_bm | here_bl,
+  )
+  segment = Segment(x_bld=h_bld, q_blhk=q_blhk, k_blhk=k_blhk, v_blhk=v_blhk, ok_bl=go_b[:, None])
+  read = block.memory.answer(opened.prepared, segment)
+  memory = block.memory.observe(state.memory, read.stats)
+  offset_bl = count_b[:, None].astype(jnp.float32)
+  slots = (own, *opened.window, *read.slots)
+  keys = [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in slots]
+  out_bld = attention.attend(keys, read.gated)
+  if not isinstance(read.added_bld, tuple):
+    out_bld = out_bld + read.added_bld.astype(out_bld.dtype)
+  joined = block.joined(x_bld[:, None], out_bld[:, None], keys_bs=None)[:, 0]
+  opened = OpenBlock(x_bld=put(opened.x_bld, x_bld), own=own, window=opened.window, prepared=opened.prepared)
+  return joined, BlockState(cache_btd=state.cache_btd, memory=memory), opened
+
+
+def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
+  """Closes the full rows into the timeline and opens their next segment."""
+  length = model.config.segment_length
+
+  def closed(block: Block, state: BlockState, open_block: OpenBlock) -> BlockState:
+    if not block.cache_length:
+      return state
+    pushed = jnp.concatenate([state.cache_btd, open_block.x_bld], axis=1)[:, length:]
+    return BlockState(
+      cache_btd=jnp.where(full_b[:, None, None], pushed, state.cache_btd), memory=state.memory
+    )
+
+  state = ModelState(
+    segments_b=opened.state.segments_b + full_b,
+    index_b=opened.state.index_b + full_b,
+    blocks=tuple(map(closed, model.blocks, opened.state.blocks, opened.blocks)),
+  )
+  renewed = open_segment(model, state, jnp.zeros_like(full_b))
+
+  def choose(new: Array, old: Array) -> Array:
+    return jnp.where(full_b.reshape(full_b.shape + (1,) * (new.ndim - 1)), new, old)
+
+  return jax.tree.map(choose, renewed, opened)
+
+
+def _slots(k_bmhk: Array, v_bmhk: Array, age_m: np.ndarray, ok_bm: Array) -> Slots:
+  return Slots(
+    k_bmhk=k_bmhk, v_bmhk=v_bmhk, age_bm=jnp.broadcast_to(jnp.asarray(age_m), ok_bm.shape), ok_bm=ok_bm
+  )

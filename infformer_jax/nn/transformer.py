@@ -1,0 +1,268 @@
+"""The trunk: a decoder that takes whole chunks and carries its memories as an argument and a result."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from infformer_jax.config import ConfigError
+from infformer_jax.core import losses
+from infformer_jax.memory.base import MemoryConfig, View
+from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.memory.views import identity
+from infformer_jax.nn.attention import Positions
+from infformer_jax.nn.block import Block, BlockState, Chunk
+from infformer_jax.nn.layers import dropout, fold_in, norm
+from infformer_jax.types import Array, Batch, PyTree, Read, SumCount, pytree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+  """The trunk and its memories; sizes in the letters of types.py."""
+
+  d_model: int = 512
+  num_layers: int = 8
+  num_heads: int = 8
+  head_dim: int | None = None  # None: d_model / num_heads
+  d_ff: int = 2048
+  feed_forward: Literal['relu', 'gelu', 'swiglu'] = 'gelu'
+  norm: Literal['layernorm', 'rmsnorm'] = 'layernorm'
+  norm_position: Literal['pre', 'post'] = 'pre'
+  final_norm: bool = True
+  positions: Positions = 'xl'
+  segment_length: int = 512  # l, tokens
+  short_term_length: int = 512  # M, tokens of the past that local attention sees; a multiple of l
+  stop_short_term_gradient: bool = False  # True: Transformer-XL's training
+  dropout: float = 0.0
+  tie_embeddings: bool = True
+  scale_embeddings: bool = False  # by √d_model, as in Transformer-XL
+  output_bias: bool = False
+  remat: bool = False  # recompute each layer in the backward pass
+  compute_dtype: Literal['float32', 'bfloat16', 'float64'] = 'float32'
+  param_dtype: Literal['float32', 'float64'] = 'float32'
+  memory: MemoryConfig = dataclasses.field(default_factory=ContinuousConfig)
+
+  @property
+  def width_of_head(self) -> int:
+    """k."""
+    return self.head_dim or self.d_model // self.num_heads
+
+  def __post_init__(self) -> None:
+    sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
+    for name in sizes + (('head_dim',) if self.head_dim is not None else ()):
+      if getattr(self, name) < 1:
+        raise ConfigError(f'{name} = {getattr(self, name)} is not positive')
+    length, short = self.segment_length, self.short_term_length
+    if short < 0 or short % length:
+      near = max(0, short) // length * length
+      raise ConfigError(
+        f'short_term_length = {short} is not a multiple of segment_length = {length}; '
+        f'use {near} or {near + length}'
+      )
+    if self.head_dim is None and self.d_model % self.num_heads:
+      raise ConfigError(
+        f'd_model = {self.d_model} is not a multiple of num_heads = {self.num_heads}; '
+        'change one, or set head_dim'
+      )
+    if self.positions == 'rotary' and self.width_of_head % 2:
+      raise ConfigError(f"positions = 'rotary' needs an even head_dim, not {self.width_of_head}")
+    if self.positions == 'xl' and self.d_model % 2:
+      raise ConfigError(f"positions = 'xl' needs an even d_model, not {self.d_model}")
+    if self.positions == 'learned' and (short or 'recent' in _kinds(self.memory)):
+      raise ConfigError(
+        "positions = 'learned' gives the tokens of a cache no position; use 'xl' or 'rotary', or "
+        "short_term_length = 0 and no memory of kind 'recent'"
+      )
+    if not 0 <= self.dropout < 1:
+      raise ConfigError(f'dropout = {self.dropout} is not in [0, 1)')
+    for layer in self.memory.layers or ():
+      if not 0 <= layer < self.num_layers:
+        raise ConfigError(
+          f'memory.layers = {self.memory.layers} names layer {layer}; '
+          f'num_layers = {self.num_layers} has 0 to {self.num_layers - 1}'
+        )
+    try:
+      self.memory.check(length)
+    except ConfigError as error:
+      raise ConfigError(f'memory.{error}') from None
+
+
+def _kinds(memory: MemoryConfig) -> set[str]:
+  """Its kind and, of a stack, those of its parts."""
+  parts = [getattr(memory, field.name) for field in dataclasses.fields(memory)]
+  return {memory.kind}.union(*(_kinds(part) for part in parts if isinstance(part, MemoryConfig)))
+
+
+@pytree
+class ModelState:
+  """All that is carried between chunks; every leaf has the lanes first."""
+
+  segments_b: Array  # int32, segments of the current document so far
+  index_b: Array  # int32, segments of the lane so far: what random keys fold in
+  blocks: tuple[BlockState, ...]
+
+
+@pytree
+class Output:
+  """What a chunk gives besides its logits."""
+
+  hidden_bsld: Array  # before the read-out: see `token_losses` and `logits`
+  state: ModelState
+  aux: dict[str, SumCount]  # auxiliary losses, summed over layers
+  ok_bs: Array  # bool; False: this segment had no such control (memory/views.py)
+  reads: tuple[dict[str, Array], ...]  # each layer's Read.plots, [b, s, ...]
+
+
+class Transformer(nnx.Module):
+  """A decoder-only language model; all its variables are nnx.Param and nothing is mutated in a call."""
+
+  def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
+    self.config = config
+    d, dtype, param_dtype = config.d_model, jnp.dtype(config.compute_dtype), jnp.dtype(config.param_dtype)
+    of: dict[str, Any] = {
+      'embedding_init': nnx.initializers.normal(0.02),
+      'dtype': dtype,
+      'param_dtype': param_dtype,
+      'rngs': rngs,
+    }
+    self.embedding = nnx.Embed(vocab_size, d, **of)
+    if config.positions == 'learned':
+      self.position_embedding = nnx.Embed(config.segment_length, d, **of)
+    if config.positions == 'xl':
+      shape = (config.num_heads, config.width_of_head)
+      self.u_hk = nnx.Param(jnp.zeros(shape, param_dtype))
+      self.v_hk = nnx.Param(jnp.zeros(shape, param_dtype))
+    self.blocks = nnx.List([Block(config, i, rngs=rngs) for i in range(config.num_layers)])
+    if config.final_norm:
+      self.final_norm = norm(config.norm, d, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+    if not config.tie_embeddings:
+      self.unembedding = nnx.Embed(vocab_size, d, **of)
+    if config.output_bias:
+      self.output_bias_v = nnx.Param(jnp.zeros((vocab_size,), param_dtype))
+
+  def init_state(self, batch: int) -> ModelState:
+    """Empty memories for `batch` lanes."""
+    blocks = tuple(block.init_state(batch) for block in self.blocks)
+    # Two arrays, not one twice: the train step donates each.
+    segments_b, index_b = jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), jnp.int32)
+    return ModelState(segments_b=segments_b, index_b=index_b, blocks=blocks)
+
+  def aux_weights(self) -> dict[str, float]:
+    """The weight of each auxiliary loss in the training loss."""
+    return {name: weight for block in self.blocks for name, weight in block.memory.aux_weights().items()}
+
+  def __call__(
+    self, batch: Batch, state: ModelState, *, key: jax.Array | None = None, view: View = identity
+  ) -> Output:
+    """A chunk of every lane.
+
+    Args:
+      batch: s segments of l tokens per lane; rows are emptied where new_doc_bs.
+      state: as the last chunk left it.
+      key: for dropout and the writes that draw, the same in every call: the segment's index in its lane and
+        the lane are folded in. None: no dropout, no draws.
+      view: what is read instead of the long memories' states (memory/views.py).
+    """
+    b, s, _ = batch.tokens_bsl.shape
+    since_bs = _since(state.segments_b, batch.new_doc_bs)
+    chunk = Chunk(ok_bsl=batch.ok_bsl, new_doc_bs=batch.new_doc_bs, since_bs=since_bs, biases=self.biases())
+    keys_bs = None if key is None else _segment_keys(key, state.index_b[:, None] + jnp.arange(s))
+    x_bsld = self.embed(batch.tokens_bsl, jnp.arange(self.config.segment_length))
+    x_bsld = dropout(x_bsld, keys_bs, self.config.dropout, self.config.num_layers)
+
+    blocks, reads = [], []
+    for i, (block, block_state) in enumerate(zip(self.blocks, state.blocks, strict=True)):
+      layer_keys_bs = None if keys_bs is None else fold_in(keys_bs, i)
+      x_bsld, block_state, read = self._run(block, x_bsld, block_state, chunk, layer_keys_bs, view)
+      blocks.append(block_state)
+      reads.append(read)
+
+    oks = [read.ok_b for read in reads if not isinstance(read.ok_b, tuple)]
+    return Output(
+      hidden_bsld=self.final_norm(x_bsld) if self.config.final_norm else x_bsld,
+      state=ModelState(segments_b=since_bs[:, -1] + 1, index_b=state.index_b + s, blocks=tuple(blocks)),
+      aux=_summed([read.aux for read in reads]),
+      ok_bs=jnp.stack(oks).all(axis=0) if oks else jnp.ones((b, s), bool),
+      reads=tuple(read.plots for read in reads),
+    )
+
+  def biases(self) -> tuple[Array, Array] | None:
+    """Transformer-XL's u and v [h, k], which the layers share; None for other positions."""
+    return (self.u_hk[...], self.v_hk[...]) if self.config.positions == 'xl' else None
+
+  def embed(self, tokens: Array, offset: Array) -> Array:
+    """Token embeddings [..., d], with the position in the segment added where positions are learned."""
+    x = self.embedding(tokens)
+    if self.config.scale_embeddings:
+      x = x * jnp.sqrt(jnp.asarray(self.config.d_model, x.dtype))
+    return x + self.position_embedding(offset) if self.config.positions == 'learned' else x
+
+  def logits(self, hidden: Array) -> Array:
+    """[..., d] -> [..., v], float32 or wider."""
+    table_vd = (self.embedding if self.config.tie_embeddings else self.unembedding).embedding[...]
+    wide = jnp.promote_types(jnp.float32, self.config.param_dtype)
+    logits = jnp.einsum('...d,vd->...v', hidden, table_vd.astype(hidden.dtype), preferred_element_type=wide)
+    return logits + self.output_bias_v[...] if self.config.output_bias else logits
+
+  def token_losses(self, hidden_bsld: Array, targets_bsl: Array) -> Array:
+    """nll [b, s, l], nats. One segment's logits at a time, computed again in the backward pass."""
+
+    @jax.checkpoint
+    def segment(args: tuple[Array, Array]) -> Array:
+      return losses.token_losses(self.logits(args[0]), args[1])
+
+    by_segment = (jnp.moveaxis(hidden_bsld, 1, 0), jnp.moveaxis(targets_bsl, 1, 0))
+    return jnp.moveaxis(jax.lax.map(segment, by_segment), 0, 1)
+
+  def _run(
+    self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View
+  ) -> tuple[Array, BlockState, Read]:
+    if not self.config.remat:
+      return block(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
+    graphdef, params = nnx.split(block)
+
+    @jax.checkpoint
+    def run(
+      params: PyTree, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None
+    ) -> tuple[Array, BlockState, Read]:
+      return nnx.merge(graphdef, params)(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
+
+    return run(params, x_bsld, state, chunk, keys_bs)
+
+
+def _since(segments_b: Array, new_doc_bs: Array) -> Array:
+  """[b, s]: how many segments of its own document stand before each segment."""
+  index_s = jnp.arange(new_doc_bs.shape[1])
+  start_bs = jax.lax.cummax(jnp.where(new_doc_bs, index_s, -1), axis=1)
+  return jnp.where(start_bs >= 0, index_s - start_bs, segments_b[:, None] + index_s).astype(jnp.int32)
+
+
+def _segment_keys(key: jax.Array, index_bs: Array) -> Array:
+  """One key per segment: its absolute index in its lane, then the lane, folded in."""
+
+  def row(index_s: Array, lane: Array) -> Array:
+    return jax.vmap(lambda index: jax.random.fold_in(jax.random.fold_in(key, index), lane))(index_s)
+
+  return jax.vmap(row)(index_bs, jnp.arange(index_bs.shape[0]))
+
+
+def _summed(auxes: list[dict[str, SumCount]]) -> dict[str, SumCount]:
+  total: dict[str, SumCount] = {}
+  for aux in auxes:
+    for name, (value, count) in aux.items():
+      before = total.get(name, (jnp.zeros_like(value), jnp.zeros_like(count)))
+      total[name] = (before[0] + value, before[1] + count)
+  return total
+
+
+def build(config: ModelConfig, vocab_size: int, key: jax.Array) -> tuple[nnx.GraphDef, PyTree]:
+  """A model with fresh parameters, as (graphdef, pure dict): the dict is what is trained and saved."""
+  graphdef, params = nnx.split(Transformer(config, vocab_size, rngs=nnx.Rngs(key)))
+  return graphdef, nnx.to_pure_dict(params)
+
+
+def merge(graphdef: nnx.GraphDef, params: PyTree) -> Transformer:
+  """The model again, inside or outside of jit."""
+  return nnx.merge(graphdef, nnx.State(params))

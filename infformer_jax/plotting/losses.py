@@ -1,0 +1,102 @@
+"""Plots of losses: over training, and over the position in the document."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from infformer_jax.plotting import style
+
+LOSS = 'loss_nats_per_token'
+VIEW_NAMES = {'memory': 'memory', 'emptied': 'emptied', 'exchanged': 'exchanged'}
+
+
+def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure | None:
+  """The loss of every split against the step of training.
+
+  Args:
+    lines: parsed lines of metrics.jsonl, each with `step` and `split`; those without a loss are passed over.
+    path: the PNG file.
+  Returns:
+    The figure; None, and no file, where no line has a loss.
+  """
+  curves: dict[str, list[tuple[int, float]]] = {}
+  for line in lines:
+    if line.get(LOSS) is not None:
+      curves.setdefault(line['split'], []).append((line['step'], line[LOSS]))
+  if not curves:
+    return None
+  with style.canvas(path, 7.2, 4.0) as figure:
+    axes = figure.subplots()
+    for split, points in curves.items():
+      steps, losses = np.array(sorted(points), float).T
+      color = style.COLORS.get(split, style.OTHER)
+      if split == 'train':
+        window = max(1, len(steps) // 40)
+        if window > 1:
+          axes.plot(steps, losses, color=color, alpha=0.35, linewidth=0.7)
+          label = f'train, mean of {window} records'
+        else:
+          label = 'train'
+        axes.plot(*_moving_mean(steps, losses, window), color=color, label=label)
+      else:
+        axes.plot(steps, losses, 'o-', color=color, markersize=3.5, label=split, zorder=3)
+        axes.annotate(
+          f'{losses[-1]:.3f}', (steps[-1], losses[-1]), xytext=(5, 0), textcoords='offset points',
+          color=color, va='center', fontsize=8,
+        )  # fmt: skip
+    axes.set(xlabel='training step', ylabel='loss [nats per token]')
+    axes.margins(x=0.02)
+    style.legend_beside(axes)
+    style.headline(figure, 'Loss during training')
+  return figure
+
+
+def loss_by_position(by_position: Mapping[str, Any], reach_tokens: int, path: str | Path) -> Figure:
+  """The loss against the position in the document, and what the memory gains there.
+
+  Args:
+    by_position: as in results.json (evaluation/results.py), one list entry per bin, None where nothing is.
+    reach_tokens: the position from which the short-term window no longer reaches the beginning.
+    path: the PNG file.
+  """
+  start, stop = np.array(by_position['start_tokens'], float), np.array(by_position['stop_tokens'], float)
+  middle = (start + stop) / 2
+  views, differences = by_position[LOSS], by_position['memory_minus']
+  with style.canvas(path, 7.2, 5.4 if differences else 3.6) as figure:
+    panels = figure.subplots(2 if differences else 1, sharex=True, squeeze=False)[:, 0]
+    for view, loss in views.items():
+      panels[0].plot(
+        middle, np.array(loss, float), 'o-', color=style.COLORS[view], markersize=3, label=VIEW_NAMES[view]
+      )
+    panels[0].set(ylabel='loss [nats per token]', xscale='log')
+    for view, difference in differences.items():
+      mean = np.array(difference['nats_per_token'], float)
+      error = 2 * np.array(difference['standard_error'], float)
+      color = style.COLORS[view]
+      panels[1].fill_between(middle, mean - error, mean + error, color=color, alpha=0.18, linewidth=0)
+      panels[1].plot(middle, mean, 'o-', color=color, markersize=3, label=f'memory − {VIEW_NAMES[view]}')
+    if differences:
+      panels[1].axhline(0, color=style.INK, linewidth=0.8)
+      panels[1].set(ylabel='difference [nats per token]', title='Below 0 the memory helps')
+      style.legend_beside(panels[1])
+    for panel in panels:
+      panel.axvline(reach_tokens, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)))
+    panels[0].axvline(np.nan, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="window's reach")
+    panels[-1].set_xlabel('position in the document [tokens]')
+    style.legend_beside(panels[0])
+    bands = 'Bands: two standard errors over documents. ' if differences else ''
+    style.headline(
+      figure,
+      'Loss by position in the document',
+      f'{bands}Dashed: up to here, {reach_tokens:,} tokens, the short-term window reaches the beginning.',
+    )
+  return figure
+
+
+def _moving_mean(x: np.ndarray, y: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+  """Means of `window` successive values, each at the middle of them."""
+  kernel = np.full(window, 1 / window)
+  return np.convolve(x, kernel, 'valid'), np.convolve(y, kernel, 'valid')

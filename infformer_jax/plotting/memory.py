@@ -1,0 +1,138 @@
+"""Plots of the long-term memory: where in time it is read, what it resamples, and what its basis can hold."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, colors
+from matplotlib.figure import Figure
+
+from infformer_jax.plotting import style
+
+
+def where_layers_read(density_sj: Mapping[str, np.ndarray], path: str | Path) -> Figure:
+  """The density over time with which each layer reads, segment after segment of one document.
+
+  Args:
+    density_sj: per layer, by name, the density over [0, 1] (0 the oldest, 1 the newest; uniform is 1), mean
+      over heads and tokens, in j equal bins; NaN while the memory is empty.
+    path: the PNG file.
+  """
+  return _time_images(
+    density_sj,
+    path,
+    'Where in time each layer reads its memory',
+    'Mean over heads and tokens; a uniform reading has density 1. Grey: the memory is still empty.',
+    'density of reading',
+  )
+
+
+def sticky_histogram(histogram_sj: Mapping[str, np.ndarray], path: str | Path) -> Figure:
+  """The histogram from which a sticky memory draws the points it keeps, segment after segment.
+
+  Args:
+    histogram_sj: per layer, by name, attention received by j equal bins of [0, 1], in any unit; rows that
+      are zero or NaN are shown as empty.
+    path: the PNG file.
+  """
+  density_sj = {}
+  for name, histogram in histogram_sj.items():
+    total = np.nansum(histogram, axis=1, keepdims=True)
+    density_sj[name] = histogram.shape[1] * histogram / np.where(total > 0, total, np.nan)
+  return _time_images(
+    density_sj,
+    path,
+    'What the sticky memory keeps in detail',
+    'The histogram by which the next write samples; even sampling has density 1. Grey: nothing read yet.',
+    'density of samples',
+  )
+
+
+def _time_images(
+  density_sj: Mapping[str, np.ndarray], path: str | Path, title: str, subtitle: str, label: str
+) -> Figure:
+  """One image per layer, time within the memory upwards, segments to the right, one colour scale."""
+  count = len(density_sj)
+  columns = count if count <= 3 else min(4, math.ceil(math.sqrt(count)))
+  rows = math.ceil(count / columns)
+  finite = np.concatenate([d[np.isfinite(d)] for d in density_sj.values()] + [np.ones(1)])
+  # Logarithmic: a sharp reader is a hundred times denser than an even one, whose 1 stays inside.
+  low, high = max(0.03, min(0.5, np.percentile(finite, 1))), max(2.0, np.percentile(finite, 99.8))
+  scale = colors.LogNorm(low, high)
+  with style.canvas(path, 1.6 + 2.7 * columns, 1.2 + 2.1 * rows) as figure:
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    colormap = colormaps[style.COLORMAP].with_extremes(bad=style.EMPTY)
+    for i, (panel, (name, density)) in enumerate(zip(panels.flat, density_sj.items(), strict=False)):
+      image = panel.imshow(
+        np.ma.masked_invalid(density.T), origin='lower', extent=(0, len(density), 0, 1), aspect='auto',
+        cmap=colormap, norm=scale, interpolation='nearest',
+      )  # fmt: skip
+      panel.set(title=name, yticks=[0, 0.5, 1])
+      panel.grid(False)
+      if i % columns == 0:
+        panel.set(ylabel='time in the memory\n(0 oldest, 1 newest)')
+      if i + columns >= count:
+        panel.set(xlabel='segment of the document')
+        panel.tick_params(labelbottom=True)
+    for panel in panels.flat[count:]:
+      panel.set_visible(False)
+    bar = figure.colorbar(image, ax=panels, extend='both', shrink=0.9, label=label)
+    ticks = [t for t in (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300) if low <= t <= high]
+    bar.set_ticks(ticks, labels=[f'{t:g}' for t in ticks])
+    bar.minorticks_off()
+    style.headline(figure, title, subtitle)
+  return figure
+
+
+def basis(times_t: np.ndarray, basis_tn: np.ndarray, path: str | Path) -> Figure:
+  """The basis functions: a few over the whole of [0, 1], and those near its middle.
+
+  Args:
+    times_t: a grid over [0, 1], fine enough for the narrowest function.
+    basis_tn: the n functions on it.
+    path: the PNG file.
+  """
+  num = basis_tn.shape[1]
+  peaks = times_t[np.argmax(basis_tn, axis=0)]
+  shades = colormaps[style.COLORMAP](0.05 + 0.85 * peaks)
+  step = num // 16 | 1  # odd, so that of two widths both are shown
+  near = np.abs(peaks - 0.5) <= min(0.5, 6 / num)
+  with style.canvas(path, 7.2, 4.6) as figure:
+    whole, middle = figure.subplots(2)
+    for n in range(0, num, step):
+      whole.plot(times_t, basis_tn[:, n], color=shades[n], linewidth=1.1)
+    for n in np.flatnonzero(near).tolist():
+      middle.plot(times_t, basis_tn[:, n], color=shades[n], linewidth=1.2)
+    whole.set(xlim=(0, 1), ylabel='ψ(t)', title=f'One in {step}' if step > 1 else 'All of them')
+    reach = min(0.5, 4 / num)
+    middle.set(xlim=(0.5 - reach, 0.5 + reach), ylabel='ψ(t)', title='Those centred near the middle')
+    middle.set_xlabel('t, time in the memory (0 oldest, 1 newest)')
+    for panel in (whole, middle):
+      panel.set_ylim(bottom=0)
+    style.headline(figure, f'The {num} basis functions of the memory')
+  return figure
+
+
+def reconstruction(fits: Sequence[Mapping[str, Any]], path: str | Path) -> Figure:
+  """Values that were written, and the signal that the memory makes of them; one panel per fit.
+
+  Args:
+    fits: for example the first write, and the same memory some writes later. Each has `title`; `times_p`,
+      where the values `values_p` now stand in [0, 1]; and the memory's signal `signal_t` on a grid `times_t`.
+    path: the PNG file.
+  """
+  with style.canvas(path, 7.2, 1.0 + 1.9 * len(fits)) as figure:
+    panels = figure.subplots(len(fits), sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, fit in zip(panels, fits, strict=True):
+      panel.plot(
+        fit['times_p'], fit['values_p'], '.', color='#A8A8A8', markersize=2.5, label='values written'
+      )
+      color = style.COLORS['reconstruction']
+      panel.plot(fit['times_t'], fit['signal_t'], color=color, linewidth=1.2, label="memory's signal")
+      panel.set(title=fit['title'], ylabel='value', xlim=(0, 1))
+    panels[-1].set_xlabel('t, time in the memory (0 oldest, 1 newest)')
+    style.legend_beside(panels[0])
+    style.headline(figure, 'What the memory holds of a signal')
+  return figure

@@ -1,0 +1,80 @@
+"""How every plot looks, written once. Plots are drawn off screen, without pyplot and its global state."""
+
+import contextlib
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with any kind of colour vision. One thing has one colour in all plots.
+COLORS = {
+  'memory': '#0072B2',
+  'emptied': '#D55E00',
+  'exchanged': '#009E73',
+  'validation': '#0072B2',
+  'test': '#CC79A7',
+  'train': '#7A7A7A',
+  'reconstruction': '#D55E00',
+}
+OTHER = '#56B4E9'  # what has no colour of its own
+INK = '#262626'
+EMPTY = '#E4E4E4'  # no data, in images
+COLORMAP = 'viridis'
+
+RC: Any = {
+  'figure.dpi': 150,
+  'font.size': 9,
+  'axes.titlesize': 9.5,
+  'axes.titlelocation': 'left',
+  'axes.labelsize': 9,
+  'axes.labelcolor': INK,
+  'axes.edgecolor': '#8C8C8C',
+  'axes.linewidth': 0.8,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.axisbelow': True,
+  'axes.grid': True,
+  'grid.color': '#E9E9E9',
+  'grid.linewidth': 0.7,
+  'lines.linewidth': 1.6,
+  'lines.solid_capstyle': 'round',
+  'legend.frameon': False,
+  'xtick.color': INK,
+  'ytick.color': INK,
+  'text.color': INK,
+}
+
+
+@contextlib.contextmanager
+def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
+  """An empty figure in the style of the project, written to `path` when the block ends without an error.
+
+  Args:
+    path: the PNG file; missing directories are made.
+    width, height: inches, at 150 dots per inch.
+  """
+  path = Path(path)
+  with matplotlib.rc_context(RC):
+    figure = Figure(figsize=(width, height), layout='constrained')
+    FigureCanvasAgg(figure)
+    yield figure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def headline(figure: Figure, title: str, subtitle: str = '') -> None:
+  """Says above the panels what to see: the title bold, the explanation under it."""
+  figure.suptitle(title, x=0.01, ha='left', fontsize=11, fontweight='bold')
+  if subtitle:
+    lines = textwrap.fill(subtitle, int(17 * figure.get_figwidth()))
+    figure.supxlabel(lines, x=0.01, ha='left', fontsize=8, color='#5F5F5F')
+
+
+def legend_beside(axes: Axes) -> None:
+  """The legend to the right of the data, never over it."""
+  axes.legend(loc='upper left', bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=1.6)

@@ -1,0 +1,144 @@
+"""What happens around the steps: progress, metrics, evaluation, plots, checkpoints."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from flax import nnx
+from jax.sharding import Mesh
+
+from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.console import Console
+from infformer_jax.train.metrics import MetricsFile, Totals
+from infformer_jax.train.state import TrainState
+
+
+@dataclasses.dataclass(kw_only=True)
+class Run:
+  """Where a run is. The loop counts the steps; hooks look, and change what is theirs."""
+
+  mesh: Mesh
+  graphdef: nnx.GraphDef
+  num_steps: int
+  step: int  # steps done
+  state: TrainState  # after them
+  totals: Totals  # since the last log
+  best: tuple[float, int] | None  # the lowest validation loss so far, nats per token, and its step
+  metrics: MetricsFile
+  stopping: bool = False  # the run ends here, before its last step
+
+  @property
+  def finished(self) -> bool:
+    return self.step >= self.num_steps
+
+  @property
+  def ended(self) -> bool:
+    return self.finished or self.stopping
+
+  @property
+  def is_best(self) -> bool:
+    """Whether the evaluation at this step was the best so far."""
+    return self.best is not None and self.best[1] == self.step
+
+  def saved(self) -> dict[str, Any]:
+    """What a checkpoint holds besides the state, as JSON; the data's whole position is one integer."""
+    return {'data_position': self.step, 'totals': self.totals.sums, 'best': self.best}
+
+
+class Hook(Protocol):
+  """Shown the run after a step; only then are the metrics of that very step in `run.totals`."""
+
+  def due(self, run: Run) -> bool:
+    """Whether to be called. The same on all processes, unless the hook only looks."""
+
+  def __call__(self, run: Run) -> None: ...
+
+
+class Every:
+  """Does something every so many steps, and after the last."""
+
+  def __init__(self, steps: int, do: Callable[[Run], None]):
+    self._steps, self._do = steps, do
+
+  def due(self, run: Run) -> bool:
+    return run.step % self._steps == 0 or run.finished
+
+  def __call__(self, run: Run) -> None:
+    self._do(run)
+
+
+def log(run: Run) -> None:
+  """Writes the training metrics since the last log."""
+  run.metrics.write(run.step, 'train', run.totals.take())
+
+
+class Evaluation(Every):
+  """Evaluates, writes the metrics and remembers the step with the lowest loss."""
+
+  def __init__(self, steps: int, split: str, evaluate: Callable[[Run], Mapping[str, float | None]]):
+    """
+    Args:
+      steps: between evaluations.
+      split: what the lines in the metrics are called.
+      evaluate: metrics, `loss_nats_per_token` among them.
+    """
+    super().__init__(steps, self._evaluate)
+    self._split, self._metrics_of = split, evaluate
+
+  def _evaluate(self, run: Run) -> None:
+    values = self._metrics_of(run)
+    run.metrics.write(run.step, self._split, values)
+    loss = values['loss_nats_per_token']
+    if loss is not None and loss < (run.best[0] if run.best else math.inf):
+      run.best = loss, run.step
+
+
+class Save(Every):
+  """A checkpoint every so many steps, after the last, where the run is stopped and where it is best."""
+
+  def __init__(self, steps: int, checkpoints: Checkpoints):
+    super().__init__(steps, self._save)
+    self._checkpoints = checkpoints
+
+  def due(self, run: Run) -> bool:
+    return super().due(run) or run.stopping or run.is_best
+
+  def _save(self, run: Run) -> None:
+    run.metrics.flush()  # First: a checkpoint promises that every line up to its step is on the disk.
+    best = run.best[1] if run.best else None
+    self._checkpoints.save(run.step, run.state, run.saved(), best=best)
+
+
+class Progress:
+  """The line to watch: step, loss, tokens/s and time left."""
+
+  def __init__(self, console: Console, *, step: int):
+    """Counts from `step`, which is now."""
+    self._console = console
+    self._first, self._began = step, time.monotonic()
+    self._last = -math.inf
+
+  def due(self, run: Run) -> bool:
+    return time.monotonic() - self._last >= self._console.status_seconds or run.finished
+
+  def __call__(self, run: Run) -> None:
+    self._last = time.monotonic()
+    seconds = (self._last - self._began) / (run.step - self._first) * (run.num_steps - run.step)
+    means = run.totals.means()
+    self._console.status(
+      f'step {run.step} of {run.num_steps}, loss {means["loss_nats_per_token"]:.3f} nats/token, '
+      f'{means["tokens_per_second"]:,.0f} tokens/s, {_duration(seconds)} left'
+    )
+
+
+def _duration(seconds: float) -> str:
+  """In hours, minutes and seconds.
+
+  >>> _duration(4000)
+  '1:06:40'
+  """
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'

@@ -1,0 +1,176 @@
+"""A training run, from beginning to end: build, restore, loop."""
+
+import dataclasses
+import functools
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+
+from infformer_jax.config import ConfigError
+from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.console import Console
+from infformer_jax.train.hooks import Every, Hook, Progress, Run, Save, log
+from infformer_jax.train.metrics import MetricsFile, Totals
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
+from infformer_jax.train.sharding import make_mesh, put_batch, shardings
+from infformer_jax.train.state import initial_state
+from infformer_jax.train.step import Report, make_train_step
+from infformer_jax.train.stopped import NotFiniteError, Terminated
+from infformer_jax.train.termination import Termination
+from infformer_jax.types import Batch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+  """How long, how much at once, and how often what; all in steps. A step is one chunk of every lane."""
+
+  num_steps: int = 10_000
+  batch_size: int = 16  # lanes over all devices
+  segments_per_chunk: int = 4  # s; gradients flow through the memory within a chunk
+  log_every: int = 50
+  evaluate_every: int = 1000
+  checkpoint_every: int = 1000
+  optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+
+  def __post_init__(self) -> None:
+    for field in dataclasses.fields(self):
+      if field.name != 'optimizer' and not 1 <= getattr(self, field.name) < 2**31:
+        raise ConfigError(f'{field.name} = {getattr(self, field.name)} is not in [1, 2^31)')
+
+
+def train(
+  config: TrainConfig,
+  model: ModelConfig,
+  *,
+  vocab_size: int,
+  seed: int,
+  batches: Callable[[int], Iterator[Batch]],
+  workdir: pathlib.Path,
+  hooks: Sequence[Hook],
+  console: Console,
+) -> Run:
+  """Trains from the last checkpoint in the work directory, or from the start, to the last step.
+
+  Killed at any moment and called again, it ends in the same parameters and memories, bit for bit, and has
+  written the same metrics but for timings: on the same machine, with the same devices, CPU affinity and
+  XLA_FLAGS, and on a GPU with --xla_gpu_deterministic_ops=true among these.
+
+  Args:
+    config: of the training.
+    model: the trunk and its memories.
+    vocab_size: v.
+    seed: of the parameters and of all that is drawn.
+    batches: this process's lanes from a position on: the chunks numbered position, position + 1, ...
+    workdir: metrics.jsonl, tensorboard/ and checkpoints/ are kept here.
+    hooks: called in this order, after logging and before saving.
+    console: for those who watch.
+  Returns:
+    The run after its last step; as it was found, if there was nothing left to do.
+  Raises:
+    Stopped: a value is not finite, a disk is full, or SIGTERM came (train/stopped.py).
+    UserError: no checkpoint is intact, or they do not fit the config.
+  """
+  # Build.
+  mesh = make_mesh()
+  optimizer = make_optimizer(config.optimizer, config.num_steps)
+  sizes = {'vocab_size': vocab_size, 'batch_size': config.batch_size, 'seed': seed}
+  start = functools.partial(initial_state, model, optimizer, **sizes)
+  graphdef, shapes = jax.eval_shape(start)
+  places = shardings(shapes, mesh)
+
+  # Restore.
+  checkpoints = Checkpoints(workdir / 'checkpoints', warn=console.say)
+  restored = checkpoints.restore(shapes, places)
+  if restored:
+    state, saved = restored
+    console.say(f'going on from checkpoint {int(state.step)}')
+  else:
+    state = jax.jit(lambda: start()[1], out_shardings=places)()
+    saved = {'data_position': 0, 'totals': {}, 'best': None}
+  run = Run(
+    mesh=mesh,
+    graphdef=graphdef,
+    num_steps=config.num_steps,
+    step=saved['data_position'],
+    state=state,
+    totals=Totals(saved['totals']),
+    best=saved['best'] and tuple(saved['best']),
+    metrics=MetricsFile(workdir, step=saved['data_position']),
+  )
+  if run.finished:
+    run.metrics.close()
+    return run
+
+  # Loop.
+  stream = batches(run.step)
+  batch = put_batch(next(stream), mesh)
+  console.status('compiling the training step')
+  schedules = make_schedules(config.optimizer, config.num_steps)
+  train_step = make_train_step(graphdef, optimizer, schedules).lower(run.state, batch).compile()
+  save = Save(config.checkpoint_every, checkpoints)
+  hooks = [Progress(console, step=run.step), Every(config.log_every, log), *hooks, save]
+  reports = _Reports(run)
+  try:
+    with Termination() as termination:
+      while not run.ended:
+        run.state, report = train_step(run.state, batch)
+        run.step += 1
+        run.stopping = termination.requested(run.step)
+        reports.add(report)
+        batch = put_batch(next(stream), mesh)
+        for hook in hooks:
+          if hook.due(run):
+            reports.catch_up()
+            hook(run)
+            reports.restart_clock()
+  except NotFiniteError as error:
+    run.step, run.state = error.step - 1, dataclasses.replace(run.state, finite=~run.state.finite)
+    save(run)
+    raise
+  finally:
+    checkpoints.wait()
+  run.metrics.close()
+  if run.stopping:
+    raise Terminated(
+      f'SIGTERM came after step {run.step}, which is saved; the same command goes on from there'
+    )
+  return run
+
+
+class _Reports:
+  """Takes in the reports of the steps, one step late, so that the devices never wait for the host."""
+
+  def __init__(self, run: Run):
+    self._run = run
+    self._waiting: list[Report] = []
+    self._clock = time.monotonic()
+
+  def add(self, report: Report) -> None:
+    """Another step was begun; takes in the one before."""
+    self.catch_up()
+    self._waiting.append(report)
+
+  def catch_up(self) -> None:
+    """Waits for the last step and adds its metrics to the run's.
+
+    Raises:
+      NotFiniteError: it met a value that is not finite.
+    """
+    while self._waiting:
+      report = self._waiting.pop()
+      metrics = jax.device_get(report.metrics)
+      if not report.finite:
+        bad = next(group for group, finite in report.groups.items() if not finite)
+        raise NotFiniteError(int(self._run.state.step) + 1, bad)
+      now = time.monotonic()
+      tokens = metrics['loss_nats_per_token'][1]
+      metrics['tokens_per_second'] = (tokens, now - self._clock)
+      self._run.totals.add(metrics)
+      self._clock = now
+
+  def restart_clock(self) -> None:
+    """What has happened until now was no training."""
+    self._clock = time.monotonic()

@@ -1,0 +1,112 @@
+"""AdamW with clipping, warm-up and cosine decay; the long memory has a learning rate of its own."""
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from infformer_jax.config import ConfigError
+from infformer_jax.types import Array, PyTree
+
+Schedule = Callable[[Array | int], Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+  """Rates are per step; a step is one chunk of every lane."""
+
+  learning_rate: float = 3e-4
+  memory_learning_rate: float | None = None  # of everything under a layer's `memory`; None: the same
+  warmup_steps: int = 100  # the rate rises linearly; step `warmup_steps` is the first at the full rate
+  final_learning_rate_fraction: float = 0.1  # where the cosine ends, at the last step
+  weight_decay: float = 0.01  # decoupled, times the rate; matrices only
+  clip_norm: float = 1.0  # of the gradient of all parameters together
+  b1: float = 0.9
+  b2: float = 0.98
+
+  def __post_init__(self) -> None:
+    for name in ('learning_rate', 'memory_learning_rate', 'warmup_steps', 'weight_decay'):
+      if (value := getattr(self, name)) is not None and value < 0:
+        raise ConfigError(f'{name} = {value} is negative')
+    for name in ('b1', 'b2'):
+      if not 0 <= (value := getattr(self, name)) < 1:
+        raise ConfigError(f'{name} = {value} is not in [0, 1)')
+    if not 0 <= (value := self.final_learning_rate_fraction) <= 1:
+      raise ConfigError(f'final_learning_rate_fraction = {value} is not in [0, 1]')
+    if self.clip_norm <= 0:
+      raise ConfigError(f'clip_norm = {self.clip_norm} is not positive; use a large value for no clipping')
+
+
+def make_schedule(config: OptimizerConfig, num_steps: int, *, peak: float) -> Schedule:
+  """The learning rate of the step that follows `steps_done` others.
+
+  Linear to `peak` over `warmup_steps` (the first step is not wasted on a rate of zero), then half a cosine
+  to the final fraction, reached by the last of `num_steps`.
+
+  >>> schedule = make_schedule(
+  ...   OptimizerConfig(warmup_steps=4, final_learning_rate_fraction=0.0), 12, peak=1.0
+  ... )
+  >>> [round(float(schedule(steps_done)), 2) for steps_done in (0, 3, 7, 11)]
+  [0.25, 1.0, 0.5, 0.0]
+  """
+  warmup = max(config.warmup_steps, 1)
+
+  def schedule(steps_done: Array | int) -> Array:
+    step = jnp.asarray(steps_done, jnp.float32) + 1
+    progress = jnp.clip((step - warmup) / max(num_steps - warmup, 1), 0, 1)
+    cosine = (1 + jnp.cos(jnp.pi * progress)) / 2
+    floor = config.final_learning_rate_fraction
+    return peak * jnp.minimum(step / warmup, 1) * (floor + (1 - floor) * cosine)
+
+  return schedule
+
+
+def make_schedules(config: OptimizerConfig, num_steps: int) -> dict[str, Schedule]:
+  """The schedule of every group of parameters; a group has the name of its rate."""
+  peaks = {'learning_rate': config.learning_rate, 'memory_learning_rate': config.memory_learning_rate}
+  return {
+    group: make_schedule(config, num_steps, peak=config.learning_rate if peak is None else peak)
+    for group, peak in peaks.items()
+  }
+
+
+def parameter_groups(params: PyTree) -> PyTree:
+  """Each parameter's group: 'memory_learning_rate' for everything under a layer's `memory`."""
+  return jax.tree.map_with_path(
+    lambda path, _: 'memory_learning_rate' if 'memory' in names(path) else 'learning_rate', params
+  )
+
+
+def decayed(params: PyTree) -> PyTree:
+  """Which parameters decay: neither biases (u and v of the xl positions too), norms nor vectors."""
+
+  def decays(path: tuple, leaf: Array) -> bool:
+    return leaf.ndim > 1 and not re.search('bias|scale|^[uv]_hk$', names(path)[-1])
+
+  return jax.tree.map_with_path(decays, params)
+
+
+def names(path: tuple) -> list[str]:
+  """The keys of a pytree path as strings.
+
+  >>> names((jax.tree_util.DictKey('layers'), jax.tree_util.SequenceKey(0)))
+  ['layers', '0']
+  """
+  return [jax.tree_util.keystr((key,), simple=True) for key in path]
+
+
+def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
+  """AdamW (Loshchilov & Hutter 2019) whose rate depends on the step and on the parameter's group."""
+  rates = {
+    group: optax.scale_by_learning_rate(schedule)
+    for group, schedule in make_schedules(config, num_steps).items()
+  }
+  return optax.chain(
+    optax.clip_by_global_norm(config.clip_norm),
+    optax.scale_by_adam(config.b1, config.b2),
+    optax.add_decayed_weights(config.weight_decay, mask=decayed),
+    optax.partition(rates, parameter_groups),
+  )

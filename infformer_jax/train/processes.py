@@ -1,0 +1,29 @@
+"""Several processes, one program: the hosts of a TPU pod, the tasks of `srun` or `mpirun`, or as told."""
+
+import glob
+import importlib.util
+import os
+
+import jax
+
+
+def initialize() -> None:
+  """Joins the other processes, if the environment says that there are any. Must come before anything else.
+
+  It says so by JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by being that of
+  a task of SLURM or MPI, or of a TPU VM, where JAX finds out who the others are.
+  """
+  env = os.environ
+  tasks = max(int(env.get(name, 1)) for name in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE'))
+  if 'JAX_NUM_PROCESSES' in env:
+    jax.distributed.initialize(
+      num_processes=int(env['JAX_NUM_PROCESSES']), process_id=int(env['JAX_PROCESS_ID'])
+    )
+  elif tasks > 1 or _is_tpu_vm():
+    jax.distributed.initialize()
+
+
+def _is_tpu_vm() -> bool:
+  chips = glob.glob('/dev/accel*') + glob.glob('/dev/vfio/[0-9]*')
+  wanted = os.environ.get('JAX_PLATFORMS', 'tpu').split(',')
+  return bool(chips) and 'tpu' in wanted and importlib.util.find_spec('libtpu') is not None

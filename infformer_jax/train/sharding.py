@@ -1,0 +1,83 @@
+"""Where every array lives: one mesh over all devices, and one table.
+
+The lanes are spread over the devices, all else is on every one of them; XLA adds what must be added between
+them. Another layout (parameters in parts, a second axis) is another row of the table.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from infformer_jax.config import ConfigError
+from infformer_jax.types import Batch, PyTree
+
+RULES: tuple[tuple[str, PartitionSpec], ...] = (
+  ('batch/', PartitionSpec('data')),  # lanes first
+  ('memory/', PartitionSpec('data')),  # lanes first
+  ('params/', PartitionSpec()),
+  ('optimizer/', PartitionSpec()),
+  ('step', PartitionSpec()),
+  ('key', PartitionSpec()),
+  ('finite', PartitionSpec()),
+)
+"""The start of an array's name (`name`) and how the array is split; the first row that fits."""
+
+
+def make_mesh() -> Mesh:
+  """All devices in one row, the axis `data`, one process after another: a lane is where its rows are fed."""
+  devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+  return Mesh(np.array(devices), ('data',), axis_types=(AxisType.Auto,))
+
+
+def name(path: tuple) -> str:
+  """A leaf's name: its keys, with '/' between.
+
+  >>> name((jax.tree_util.GetAttrKey('params'), jax.tree_util.DictKey('embedding')))
+  'params/embedding'
+  """
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def shardings(tree: PyTree, mesh: Mesh) -> PyTree:
+  """The sharding of every leaf, by its name in `RULES`.
+
+  Raises:
+    ValueError: an array without a rule.
+  """
+
+  def sharding(path: tuple, leaf: Any) -> NamedSharding:
+    del leaf
+    for start, spec in RULES:
+      if name(path).startswith(start):
+        return NamedSharding(mesh, spec)
+    raise ValueError(f'no rule for {name(path)} in train/sharding.py')
+
+  return jax.tree.map_with_path(sharding, tree)
+
+
+def local_lanes(batch_size: int, *, key: str = 'train.batch_size') -> range:
+  """The lanes that this process feeds.
+
+  Args:
+    batch_size: lanes over all devices.
+    key: where the config says so.
+  Raises:
+    ConfigError: lanes that cannot be spread evenly over the devices.
+  """
+  devices = jax.device_count()
+  if batch_size % devices:
+    lower = batch_size // devices * devices
+    raise ConfigError(
+      f'{key} = {batch_size} is not divisible by the {devices} devices; '
+      f'use {f"{lower} or " if lower else ""}{lower + devices}'
+    )
+  mine = batch_size // jax.process_count()
+  return range(jax.process_index() * mine, (jax.process_index() + 1) * mine)
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+  """This process's lanes -> the batch of all lanes, spread over the devices."""
+  sharding = jax.tree.leaves(shardings({'batch': batch}, mesh))[0]
+  return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batch)

@@ -1,0 +1,59 @@
+"""Everything that a training step changes, as one pytree."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from infformer_jax.nn import transformer
+from infformer_jax.types import Array, PyTree, pytree
+
+
+@pytree
+class TrainState:
+  """What the step takes and gives back, and what a checkpoint holds.
+
+  The key never changes: what draws folds in where it is (the segment's index in its lane, the layer), so a
+  resumed run, a run on other devices and an uninterrupted one draw the same.
+  """
+
+  step: Array  # int32, steps done
+  params: PyTree  # pure dict
+  optimizer: PyTree
+  memory: PyTree  # ModelState; every leaf has the lanes first
+  key: Any  # typed PRNG key
+  finite: Array  # bool; False once a step met a value that is not finite: no step changes anything after that
+
+
+def initial_state(
+  model: transformer.ModelConfig,
+  optimizer: optax.GradientTransformation,
+  *,
+  vocab_size: int,
+  batch_size: int,
+  seed: int,
+) -> tuple[nnx.GraphDef, TrainState]:
+  """The model's graph definition and the state before the first step.
+
+  To be called under jax.jit, with the shardings wanted, or under jax.eval_shape, for the shapes alone.
+
+  Args:
+    model: the trunk and its memories.
+    optimizer: of the parameters.
+    vocab_size: v.
+    batch_size: lanes over all devices.
+    seed: of the parameters, dropout and the writes that draw.
+  """
+  key_of_parameters, key_of_draws = jax.random.split(jax.random.key(seed))
+  graphdef, params = transformer.build(model, vocab_size, key_of_parameters)
+  state = TrainState(
+    step=jnp.int32(0),
+    params=params,
+    optimizer=optimizer.init(params),
+    memory=transformer.merge(graphdef, params).init_state(batch_size),
+    key=key_of_draws,
+    finite=jnp.bool_(True),
+  )
+  return graphdef, state

@@ -1,0 +1,121 @@
+"""The training step: one pure function of the state and a batch."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from infformer_jax.nn import transformer
+from infformer_jax.train.optimizer import Schedule
+from infformer_jax.train.sharding import name
+from infformer_jax.train.state import TrainState
+from infformer_jax.types import Array, Batch, PyTree, SumCount, pytree
+
+
+@pytree
+class Report:
+  """What the host may want to know of a step, sometime later."""
+
+  metrics: dict[str, SumCount]
+  finite: Array  # bool: the state was finite before this step, and so is all that this step computed
+  groups: Mapping[str, Array]  # bool: which groups of tensors are finite, in the order of computation
+
+
+def make_train_step(
+  graphdef: Any, optimizer: optax.GradientTransformation, schedules: Mapping[str, Schedule]
+) -> jax.stages.Wrapped:
+  """The jitted step, (TrainState, Batch) -> (TrainState, Report). It consumes (donates) the state.
+
+  The loss is Σ nll / Σ tokens over all lanes of all devices, and for every auxiliary loss its weight times
+  its own Σ / count. Where anything is not finite the state is left as it was but for `finite`, and further
+  steps change nothing either: the host may find out a step late and still hold the last good state.
+
+  Args:
+    graphdef: of the model (transformer.build).
+    optimizer: of the parameters.
+    schedules: of the learning rates, by the name that they have among the metrics.
+  """
+
+  def loss_and_rest(params: PyTree, state: TrainState, batch: Batch) -> tuple[Array, tuple[Any, dict]]:
+    model = transformer.merge(graphdef, params)
+    output = model(batch, state.memory, key=state.key)
+    nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    sums = {
+      'loss_nats_per_token': (jnp.where(batch.ok_bsl, nll_bsl, 0).sum(), batch.ok_bsl.sum()),
+      **output.aux,
+    }
+    sums = {key: (jnp.float32(total), jnp.float32(count)) for key, (total, count) in sums.items()}
+    loss = mean(sums['loss_nats_per_token'])
+    for key, weight in model.aux_weights().items():
+      loss += weight * mean(sums[key])
+    return loss, (output.state, sums)
+
+  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Report]:
+    (_, (memory, sums)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
+      state.params, state, batch
+    )
+    updates, new_optimizer = optimizer.update(gradients, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+
+    groups = finite_groups(memory, sums, gradients, params)
+    finite = state.finite & jnp.stack(list(groups.values())).all()
+    before = (state.step, state.params, state.optimizer, state.memory)
+    after = (state.step + 1, params, new_optimizer, memory)
+    step, params, new_optimizer, memory = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, before)
+
+    one = jnp.float32(1)
+    metrics = {
+      **sums,
+      'gradient_norm': (optax.tree.norm(gradients).astype(jnp.float32), one),
+      'padded_fraction': (jnp.float32((~batch.ok_bsl).sum()), jnp.float32(batch.ok_bsl.size)),
+      **{rate: (schedule(state.step), one) for rate, schedule in schedules.items()},
+    }
+    state = TrainState(
+      step=step, params=params, optimizer=new_optimizer, memory=memory, key=state.key, finite=finite
+    )
+    return state, Report(metrics=metrics, finite=finite, groups=groups)
+
+  return jax.jit(train_step, donate_argnums=0)
+
+
+def mean(sum_count: SumCount) -> Array:
+  """sum / count; 0 where nothing was counted."""
+  total, count = sum_count
+  return total / jnp.maximum(count, 1)
+
+
+_SHARED = ('embedding', 'position_embedding', 'u_hk', 'v_hk')
+"""Parameters that all layers use, so that their gradients are complete last."""
+
+
+def finite_groups(
+  memory: PyTree, sums: Mapping[str, SumCount], gradients: PyTree, params: PyTree
+) -> OrderedDict[str, Array]:
+  """Which groups of tensors are finite, in the order in which the step computes them.
+
+  That order makes the first bad one the cause: memories from the first layer up, losses, gradients from the
+  last layer down, parameters after the update. A group is a module: a parameter's name without its last part.
+  """
+
+  def backwards(path: tuple) -> tuple[bool, bool]:
+    first = name(path[:1])
+    return first in _SHARED, first == 'blocks'
+
+  last_layer_first = reversed(jax.tree.leaves_with_path(gradients))
+  named = [('memory', path, leaf) for path, leaf in jax.tree.leaves_with_path(memory)]
+  named += [('loss', (), sums['loss_nats_per_token']), ('auxiliary losses', (), dict(sums))]
+  named += [
+    ('gradient of', path[:-1] or path, leaf)
+    for path, leaf in sorted(last_layer_first, key=lambda path_leaf: backwards(path_leaf[0]))
+  ]
+  named += [('updated', path[:-1] or path, leaf) for path, leaf in jax.tree.leaves_with_path(params)]
+  groups: OrderedDict[str, Array] = OrderedDict()
+  for kind, path, tree in named:
+    group = f'{kind} {name(path)}'.rstrip()
+    for leaf in jax.tree.leaves(tree):
+      if jnp.issubdtype(leaf.dtype, jnp.floating):
+        groups[group] = jnp.isfinite(leaf).all() & groups.get(group, True)
+  return groups

@@ -1,0 +1,97 @@
+"""Dimension letters, array aliases and the pytrees that pass between the parts.
+
+Letters, used as name suffixes (`q_blhk`) and in the shape strings of public functions:
+
+    b lane                 s segment in the chunk    l token in the segment   t any time axis
+    d model width          h head                    k head width             v vocabulary
+    n basis function       p sample point            m memory slot            j histogram bin
+
+A suffix of its own names what varies per row or head alone (`whole_b`, `gate_bh`).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+Array = jax.Array
+HostArray = Any
+"""NumPy on the host, jax inside a step."""
+
+PyTree = Any
+SumCount = tuple[Array, Array]
+"""A metric before its division: (sum, count), both float32 scalars, so that it can be added up."""
+
+Project = Callable[[Array], tuple[Array, Array]]
+"""The layer's own W_K, W_V: x [b, t, d] -> k, v [b, t, h, k], before any position."""
+
+_T = TypeVar('_T')
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def pytree(cls: type[_T]) -> type[_T]:
+  """A frozen, keyword-only dataclass whose fields are pytree children."""
+  return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
+
+
+@pytree
+class Batch:
+  """One chunk of every lane: s consecutive segments of l tokens. Padding and idle lanes have ok False."""
+
+  tokens_bsl: HostArray  # int32 inputs: BOS and the first T-1 tokens of a document
+  targets_bsl: HostArray  # int32, the T tokens of the document
+  ok_bsl: HostArray  # bool, real tokens: the mask of the loss and of every memory
+  new_doc_bs: HostArray  # bool, this segment starts a document; True for idle segments
+  document_bs: HostArray  # int32, the document's index in its split; -1 where the lane idles
+  segment_bs: HostArray  # int32, the segment's index in its document; -1 where the lane idles
+
+
+@pytree
+class Segment:
+  """What a memory is asked about: one segment of every lane, as local attention sees it."""
+
+  x_bld: Array  # the attention's input: after the pre-norm; the residual stream in a post-norm layer
+  q_blhk: Array  # before any position
+  k_blhk: Array
+  v_blhk: Array
+  ok_bl: Array  # bool, real tokens
+
+
+@pytree
+class Past:
+  """The segment that a memory now receives: segment i - lag of the same document."""
+
+  x_bld: Array
+  whole_b: Array  # bool; False: the document has no such segment, nothing for this row
+
+
+@pytree
+class Slots:
+  """Discrete memory slots that join the local softmax; the trunk applies the positions, by age."""
+
+  k_bmhk: Array  # before any position
+  v_bmhk: Array
+  age_bm: Array  # float > 0, tokens back from the segment's first token
+  ok_bm: Array  # bool
+
+
+@pytree
+class Gated:
+  """Context in head space, mixed with the local result before W_o: gate·context + (1 - gate)·local."""
+
+  context_blhk: Array
+  gate_blh: Array  # in [0, 1]; 0 while the memory is empty
+
+
+@pytree
+class Read:
+  """What a memory answers. Whatever it does not give is `()`."""
+
+  slots: tuple[Slots, ...] = ()
+  gated: Any = ()  # Gated
+  added_bld: Any = ()  # context after a projection of its own, added after W_o; 0 while empty
+  stats: PyTree = ()  # additive over tokens, padding 0: what the next write wants to know of this read
+  aux: dict[str, SumCount] = dataclasses.field(default_factory=dict)  # count 0 while empty
+  plots: dict[str, Array] = dataclasses.field(default_factory=dict)  # rows first; never used in training
+  ok_b: Any = ()  # bool; False: the view of this read could not be given to this row (see memory/views.py)

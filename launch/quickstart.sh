@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Trains a small ∞-former on the source code of Python's standard library, evaluates it, plots its memory and
+# lets it write. From nothing but Python 3.11+ and PyPI; about 6 minutes on 2 CPU cores after installation.
+#
+#   bash launch/quickstart.sh [--workdir=DIR] [any other flag of infformer_jax.main]
+#
+# Started again it resumes; a finished run is only evaluated.
+set -euo pipefail
+workdir=
+flags=()
+for flag in "$@"; do
+  case $flag in
+    --workdir=/*) workdir=${flag#*=} ;;
+    --workdir=*) workdir=$PWD/${flag#*=} ;; # Relative to where the user is.
+    *) flags+=("$flag") ;;
+  esac
+done
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+workdir=${workdir:-$PWD/runs/quickstart}
+source launch/venv.sh
+make_venv
+install_package
+
+.venv/bin/python -m infformer_jax.main --config=configs/quickstart.py --workdir="$workdir" ${flags[@]+"${flags[@]}"}
+
+# The sample continues the beginning of a document that the model has not been trained on.
+.venv/bin/python - "$workdir" <<'PROGRAM'
+import pathlib
+import sys
+
+import numpy as np
+
+from infformer_jax.config import from_json
+from infformer_jax.data.load import load
+from infformer_jax.experiment import Experiment
+
+workdir = pathlib.Path(sys.argv[1])
+data = from_json(Experiment, (workdir / 'config.json').read_text()).data
+corpus = load(data, workdir / 'tokens', splits=['validation'])
+split = corpus.split('validation')
+beginnings = [split.tokens(i, 0, min(2000, split.lengths[i] // 2)) for i in range(len(split))]
+richest = max(range(len(split)), key=lambda i: len(np.unique(beginnings[i])))  # No table of characters.
+(workdir / 'prompt.txt').write_text(corpus.tokenizer.decode(beginnings[richest]), encoding='utf-8')
+print(f'\nThe model goes on after the first {len(beginnings[richest])} tokens of {split.names[richest]}:\n')
+PROGRAM
+.venv/bin/python -m infformer_jax.generate --workdir="$workdir" --prompt_file="$workdir/prompt.txt" \
+  --max_new_tokens=200 --temperature=0.8 --seed=0 | tee "$workdir/sample.txt"
+
+cat <<SUMMARY
+
+All of it is in $workdir:
+  results.json   the losses, with the memory, with it emptied, with it exchanged
+  plots/         loss curves, loss by position, where each layer reads, the sticky histogram, the basis
+  sample.txt     what the model wrote after prompt.txt
+  metrics.jsonl  the metrics of training, one line per step logged; tensorboard/ has the same
+  config.json    the config, every key written out
+SUMMARY

@@ -1,0 +1,96 @@
+"""Expectations of basis functions under the continuous softmax and sparsemax, with their derivatives.
+
+Per tag: theta [M, 2] = (μ/σ², -1/(2σ²)); r = E[ψ]; J [M, 2, n] = dr/dtheta; grad_theta = J grad_out; *_quad
+the same by quadrature; dr_dmu, dr_dsigma_sq. Which density it is shows in r itself: a file that the
+truncated parabola explains is a sparsemax file.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from infformer_jax.core import basis as basis_lib
+from infformer_jax.core import density as density_lib
+from tests.golden.report import Report, relative_error
+
+
+def matches(arrays: Mapping[str, np.ndarray]) -> bool:
+  """Whether any tag has natural parameters and expectations."""
+  return bool(_tags(arrays))
+
+
+def _tags(arrays: Mapping[str, np.ndarray]) -> list[str]:
+  tags = dict.fromkeys(key.split('/')[0] for key in arrays if '/' in key)
+  return [tag for tag in tags if f'{tag}/theta' in arrays and f'{tag}/r' in arrays]
+
+
+def check(report: Report) -> None:
+  """Every Gaussian tag of the file."""
+  for tag in _tags(report.arrays):
+    if f'{tag}/basis_sigma' not in report:
+      report.not_covered(tag, 'the library has Gaussian basis functions only')
+      continue
+    basis = _basis(report.arrays[f'{tag}/basis_sigma'])
+    if basis is None:
+      report.not_covered(tag, 'the widths do not repeat from centre to centre')
+      continue
+    _check_tag(report, tag, basis)
+
+
+def _basis(sigmas_n: np.ndarray) -> basis_lib.Basis | None:
+  groups = next(g for g in range(1, len(sigmas_n) + 1) if _repeats(sigmas_n, g))
+  if groups == len(sigmas_n) > 1:
+    return None
+  return basis_lib.Basis(num_basis=len(sigmas_n), widths=tuple(sigmas_n[:groups].tolist()), unit='absolute')
+
+
+def _repeats(sigmas_n: np.ndarray, groups: int) -> bool:
+  return len(sigmas_n) % groups == 0 and bool((sigmas_n.reshape(-1, groups) == sigmas_n[:groups]).all())
+
+
+def _density(
+  basis: basis_lib.Basis, mu: np.ndarray, sigma_sq: np.ndarray, r: np.ndarray
+) -> density_lib.Density:
+  """The density closer to r."""
+  return min(
+    density_lib.DENSITIES,
+    key=lambda density: relative_error(density_lib.expectation(basis, density, mu, sigma_sq), r),
+  )
+
+
+def _check_tag(report: Report, tag: str, basis: basis_lib.Basis) -> None:
+  theta = report.input(f'{tag}/theta')
+  sigma_sq = -0.5 / theta[:, 1]
+  mu = theta[:, 0] * sigma_sq
+  density = _density(basis, mu, sigma_sq, report.arrays[f'{tag}/r'])
+
+  def compare(name: str, ours: Any, **options: Any) -> None:
+    report.compare(f'{tag}/{name}', ours, **options)
+    report.compare(f'{tag}/{name}_quad', ours, **options)
+
+  compare('basis_mu', basis.centres_n)
+  compare('basis_sigma', basis.sigmas_n)
+  compare('mu', mu)
+  compare('sigma_sq', sigma_sq)
+  expectation = functools.partial(density_lib.expectation, basis, density)
+  compare('r', expectation(mu, sigma_sq))
+  dr_dmu, dr_dsigma_sq = jax.vmap(jax.jacfwd(expectation, (0, 1)))(mu, sigma_sq)
+  compare('dr_dmu', dr_dmu)
+  # With respect to ln σ²: at σ² = 1e-6 the file's own number has lost seven digits to cancellation
+  # (its J, with respect to theta, has not).
+  dr_dlog_sigma_sq = dr_dsigma_sq * sigma_sq[:, None]
+  compare('dr_dsigma_sq', dr_dsigma_sq, weight=sigma_sq[:, None])
+  # μ = -theta_1 / (2 theta_2), σ² = -1 / (2 theta_2).
+  by_first = dr_dmu * sigma_sq[:, None]
+  jacobian = jnp.stack(
+    [by_first, 2 * (mu[:, None] * by_first + sigma_sq[:, None] * dr_dlog_sigma_sq)], axis=1
+  )
+  compare('J', jacobian)
+  if f'{tag}/grad_out' in report:
+    compare('grad_theta', jnp.einsum('mn,min->mi', report.input(f'{tag}/grad_out'), jacobian))
+  report.unchecked(f'{tag}/.*_f32', "the published code's own float32 rounding")
+  report.unchecked(f'{tag}/.*_fd', 'finite differences: seven digits at best')

@@ -1,0 +1,96 @@
+"""What a checker says about one file: which arrays it took, how far ours are from the others."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class NotCovered(Exception):
+  """A case, or a whole file, that the library has no counterpart of; says why."""
+
+
+class Settings(dict):
+  """Settings or parameters of a file; whatever it lacks cannot be guessed."""
+
+  def __missing__(self, key: str) -> Any:
+    raise NotCovered(f"the file has no '{key}'")
+
+
+def relative_error(ours: Any, theirs: np.ndarray) -> float:
+  """Largest difference over the largest absolute value of the array; infinite where it cannot be compared."""
+  ours = np.asarray(ours)
+  if ours.shape != theirs.shape:
+    return np.inf
+  difference = np.abs(ours.astype(np.float64) - theirs).max(initial=0)
+  error = difference / (np.abs(theirs).max(initial=0) or 1)
+  return float(error) if np.isfinite(error) else np.inf
+
+
+@dataclasses.dataclass
+class Report:
+  """Reads arrays for a checker and remembers what became of each: input, compared or unchecked."""
+
+  arrays: Mapping[str, np.ndarray]
+  errors: dict[str, float] = dataclasses.field(default_factory=dict)  # by array
+  reasons: dict[str, str] = dataclasses.field(default_factory=dict)  # unchecked, by array
+  uncovered: dict[str, str] = dataclasses.field(default_factory=dict)  # reason by case
+  inputs: set[str] = dataclasses.field(default_factory=set)
+
+  def __contains__(self, key: str) -> bool:
+    return key in self.arrays
+
+  def input(self, key: str) -> np.ndarray:
+    """An array that the file gives to us.
+
+    Raises:
+      NotCovered: the file has no such array.
+    """
+    if key not in self.arrays:
+      raise NotCovered(f"the file has no '{key}'")
+    self.inputs.add(key)
+    return self.arrays[key]
+
+  def compare(self, key: str, ours: Any, *, weight: Any = 1.0) -> None:
+    """Compares with an array, if the file has it. A weight multiplies both sides."""
+    if key in self.arrays:
+      self.errors[key] = relative_error(np.asarray(ours) * weight, self.arrays[key] * np.asarray(weight))
+
+  def unchecked(self, pattern: str, reason: str) -> None:
+    """Says why the arrays whose whole name matches are not compared."""
+    for key in self.arrays:
+      if re.fullmatch(pattern, key) and key not in self.inputs:
+        self.reasons[key] = reason
+
+  def not_covered(self, case: str, reason: str) -> None:
+    """A case, the first part of its arrays' names, that the library cannot represent."""
+    self.uncovered[case] = reason
+
+  def finish(self) -> None:
+    """Whatever no rule spoke about is unchecked too, and said to be."""
+    for key in self.arrays:
+      known = key in self.inputs or key in self.errors or key in self.reasons
+      if not known and key.split('/')[0] not in self.uncovered:
+        self.reasons[key] = 'no rule for an array of this name'
+
+  def largest(self) -> dict[str, float]:
+    """The largest error of each quantity, over the segments."""
+    largest: dict[str, float] = {}
+    for key, error in self.errors.items():
+      quantity = re.sub(r'^seg\d+/', '', key)
+      largest[quantity] = max(error, largest.get(quantity, 0.0))
+    return largest
+
+  def lines(self, tolerance: float) -> list[str]:
+    """The report as text, one quantity a line."""
+    lines = []
+    for quantity, error in self.largest().items():
+      lines.append(f'  {quantity:<40} {error:9.2e}{"" if error <= tolerance else "  ABOVE TOLERANCE"}')
+    reasons: dict[str, str] = {}
+    for key, reason in self.reasons.items():
+      reasons[re.sub(r'^seg\d+/', '', key)] = reason
+    lines += [f'  {quantity:<40} unchecked: {reason}' for quantity, reason in reasons.items()]
+    lines += [f'  {case:<40} not covered: {reason}' for case, reason in self.uncovered.items()]
+    return lines

@@ -1,0 +1,137 @@
+"""`python -m infformer_jax.main` as a real process on tiny texts, and what it leaves in a work directory."""
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import orbax.checkpoint as ocp
+
+ROOT = pathlib.Path(__file__).parents[1]
+STEPS = 30
+CHECKPOINT_EVERY = 7
+CONFIG = f"""
+from infformer_jax.config import config_dict
+from infformer_jax.data.text import TextConfig
+from infformer_jax.evaluation.perplexity import EvaluationConfig
+from infformer_jax.experiment import Experiment
+from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.train.loop import TrainConfig
+from infformer_jax.train.optimizer import OptimizerConfig
+
+def get_config():
+  memory = ContinuousConfig(num_basis=8, num_samples=16, histogram_bins=16, sampling='random')
+  sizes = dict(d_model=16, num_layers=1, num_heads=2, d_ff=16, segment_length=16, short_term_length=16)
+  return config_dict(Experiment(
+    model=ModelConfig(**sizes, dropout=0.1, memory=memory),
+    data=TextConfig(source_dir='TEXTS', tokenizer='bytes'),
+    train=TrainConfig(
+      num_steps={STEPS}, batch_size=4, segments_per_chunk=3, log_every=4, evaluate_every=10,
+      checkpoint_every={CHECKPOINT_EVERY}, optimizer=OptimizerConfig(warmup_steps=5),
+    ),
+    evaluation=EvaluationConfig(batch_size=2, segments_per_chunk=2),
+  ))
+"""
+WORDS = ('wave', 'river', 'stone', 'light', 'past', 'time', 'segment', 'lane', 'memory', 'of', 'the', 'to')
+
+
+class Program:
+  """`python -m infformer_jax.main`, with everything it needs."""
+
+  def __init__(self, folder: pathlib.Path):
+    rng, self.texts = random.Random(0), folder / 'texts'
+    for number, words in enumerate((20, 30, 40, 50, 60, 70)):  # About seven steps an epoch.
+      text = ' '.join(rng.choice(WORDS) for _ in range(words))
+      self.texts.mkdir(exist_ok=True)
+      (self.texts / f'{number}.txt').write_text(text)
+    self.config = folder / 'tiny.py'
+    self.config.write_text(CONFIG.replace('TEXTS', str(self.texts)))
+    self._environment = os.environ | {
+      'JAX_PLATFORMS': 'cpu',
+      'JAX_COMPILATION_CACHE_DIR': str(folder / 'compiled'),
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    }
+
+  def start(
+    self, workdir: pathlib.Path, *flags: str, kilobytes: int | None = None, **environment: str
+  ) -> subprocess.Popen:
+    """Starts it; no file may become larger than so many kilobytes."""
+    command = [sys.executable, '-m', 'infformer_jax.main', f'--config={self.config}', f'--workdir={workdir}']
+    limited = ['bash', '-c', f'ulimit -f {kilobytes} && exec "$@"', 'bash'] if kilobytes else []
+    return subprocess.Popen(
+      [*limited, *command, *flags],
+      cwd=ROOT,
+      env=self._environment | environment,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  def run(
+    self, workdir: pathlib.Path, *flags: str, code: int = 0, kilobytes: int | None = None
+  ) -> tuple[str, str]:
+    """Runs it to its end and returns what it printed, on stdout and stderr."""
+    process = self.start(workdir, *flags, kilobytes=kilobytes)
+    out, err = process.communicate()
+    assert process.returncode == code, f'{out}\n{err}'
+    return out, err
+
+
+def checkpoint_steps(workdir: pathlib.Path) -> list[int]:
+  with contextlib.suppress(FileNotFoundError):
+    return sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir() if path.name.isdecimal())
+  return []
+
+
+def arrays(workdir: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarray]:
+  with warnings.catch_warnings(action='ignore', category=UserWarning):  # That it does not say where they go.
+    return ocp.PyTreeCheckpointer().restore(workdir.absolute() / 'checkpoints' / str(step) / 'state')
+
+
+def metrics(workdir: pathlib.Path) -> list[dict]:
+  """The lines of metrics.jsonl but for timings; [] before there are any."""
+  with contextlib.suppress(FileNotFoundError):
+    lines = (workdir / 'metrics.jsonl').read_text().split('\n')[:-1]
+    return [{k: v for k, v in json.loads(line).items() if k != 'tokens_per_second'} for line in lines]
+  return []
+
+
+def results(workdir: pathlib.Path) -> dict:
+  return json.loads((workdir / 'results.json').read_text())
+
+
+def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
+  """Parameters, optimizer, memory bit for bit; every line of metrics once; the same results."""
+  mine, theirs = arrays(workdir), arrays(undisturbed)
+  assert mine.keys() == theirs.keys()
+  assert any(name.startswith('memory/') for name in mine)
+  different = [
+    name for name in mine if np.asarray(mine[name]).tobytes() != np.asarray(theirs[name]).tobytes()
+  ]
+  assert different == []
+  assert metrics(workdir) == metrics(undisturbed)
+  assert results(workdir) == results(undisturbed)
+
+
+def kill_when(process: subprocess.Popen, happens) -> None:
+  """SIGKILL at the first moment at which `happens()`."""
+  while not happens():
+    assert process.poll() is None, 'it ended before it could be killed'
+    time.sleep(0.0005)
+  process.kill()
+  process.communicate()
+  assert process.returncode == -signal.SIGKILL
+
+
+def last_step(workdir: pathlib.Path) -> int:
+  lines = metrics(workdir)
+  return lines[-1]['step'] if lines else 0

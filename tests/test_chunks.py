@@ -1,0 +1,55 @@
+"""A chunk at once and its segments one by one give the same numbers. tests/x64 runs this in float64, too."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from infformer_jax.memory.registry import CONFIGS
+from tests import toy
+
+SHORT = (0, toy.LENGTH, 2 * toy.LENGTH)
+
+
+def cases(quick):
+  """Every memory with every short-term length; by default those in `quick`, each with one of the lengths."""
+  product = itertools.product(enumerate(toy.MEMORIES), enumerate(SHORT))
+  return [
+    pytest.param(name, short, marks=() if name in quick and (i + j) % len(SHORT) == 2 else pytest.mark.slow)
+    for (i, name), (j, short) in product
+  ]
+
+
+@pytest.mark.parametrize(('name', 'short'), cases(CONFIGS))
+def test_a_chunk_equals_its_segments(name, short):
+  """Hidden states, states, losses, plots; dropout and draws on; documents that start inside chunks."""
+  graphdef, params = toy.build(toy.config(toy.MEMORIES[name], short_term_length=short, dropout=0.1))
+  batch, key = toy.batch(), jax.random.key(1)
+  whole = toy.run(graphdef, params, batch, key)
+  one_by_one = toy.run(graphdef, params, batch, key, size=1)
+  assert toy.error(toy.real(whole, batch), toy.real(one_by_one, batch)) < toy.TOLERANCE
+  assert np.array_equal(whole.ok_bs, one_by_one.ok_bs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('size', [2, 3, 4, 6])
+@pytest.mark.parametrize('name', toy.MEMORIES)
+def test_a_chunk_equals_smaller_chunks(name, size):
+  graphdef, params = toy.build(toy.config(toy.MEMORIES[name], dropout=0.1))
+  batch, key = toy.batch(), jax.random.key(1)
+  whole, parts = (toy.run(graphdef, params, batch, key, size=of) for of in (toy.SEGMENTS, size))
+  assert toy.error(toy.real(whole, batch), toy.real(parts, batch)) < toy.TOLERANCE
+
+
+@pytest.mark.parametrize('positions', ['xl', 'rotary'])
+def test_a_recent_memory_is_a_longer_short_term_memory(positions):
+  """Keys of any age and a window of consecutive tokens have the same scores."""
+  length = 2 * toy.LENGTH
+  settings = {'positions': positions, 'dropout': 0.1}
+  short = toy.config(short_term_length=length, **settings)
+  long = toy.config(toy.small('recent', length=length), short_term_length=0, **settings)
+  params, batch, key = toy.build(long)[1], toy.batch(), jax.random.key(1)
+  outputs = [toy.run(toy.build(config)[0], params, batch, key) for config in (short, long)]
+  hidden = [output.hidden_bsld[batch.ok_bsl] for output in outputs]
+  assert toy.error(*hidden) < toy.TOLERANCE

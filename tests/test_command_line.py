@@ -1,0 +1,161 @@
+"""What the command lines print and return when something is wrong: one line, exit code 2, and at once."""
+
+import pathlib
+import resource
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from infformer_jax.command_line import split_overrides
+from infformer_jax.config import ConfigError
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run(*command: str, **kwargs) -> subprocess.CompletedProcess[str]:
+  return subprocess.run(
+    [sys.executable, *command], capture_output=True, text=True, timeout=120, cwd=ROOT, **kwargs
+  )
+
+
+def refusal(*command: str) -> str:
+  """The one line of a program that refuses its command line."""
+  done = run(*command)
+  assert done.returncode == 2, done.stderr
+  assert done.stdout == ''
+  (line,) = done.stderr.splitlines()
+  assert line.startswith('error: ')
+  return line.removeprefix('error: ')
+
+
+def test_overrides_are_taken_out_of_the_flags():
+  argv = ['main', '--workdir=w', '--config.a.b=1=2', '--config=f.py', '--config.c', '-3', '--', '--config.d']
+  rest, overrides = split_overrides([*argv, '4'])
+  assert rest == ['main', '--workdir=w', '--config=f.py', '--']
+  assert overrides == [('a.b', '1=2'), ('c', '-3'), ('d', '4')]
+
+
+@pytest.mark.parametrize('rest', [[], ['--workdir=w'], ['--config.b=1']])
+def test_an_override_without_a_value_is_refused(rest):
+  with pytest.raises(ConfigError, match='flag --config.a has no value; write --config.a=value'):
+    split_overrides(['main', '--config.a', *rest])
+
+
+@pytest.fixture(scope='module')
+def program(tmp_path_factory) -> str:
+  """A command line whose --workdir says how it ends."""
+  file = tmp_path_factory.mktemp('program') / 'program.py'
+  file.write_text(
+    textwrap.dedent(
+      """
+      from absl import flags
+      from infformer_jax import command_line, config
+
+      flags.DEFINE_string('config', None, 'FILE[:argument]')
+      flags.DEFINE_enum('mode', 'train', ['train', 'eval'], 'what to do')
+      flags.DEFINE_integer('count', 1, 'how many')
+      workdir = flags.DEFINE_string('workdir', None, 'where', required=True)
+
+      def main(overrides):
+        if workdir.value == 'user': raise config.UserError('the disk\\nis full')
+        if workdir.value == 'bug': raise ValueError('a bug')
+        if workdir.value == 'stopped': raise KeyboardInterrupt
+        for _ in range(100_000 if workdir.value == 'long' else 1):
+          print(overrides, flags.FLAGS.config)
+
+      if __name__ == '__main__':
+        command_line.run(main)
+      """
+    )
+  )
+  return str(file)
+
+
+def test_main_gets_the_overrides_and_absl_the_rest(program):
+  done = run(program, '--workdir=w', '--config.a=1', '--config=f.py', '--config.b', '2')
+  assert (done.returncode, done.stdout) == (0, "[('a', '1'), ('b', '2')] f.py\n")
+
+
+@pytest.mark.parametrize(
+  ('flags', 'sentence'),
+  [
+    (['--workdr=w'], "unknown flag '--workdr'; did you mean '--workdir'? (allowed: --"),
+    (
+      ['--confg.model.d_model=3'],
+      "unknown flag '--confg.model.d_model'; did you mean '--config.model.d_model'?",
+    ),
+    (['--workdir=w', '--mode=evl'], "--mode = 'evl' is not one of train, eval; did you mean 'eval'?"),
+    (['--workdir=w', '--count=many'], "--count = 'many' is not an int"),
+    (['--workdir=w', 'eval'], "unknown argument 'eval' (allowed: --"),
+    (['--workdir'], 'Missing value for flag --workdir'),
+    (['--mode=eval'], '--workdir is missing: where'),
+    (['--workdir=user'], 'the disk is full'),
+  ],
+)
+def test_what_the_user_can_mend_is_one_line(program, flags, sentence):
+  assert sentence in refusal(program, *flags)
+
+
+def test_bugs_keep_their_traceback(program):
+  done = run(program, '--workdir=bug')
+  assert done.returncode == 1
+  assert 'Traceback' in done.stderr
+  assert 'a bug' in done.stderr
+
+
+def test_an_interrupt_and_a_closed_pipe_are_no_errors(program):
+  done = run(program, '--workdir=stopped')
+  assert (done.returncode, done.stderr) == (130, 'interrupted\n')
+  with subprocess.Popen(
+    [sys.executable, program, '--workdir=long'], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+  ) as piped:
+    assert piped.stdout is not None
+    assert piped.stderr is not None
+    piped.stdout.readline()
+    piped.stdout.close()
+    assert piped.stderr.read() == b''
+    assert piped.wait(timeout=60) == 141
+
+
+QUICKSTART = '--config=configs/quickstart.py'
+
+
+@pytest.mark.parametrize(
+  ('flags', 'sentence'),
+  [
+    (
+      [QUICKSTART, '--config.model.memory.num_bases=8'],
+      "'model.memory.num_bases'; did you mean 'num_basis'?",
+    ),
+    ([QUICKSTART, '--config.train.num_steps=many'], "train.num_steps = 'many' is not an int"),
+    ([QUICKSTART, '--config.model.d_model', '65'], 'model.d_model = 65 is not a multiple of num_heads = 4'),
+    (
+      [QUICKSTART, '--config.model.memory.kind=recnt'],
+      'is not one of none, recent, continuous, stacked; did',
+    ),
+    (
+      [QUICKSTART, '--model.d_model=64'],
+      "unknown flag '--model.d_model'; did you mean '--config.model.d_model'?",
+    ),
+    (['--config=configs/pg91.py'], "unknown config file 'configs/pg91.py'; did you mean 'configs/pg19.py'?"),
+    (
+      ['--config=configs/pg19.py:size=tinny'],
+      "argument size = 'tinny' is not one of tiny, small, base, large",
+    ),
+  ],
+)
+def test_main_refuses_before_it_reads_or_makes_anything(tmp_path, flags, sentence):
+  workdir = tmp_path / 'work'
+  before = resource.getrusage(resource.RUSAGE_CHILDREN)
+  assert sentence in refusal('-m', 'infformer_jax.main', f'--workdir={workdir}', *flags)
+  after = resource.getrusage(resource.RUSAGE_CHILDREN)
+  assert not workdir.exists()
+  # Of the processor's seconds, so that a busy machine does not matter; a compilation alone takes longer.
+  assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
+
+
+@pytest.mark.parametrize('program', ['generate', 'main'])
+def test_every_program_asks_for_its_work_directory(program):
+  assert refusal('-m', f'infformer_jax.{program}').startswith('--workdir is missing: ')

@@ -1,0 +1,257 @@
+"""The mechanism of the configs, on dataclasses of its own."""
+
+import dataclasses
+import json
+from typing import Literal
+
+import pytest
+from ml_collections import ConfigDict
+
+from infformer_jax import config as config_lib
+from infformer_jax.config import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Engine:
+  kind: str
+  cylinders: tuple[int, ...] | None = None
+
+  @staticmethod
+  def kinds():
+    return {'steam': Steam, 'diesel': Diesel, 'pair': Pair}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Steam(Engine):
+  kind: Literal['steam'] = 'steam'
+  boilers: int = 2
+  pressures: tuple[float, ...] = (1.5,)
+
+  def __post_init__(self):
+    if self.boilers % 2:
+      raise ConfigError(f'boilers = {self.boilers} is odd; use {self.boilers + 1}')
+    if self.pressures == (13.0,):
+      raise ConfigError('thirteen is refused')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Diesel(Engine):
+  kind: Literal['diesel'] = 'diesel'
+  injection: Literal['direct', 'indirect'] = 'direct'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair(Engine):
+  kind: Literal['pair'] = 'pair'
+  first: Engine
+  second: Engine = Steam(boilers=4)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ship:
+  length: int = 100
+  draught: float = 3.0
+  crew: int | None = None
+  speed: float | None = 9
+  sails: bool = False
+  port: str | None = None
+  size: tuple[int, int] = (3, 4)
+  engine: Engine = Steam()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fleet:
+  seed: int = 0
+  ship: Ship = Ship()
+
+  def __post_init__(self):
+    if self.seed == 13:
+      raise ConfigError(f'ship.length = {self.ship.length} does not go with seed = 13')
+
+
+def override(*flags: str, fleet: Fleet = Fleet()) -> Fleet:
+  return config_lib.override(fleet, [tuple(flag.split('=', 1)) for flag in flags])
+
+
+def message(*flags: str) -> str:
+  with pytest.raises(ConfigError) as error:
+    override(*flags)
+  assert '\n' not in str(error.value)
+  return str(error.value)
+
+
+def test_a_config_comes_back_through_config_dict_and_json():
+  fleet = Fleet(seed=3, ship=Ship(crew=5, engine=Pair(first=Diesel(cylinders=(4, 6)))))
+  assert config_lib.parse(Fleet, config_lib.config_dict(fleet)) == fleet
+  text = config_lib.to_json(fleet)
+  assert config_lib.from_json(Fleet, text) == fleet
+  assert json.loads(text)['ship']['engine']['first']['cylinders'] == [4, 6]
+
+
+def test_optional_fields_of_a_config_dict_are_typed():
+  config = config_lib.config_dict(Fleet())
+  assert isinstance(config, ConfigDict)
+  config.ship.crew = 7
+  config.ship.port = 'Genoa'
+  config.ship.speed = None
+  ship = config_lib.parse(Fleet, config).ship
+  assert (ship.crew, ship.port, ship.speed) == (7, 'Genoa', None)
+  with pytest.raises(TypeError):
+    config.ship.crew = 'many'
+
+
+@pytest.mark.parametrize(
+  ('flag', 'name', 'value'),
+  [
+    ('length=7', 'length', 7),
+    ('draught=7', 'draught', 7.0),
+    ('draught=1e-3', 'draught', 0.001),
+    ('crew=7', 'crew', 7),
+    ('crew=None', 'crew', None),
+    ('speed=none', 'speed', None),
+    ('sails=true', 'sails', True),
+    ('sails=False', 'sails', False),
+    ('port=12', 'port', '12'),
+    ('port=a=b', 'port', 'a=b'),
+    ('size=(5,6)', 'size', (5, 6)),
+    ('engine.cylinders=1,2', 'engine', Steam(cylinders=(1, 2))),
+    ('engine.cylinders=[1, 2]', 'engine', Steam(cylinders=(1, 2))),
+    ('engine.cylinders=1', 'engine', Steam(cylinders=(1,))),
+    ('engine.cylinders=()', 'engine', Steam(cylinders=())),
+    ('engine.pressures=1,2', 'engine', Steam(pressures=(1.0, 2.0))),
+  ],
+)
+def test_a_flag_is_read_by_the_type_of_its_field(flag, name, value):
+  got = getattr(override(f'ship.{flag}').ship, name)
+  assert got == value
+  assert type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+  ('flag', 'sentence'),
+  [
+    ('length=7.5', 'ship.length = 7.5 is not an int'),
+    ('length=True', 'ship.length = True is not an int'),
+    ('length=long', "ship.length = 'long' is not an int"),
+    ('draught=deep', "ship.draught = 'deep' is not a number"),
+    ('draught=True', 'ship.draught = True is not a number'),
+    ('crew=7.5', 'ship.crew = 7.5 is not an int or None'),
+    ('sails=1', 'ship.sails = 1 is not true or false'),
+    ('size=1,2,3', 'ship.size = (1, 2, 3) is not a tuple of 2 ints'),
+    ('engine.cylinders=1.5', 'ship.engine.cylinders = (1.5,) is not a tuple of ints or None'),
+    ('engine=steam', "ship.engine = 'steam': this is a section; set one of its keys (kind, cylinders,"),
+    ('length.x=1', "unknown key 'ship.length.x': 'ship.length' is an int and has no keys of its own"),
+    ('engine.boilers=3', 'ship.engine.boilers = 3 is odd; use 4'),
+    ('engine.pressures=13', 'ship.engine: thirteen is refused'),
+    ('engine.kind=stem', "engine.kind = 'stem' is not one of steam, diesel, pair; did you mean 'steam'?"),
+    ('engine.boiler=4', "unknown key 'ship.engine.boiler'; did you mean 'boilers'? (allowed: kind, cyl"),
+  ],
+)
+def test_a_wrong_flag_is_one_sentence(flag, sentence):
+  assert sentence in message(f'ship.{flag}')
+
+
+def test_a_key_of_another_section_is_suggested_with_its_path():
+  assert "unknown key 'ship.boilers'; did you mean 'ship.engine.boilers'?" in message('ship.boilers=2')
+  assert "unknown key 'shop.length'; did you mean 'ship.length'?" in message('shop.length=2')
+
+
+def test_a_literal_lists_its_choices_and_the_nearest():
+  sentence = message('ship.engine.kind=diesel', 'ship.engine.injection=dirct')
+  assert sentence == "ship.engine.injection = 'dirct' is not one of direct, indirect; did you mean 'direct'?"
+
+
+def test_another_kind_starts_from_its_own_defaults_whatever_the_order():
+  changed = Fleet(ship=Ship(engine=Steam(cylinders=(9,), boilers=8)))
+  flags = ('ship.engine.injection=indirect', 'ship.engine.kind=diesel')
+  for order in (flags, flags[::-1]):
+    # What all kinds have, and the config has set, stays.
+    assert override(*order, fleet=changed).ship.engine == Diesel(cylinders=(9,), injection='indirect')
+  assert override('ship.engine.kind=steam', fleet=changed) == changed  # It is of that kind already.
+
+
+def test_kinds_nest():
+  flags = ('ship.engine.first.boilers=6', 'ship.engine.first.kind=steam', 'ship.engine.kind=pair')
+  assert override(*flags).ship.engine == Pair(first=Steam(boilers=6))
+  missing = "missing key 'ship.engine.first.kind' (allowed: steam, diesel, pair)"
+  assert message('ship.engine.kind=pair') == missing
+
+
+def test_the_last_of_several_values_holds():
+  assert override('seed=1', 'seed=2').seed == 2
+
+
+def test_errors_across_parts_keep_their_own_words():
+  assert message('seed=13') == 'ship.length = 100 does not go with seed = 13'
+
+
+def test_parse_is_strict():
+  with pytest.raises(ConfigError, match="unknown key 'ship.lenght'; did you mean 'length'"):
+    config_lib.parse(Fleet, {'ship': {'lenght': 3}})
+  with pytest.raises(ConfigError, match='ship = 3 is not a section with the keys length, draught'):
+    config_lib.parse(Fleet, {'ship': 3})
+  with pytest.raises(ConfigError, match="missing key 'ship.engine.first'"):
+    config_lib.parse(Fleet, {'ship': {'engine': {'kind': 'pair'}}})
+  with pytest.raises(ConfigError, match='length = 3.5 is not an int'):
+    config_lib.config_dict(Ship(length=3.5))  # type: ignore[arg-type]
+
+
+def test_json_that_is_none_is_refused():
+  with pytest.raises(ConfigError, match='not a config in JSON'):
+    config_lib.from_json(Fleet, '{"seed": ')
+  with pytest.raises(ConfigError, match='not a config in JSON'):
+    config_lib.from_json(Fleet, '[]')
+
+
+def test_differences_name_key_and_both_values():
+  new = override('seed=2', 'ship.length=7', 'ship.engine.boilers=4')
+  assert config_lib.differences(Fleet(), new, except_for=['seed']) == [
+    'ship.length: 100 in the work directory, 7 asked for',
+    'ship.engine.boilers: 2 in the work directory, 4 asked for',
+  ]
+  assert config_lib.differences(Fleet(), new, except_for=['seed', 'ship']) == []
+  assert config_lib.differences(Fleet(), override('ship.engine.kind=diesel')) == [
+    'ship.engine.kind: steam in the work directory, diesel asked for'
+  ]
+
+
+@pytest.fixture
+def write_file(tmp_path):
+  def write(body: str) -> str:
+    file = tmp_path / 'voyage.py'
+    imports = 'from infformer_jax import config\nfrom tests.test_config import *\n'
+    file.write_text(imports + body)
+    return str(file)
+
+  return write
+
+
+def test_a_file_is_loaded_with_its_argument_and_the_flags_laid_over_it(write_file):
+  file = write_file(
+    'def get_config(argument=None):\n'
+    "  size = config.parse_argument(argument, size=('small', ('small', 'large'))).size\n"
+    "  return config.config_dict(Fleet(ship=Ship(length={'small': 10, 'large': 900}[size])))\n"
+  )
+  assert config_lib.load(file, cls=Fleet).ship.length == 10
+  assert config_lib.load(file + ':size=large', [('seed', '4')], cls=Fleet).ship.length == 900
+  wrong = r"voyage.py: argument size = 'lrge' is not one of small, large; did you mean 'large'\?$"
+  with pytest.raises(ConfigError, match=wrong):
+    config_lib.load(file + ':size=lrge', cls=Fleet)
+  with pytest.raises(
+    ConfigError, match=r"voyage.py: unknown argument 'large' \(allowed: size=small\|large\)$"
+  ):
+    config_lib.load(file + ':large', cls=Fleet)
+
+
+def test_a_file_that_cannot_be_used_is_one_sentence(write_file, tmp_path):
+  file = write_file('def get_config():\n  return config.config_dict(Fleet(seed=13))\n')
+  with pytest.raises(ConfigError, match=r'voyage.py: ship.length = 100 does not go with seed = 13$'):
+    config_lib.load(file, cls=Fleet)
+  with pytest.raises(ConfigError, match="voyage.py takes no argument and got 'size=small'$"):
+    config_lib.load(file + ':size=small', cls=Fleet)
+  with pytest.raises(ConfigError, match=r"unknown config file '.*voyages.py'; did you mean '.*voyage.py'\?"):
+    config_lib.load(str(tmp_path / 'voyages.py'), cls=Fleet)
+  with pytest.raises(ConfigError, match=r'voyage.py has no function get_config, which returns config_dict'):
+    config_lib.load(write_file('get_cnfig = None\n'), cls=Fleet)
+  with pytest.raises(ConfigError, match=r'get_config returns a NoneType, not config_dict\(Fleet'):
+    config_lib.load(write_file('def get_config():\n  pass\n'), cls=Fleet)

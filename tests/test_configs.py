@@ -1,0 +1,106 @@
+"""Every config file, with every argument it takes, can be trained: by shapes alone, in no memory."""
+
+import inspect
+import pathlib
+import re
+import runpy
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from infformer_jax.config import config_dict, from_json, load, to_json
+from infformer_jax.experiment import Experiment
+from infformer_jax.train.optimizer import make_optimizer, make_schedules
+from infformer_jax.train.state import initial_state
+from infformer_jax.train.step import make_train_step
+from infformer_jax.types import Batch
+
+CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
+ARGUMENTS = {'pg19.py': ('size=tiny', 'size=small', 'size=base', 'size=large')}
+"""What follows the colon; a file that is not here takes no argument."""
+
+FILES = sorted(file for file in CONFIGS.glob('*.py') if file.stem != '__init__')
+ALL = [f'{file}:{a}' if a else str(file) for file in FILES for a in ARGUMENTS.get(file.name, ('',))]
+STEPS = [pytest.param(p, marks=[pytest.mark.slow] if 'large' in p else []) for p in ALL]  # 24 layers to trace
+
+
+def name_of(path: str) -> str:
+  return path.rpartition('/')[2]
+
+
+def documentation(path: str) -> str:
+  return runpy.run_path(path.partition(':')[0])['__doc__']
+
+
+def batch_of(lanes: int, segments: int, length: int) -> Batch:
+  tokens_bsl = jax.ShapeDtypeStruct((lanes, segments, length), jnp.int32)
+  per_segment_bs = jax.ShapeDtypeStruct((lanes, segments), jnp.int32)
+  return Batch(
+    tokens_bsl=tokens_bsl,
+    targets_bsl=tokens_bsl,
+    ok_bsl=jax.ShapeDtypeStruct(tokens_bsl.shape, bool),
+    new_doc_bs=jax.ShapeDtypeStruct((lanes, segments), bool),
+    document_bs=per_segment_bs,
+    segment_bs=per_segment_bs,
+  )
+
+
+def types(tree):
+  return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+
+
+def shapes(experiment: Experiment):
+  """The graph definition and the shapes of the training state."""
+  tokenizer, train = experiment.data.tokenizer, experiment.train
+  size = int(tokenizer.removeprefix('bpe:')) if tokenizer.startswith('bpe:') else 257
+  optimizer = make_optimizer(train.optimizer, train.num_steps)
+  numbers = {'vocab_size': size, 'batch_size': train.batch_size, 'seed': experiment.seed}
+  return jax.eval_shape(lambda: initial_state(experiment.model, optimizer, **numbers))
+
+
+@pytest.mark.parametrize('path', ALL, ids=name_of)
+def test_a_config_survives_its_own_json(path):
+  experiment = load(path, cls=Experiment)
+  assert from_json(Experiment, to_json(experiment)) == experiment
+  assert config_dict(experiment).model.memory.kind == experiment.model.memory.kind
+
+
+@pytest.mark.parametrize('path', ALL, ids=name_of)
+def test_a_gradient_reaches_what_each_config_writes(path):
+  experiment = load(path, cls=Experiment)
+  model = experiment.model
+  lag = model.memory.lag(model.segment_length, model.short_term_length)
+  assert experiment.train.segments_per_chunk >= lag + 1
+
+
+@pytest.mark.parametrize('path', STEPS, ids=name_of)
+def test_a_step_of_a_config_keeps_the_shapes_of_its_state(path):
+  experiment = load(path, cls=Experiment)
+  model, train = experiment.model, experiment.train
+  graphdef, state = shapes(experiment)
+  optimizer = make_optimizer(train.optimizer, train.num_steps)
+  step = make_train_step(graphdef, optimizer, make_schedules(train.optimizer, train.num_steps))
+  batch = batch_of(train.batch_size, train.segments_per_chunk, model.segment_length)
+  after, report = jax.eval_shape(step, state, batch)
+  assert types(after) == types(state)
+  assert report.metrics['loss_nats_per_token'][0].dtype == jnp.float32
+
+  size = path.partition('size=')[2]
+  stated = re.search(rf'^ *{size} +(\d+) M ', documentation(path), re.MULTILINE)
+  if size and stated:
+    millions = sum(leaf.size for leaf in jax.tree.leaves(state.params)) / 1e6
+    assert float(stated[1]) == pytest.approx(millions, rel=0.05)
+
+
+def test_the_default_size_of_pg19_is_base():
+  path = str(CONFIGS / 'pg19.py')
+  assert load(path, cls=Experiment) == load(f'{path}:size=base', cls=Experiment)
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
+def test_a_config_says_how_it_is_run_and_what_comes_out(file):
+  assert f'--config=configs/{file.name}' in documentation(str(file))
+  assert re.search('perplexity|loss', documentation(str(file)))
+  takes_argument = bool(inspect.signature(runpy.run_path(str(file))['get_config']).parameters)
+  assert takes_argument == (file.name in ARGUMENTS)

@@ -1,0 +1,247 @@
+"""The cache of tokens and the corpus made of it: exact, reused, never half."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from infformer_jax.config import ConfigError, UserError
+from infformer_jax.data import cache, files, tokenizers
+from infformer_jax.data.base import Document
+from infformer_jax.data.load import load, load_tokenizer
+from infformer_jax.data.stdlib import StdlibConfig
+from infformer_jax.data.text import TextConfig
+
+BYTES = tokenizers.Bytes()
+TEXTS = {'a': 'one two\u00a0three\n', 'empty': '', 'b': 'é' * 3000, 'single': 'x', 'c': ' 4  \n\n 5 '}
+DOCUMENTS = files.Texts([Document(name, text) for name, text in TEXTS.items()])
+
+
+class Unreadable:
+  """Documents whose tokens must come from the cache."""
+
+  key = DOCUMENTS.key
+
+  def __len__(self):
+    raise AssertionError('read again')
+
+  __getitem__ = __len__
+
+
+def assert_is_corpus(split, tokenizer=BYTES):
+  assert split.names == ['a', 'b', 'c']
+  for index, name in enumerate(split.names):
+    np.testing.assert_array_equal(split.tokens(index), tokenizer.encode(TEXTS[name]))
+  assert split.tokens(0).dtype == np.int32
+  assert split.lengths.tolist() == [len(tokenizer.encode(TEXTS[name])) for name in split.names]
+  assert split.bytes.tolist() == [15, 6000, 9]
+  assert split.words.tolist() == [3, 1, 2]
+
+
+def tokenized(folder, documents=DOCUMENTS, tokenizer=BYTES):
+  return cache.tokenized(documents, tokenizer, folder, 'train')
+
+
+def test_tokens_words_and_bytes(tmp_path):
+  split, facts = tokenized(tmp_path)
+  assert_is_corpus(split)
+  assert isinstance(split.ids, np.memmap)
+  assert split.tokens(0, 4, 7).tolist() == list(b'two')
+  assert split.tokens(0, 10, 99).tolist() == list('one two\u00a0three\n'.encode()[10:])
+  assert facts | {'sha256': None} == {
+    'documents': 3, 'tokens': 6024, 'words': 6, 'bytes': 6024, 'skipped_under_2_tokens': 2, 'sha256': None,
+  }  # fmt: skip
+
+
+def test_small_batches_and_large_vocabularies_change_nothing(tmp_path, monkeypatch):
+  class Spread(tokenizers.Bytes):
+    """Ids that do not fit into 16 bits."""
+
+    def __init__(self):
+      super().__init__()
+      self.vocab_size = 2**17
+      self.identity = 'spread'
+
+    def encode_batch(self, texts):
+      return [ids * 500 for ids in super().encode_batch(texts)]
+
+    def _decode(self, ids):
+      return super()._decode([i // 500 for i in ids])
+
+  monkeypatch.setattr(cache, '_BATCH_CHARACTERS', 1)
+  assert_is_corpus(tokenized(tmp_path)[0])
+  assert_is_corpus(tokenized(tmp_path, tokenizer=Spread())[0], Spread())
+
+
+def test_a_second_start_reads_no_document(tmp_path):
+  first = tokenized(tmp_path)
+  split, facts = tokenized(tmp_path, Unreadable())
+  assert_is_corpus(split)
+  assert facts == first[1]
+
+
+def test_another_text_or_tokenizer_is_another_cache(tmp_path):
+  tokenized(tmp_path)
+  split, _ = tokenized(tmp_path, files.Texts([Document('a', 'other')]))
+  assert split.names == ['a']
+  np.testing.assert_array_equal(split.tokens(0), BYTES.encode('other'))
+  bpe = tokenizers.load('bpe:270', tmp_path, TEXTS.values)
+  assert_is_corpus(tokenized(tmp_path, tokenizer=bpe)[0], bpe)
+
+
+def test_nothing_at_all_is_an_empty_split(tmp_path):
+  split, facts = tokenized(tmp_path, files.Texts([Document('a', '')]))
+  assert len(split) == facts['tokens'] == 0
+  assert facts['skipped_under_2_tokens'] == 1
+
+
+KILLED = """
+import os, pathlib, signal, sys, time
+from infformer_jax.data import cache
+from tests import test_data_cache as t
+
+class Killed:
+  key = t.DOCUMENTS.key
+  def __len__(self): return len(t.DOCUMENTS)
+  def __getitem__(self, index):
+    if index == 3: os.kill(os.getpid(), signal.SIGKILL)
+    return t.DOCUMENTS[index]
+
+cache._BATCH_CHARACTERS = 1
+t.tokenized(pathlib.Path(sys.argv[1]), Killed())
+"""
+LIMITED = """
+import pathlib, resource, sys
+from infformer_jax.config import UserError
+from tests import test_data_cache as t
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+  t.tokenized(pathlib.Path(sys.argv[1]))
+except UserError as error:
+  print(error)
+"""
+
+
+def python(script, folder):
+  return subprocess.run(
+    [sys.executable, '-c', script, folder],
+    env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_a_kill_in_the_middle_leaves_nothing_half(tmp_path):
+  assert python(KILLED, tmp_path).returncode == -signal.SIGKILL
+  assert [path for path in tmp_path.iterdir() if path.suffix == '.partial'], 'killed too early for the test'
+  assert_is_corpus(tokenized(tmp_path)[0])
+  assert not [path for path in tmp_path.iterdir() if path.suffix == '.partial']
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+  done = python(LIMITED, tmp_path)
+  assert done.stdout.startswith(f'cannot keep the tokens of the data in {tmp_path}'), done.stderr
+  assert 'File too large' in done.stdout
+  assert_is_corpus(tokenized(tmp_path)[0])
+
+
+@pytest.mark.parametrize('file', ['ids', 'split.json'])
+@pytest.mark.parametrize('size', [None, 100])
+def test_a_damaged_cache_is_made_again(file, size, tmp_path):
+  tokenized(tmp_path)
+  (path,) = tmp_path.glob(f'train_*/{file}')
+  if size is None:
+    path.unlink()
+  else:
+    os.truncate(path, size)
+  assert_is_corpus(tokenized(tmp_path)[0])
+
+
+def test_processes_that_start_together_share_one_cache(tmp_path):
+  script = KILLED.replace('os.kill(os.getpid(), signal.SIGKILL)', 'print("read"), time.sleep(1)')
+  command = [sys.executable, '-c', script, tmp_path]
+  environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)}
+  started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+  assert sorted(process.communicate()[0] for process in started) == ['', '', 'read\n']
+  assert [process.returncode for process in started] == [0, 0, 0]
+  assert_is_corpus(tokenized(tmp_path, Unreadable())[0])
+
+
+# The whole way, from a config to a corpus.
+
+
+@pytest.fixture
+def folder(tmp_path):
+  for split, texts in {'train': ['hello world ' * 50, 'hello there ' * 50], 'test': ['other words']}.items():
+    for index, text in enumerate(texts):
+      path = tmp_path / 'texts' / split / f'{index}.txt'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text(text)
+  return tmp_path / 'texts'
+
+
+def test_a_corpus_says_what_it_is(folder, tmp_path):
+  corpus = load(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  assert list(corpus.splits) == ['train', 'test']
+  for name, split in corpus.splits.items():
+    for index, path in enumerate(sorted((folder / name).iterdir())):
+      assert corpus.tokenizer.decode(split.tokens(index)) == path.read_text()
+  fingerprint = corpus.fingerprint
+  assert (fingerprint['kind'], fingerprint['tokenizer']) == ('text', 'bpe:280')
+  assert fingerprint['splits']['test']['documents'] == 1
+  assert fingerprint['splits']['train']['bytes'] == 1200
+  assert 'test' in corpus.note
+  assert str(corpus.splits['test'].lengths[0]) in corpus.note
+
+
+def test_only_the_splits_that_are_wanted_are_tokenized(folder, tmp_path):
+  config = TextConfig(source_dir=str(folder), tokenizer='bytes')
+  corpus = load(config, tmp_path / 'tokens', ['test'])
+  assert list(corpus.splits) == ['test']
+  assert [path.name.split('_')[0] for path in (tmp_path / 'tokens').glob('*_*')] == ['test']
+  with pytest.raises(
+    ConfigError, match=r"unknown split of the data 'tets'; did you mean 'test'\? .*train, test"
+  ):
+    load(config, tmp_path / 'tokens', ['tets'])
+  with pytest.raises(ConfigError, match=r"unknown split of the data 'validation'"):
+    corpus.split('validation')
+
+
+def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
+  first = load(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  (folder / 'train' / '0.txt').write_text('quite other things ' * 50)
+  again = load(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  assert again.tokenizer.identity == first.tokenizer.identity
+  assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
+
+
+def test_the_tokenizer_alone_needs_no_data(folder, tmp_path):
+  config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
+  identity = load(config, tmp_path / 'tokens').tokenizer.identity
+  gone = TextConfig(source_dir=str(tmp_path / 'gone'), tokenizer='bpe:280')
+  assert load_tokenizer(gone, tmp_path / 'tokens').identity == identity
+
+
+def test_a_split_without_documents_is_an_error(folder, tmp_path):
+  for path in (folder / 'test').iterdir():
+    path.write_text('x')
+  corpus = load(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path / 'tokens')
+  with pytest.raises(UserError, match="the split 'test' has no document of at least 2 tokens"):
+    corpus.split('test')
+
+
+def test_the_stdlib_as_a_corpus(tmp_path):
+  corpus = load(StdlibConfig(tokenizer='bytes'), tmp_path)
+  fingerprint = corpus.fingerprint
+  tokens = {name: len(split.ids) for name, split in corpus.splits.items()}
+  read = sum(facts['documents'] + facts['skipped_under_2_tokens'] for facts in fingerprint['splits'].values())
+  assert read == fingerprint['source_files']
+  skipped = fingerprint['source_bytes'] - sum(tokens.values())
+  assert 0 <= skipped < read, 'all but documents under 2 tokens'
+  assert tokens['validation'] <= 100_000
+  assert len(fingerprint['source_sha256']) == 64

@@ -1,0 +1,209 @@
+"""Evaluation through a model: what is known in advance, what must not matter, and the controls."""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.config import ConfigError
+from infformer_jax.data.base import Corpus, Split
+from infformer_jax.data.lanes import evaluation_batches
+from infformer_jax.evaluation import perplexity
+from infformer_jax.evaluation.perplexity import EvaluationConfig, evaluate, segment_losses
+from infformer_jax.nn import transformer
+from infformer_jax.train import sharding
+from tests import toy
+
+SPREAD = 0.3  # Parameters so far from their start that the memory matters.
+CONTINUOUS = toy.config(toy.small('continuous', sampling='even'))
+LENGTHS = (50, 3, 17, 24, 9)
+ALL = ('memory', 'emptied', 'exchanged')
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+  """What evaluation asks of a tokenizer."""
+
+  bos_id: int = 0
+  lossless: bool = True
+
+
+def split_of(*lengths, seed=0):
+  rng = np.random.default_rng(seed)
+  return Split.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
+
+
+def corpus_of(split):
+  return Corpus(tokenizer=Tokens(), splits={'validation': split}, fingerprint={'sha256': 'abc'}, note='')
+
+
+def run(config=CONTINUOUS, split=None, views=ALL, **settings):
+  graphdef, params = toy.build(config, spread=SPREAD)
+  corpus = corpus_of(split_of(*LENGTHS) if split is None else split)
+  settings = {'batch_size': 4, 'segments_per_chunk': 3} | settings
+  mesh = sharding.make_mesh()
+  return evaluate(graphdef, params, corpus, EvaluationConfig(**settings), mesh=mesh, views=views)
+
+
+def losses_of(split, num_lanes, segments_per_chunk, views=('memory', 'emptied')):
+  graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
+  batches = evaluation_batches(
+    split, 0, num_lanes=num_lanes, lanes=range(num_lanes), segment_length=toy.LENGTH,
+    segments_per_chunk=segments_per_chunk,
+  )  # fmt: skip
+  return segment_losses(graphdef, params, batches, num_lanes, mesh=sharding.make_mesh(), views=views)
+
+
+@pytest.fixture(scope='module')
+def results():
+  return run()
+
+
+def test_uniform_logits_have_the_loss_ln_v():
+  graphdef, params = toy.build(CONTINUOUS)
+  params = jax.tree.map(jnp.zeros_like, params)
+  config = EvaluationConfig(batch_size=4, segments_per_chunk=3)
+  corpus = corpus_of(split_of(*LENGTHS))
+  results = evaluate(graphdef, params, corpus, config, mesh=sharding.make_mesh(), views=('memory',))
+  figures = results['memory']
+  assert figures['loss_nats_per_token'] == pytest.approx(math.log(toy.VOCABULARY), rel=1e-6)
+  assert figures['perplexity_per_token'] == pytest.approx(toy.VOCABULARY, rel=1e-6)
+  # `Split.of` counts a word and a byte per token.
+  assert figures['bits_per_byte'] == pytest.approx(math.log2(toy.VOCABULARY), rel=1e-6)
+  assert results['emptied_reason'] == 'this control was not asked for'
+
+
+def test_results_have_what_scripts_rely_on(results):
+  five = ('loss_nats_per_token', 'perplexity_per_token', 'perplexity_per_word', 'bits_per_byte', 'num_tokens')
+  for view in ALL:
+    for name in five:
+      assert name in results[view]
+      assert results[view][name] is not None or results[view][f'{name}_reason']
+    assert results[view]['beyond_reach']['num_tokens'] > 0
+  assert results['split'] == 'validation'
+  assert results['corpus'] == {'sha256': 'abc'}
+  assert results['num_documents'] == len(LENGTHS)
+  params = toy.build(CONTINUOUS, spread=SPREAD)[1]
+  assert results['num_parameters'] == sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert results['settings']['model']['memory']['num_basis'] == CONTINUOUS.memory.num_basis
+  json.dumps(results, allow_nan=False)
+
+
+def test_every_token_counts_once_and_idle_lanes_do_not(results):
+  reach = 2 * toy.LENGTH
+  assert results['memory']['num_tokens'] == results['emptied']['num_tokens'] == sum(LENGTHS)
+  beyond = sum(max(0, n - reach) for n in LENGTHS)
+  assert results['memory']['beyond_reach']['num_tokens'] == beyond
+  table = losses_of(split_of(*LENGTHS), num_lanes=4, segments_per_chunk=3)
+  rows = [(d, s) for d, n in enumerate(LENGTHS) for s in range(-(-n // toy.LENGTH))]
+  assert list(zip(table.document_r, table.segment_r, strict=True)) == rows
+
+
+def test_neither_lanes_nor_chunks_change_the_loss_of_a_segment():
+  split = split_of(*LENGTHS)
+  table, other = losses_of(split, 4, 3), losses_of(split, 5, 1)
+  for view in ('memory', 'emptied'):
+    assert toy.error(table.nll_nats_r[view], other.nll_nats_r[view]) < toy.TOLERANCE
+
+
+def test_losses_are_those_of_the_model_on_a_document_alone():
+  graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
+  split = split_of(*LENGTHS)
+  alone = Split.of([split.tokens(0)])
+  sizes = {'segment_length': toy.LENGTH, 'segments_per_chunk': 13}
+  (batch,) = evaluation_batches(alone, 0, num_lanes=1, lanes=range(1), **sizes)
+  model = transformer.merge(graphdef, params)
+  output = jax.jit(lambda batch: transformer.merge(graphdef, params)(batch, model.init_state(1)))(batch)
+  nll_bsl = np.where(batch.ok_bsl, model.token_losses(output.hidden_bsld, batch.targets_bsl), 0)
+  table = losses_of(split, num_lanes=4, segments_per_chunk=3)
+  first = table.document_r == 0
+  assert toy.error(table.nll_nats_r['memory'][first], nll_bsl[0].sum(-1)) < toy.TOLERANCE
+
+
+def test_controls_change_what_is_beyond_the_reach_and_nothing_else():
+  table = losses_of(split_of(*LENGTHS), 4, 3, views=ALL)
+  beyond = table.segment_r >= 2
+  for view in ('emptied', 'exchanged'):
+    change = np.abs(table.nll_nats_r[view] - table.nll_nats_r['memory'])
+    assert change[~beyond].max() < toy.TOLERANCE
+    assert change[beyond & table.ok_r[view]].min() > 10 * toy.TOLERANCE
+
+
+def test_segments_alone_with_a_memory_are_left_out_of_the_exchange():
+  # Six segments beside three: the second lane's memory is filled in its third segment and gone thereafter,
+  # while the first is filled from its third segment on; so its last three have nobody to exchange with.
+  results = run(split=split_of(6 * toy.LENGTH, 3 * toy.LENGTH))
+  assert results['exchanged']['num_segments_left_out'] == 3
+  assert results['exchanged']['num_tokens'] == 6 * toy.LENGTH
+  assert results['exchanged']['beyond_reach']['num_tokens'] == 2 * toy.LENGTH
+
+
+def test_without_a_long_memory_there_are_no_controls():
+  results = run(toy.config())
+  for view in ('emptied', 'exchanged'):
+    assert results[view] is None
+    assert results[f'{view}_reason'] == 'the model has no long-term memory'
+  assert results['memory']['beyond_reach']['num_tokens'] > 0
+
+
+def test_one_lane_has_no_other_to_exchange_with():
+  results = run(batch_size=1, views=('memory', 'exchanged'))
+  assert results['exchanged'] is None
+  assert 'evaluation.batch_size = 1' in results['exchanged_reason']
+  assert results['memory']['num_tokens'] == sum(LENGTHS)
+
+
+def test_max_tokens_cuts_and_says_what_that_costs():
+  results = run(max_tokens=60)
+  assert results['memory']['num_tokens'] == 60
+  assert results['memory']['perplexity_per_word'] is None
+  assert 'max_tokens' in results['memory']['perplexity_per_word_reason']
+  assert run(max_tokens=53)['memory']['perplexity_per_word'] is not None  # two whole documents
+
+
+def test_progress_has_speed_and_time_left(monkeypatch):
+  monkeypatch.setattr(perplexity, 'PROGRESS_SECONDS', 0.0)
+  graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
+  config, lines = EvaluationConfig(batch_size=4, segments_per_chunk=3), []
+  corpus = corpus_of(split_of(*LENGTHS))
+  evaluate(
+    graphdef, params, corpus, config, mesh=sharding.make_mesh(), views=('memory',), report=lines.append
+  )
+  assert len(lines) == 5 - 2  # after each of five chunks but the first, which compiles, and the last
+  assert 'tokens/s' in lines[0]
+  assert 's left' in lines[0]
+
+
+def test_lanes_must_fit_the_devices(monkeypatch):
+  monkeypatch.setattr(jax, 'device_count', lambda: 8)
+  with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 12 .* 8 devices; use 8 or 16'):
+    run(batch_size=12)
+
+
+def test_sizes_must_be_positive():
+  with pytest.raises(ConfigError, match='max_tokens = 0'):
+    EvaluationConfig(max_tokens=0)
+
+
+ON_FOUR_DEVICES = """
+import jax, json
+jax.config.update('jax_num_cpu_devices', 4)
+from tests.test_evaluation_perplexity import run
+assert jax.device_count() == 4
+print(json.dumps(run(views=('memory', 'exchanged'))))
+"""
+
+
+def test_four_devices_give_the_results_of_one(results):
+  done = subprocess.run([sys.executable, '-c', ON_FOUR_DEVICES], capture_output=True, text=True, check=True)
+  four = json.loads(done.stdout)
+  for view in ('memory', 'exchanged'):
+    assert four[view]['num_tokens'] == results[view]['num_tokens']
+    losses = (each[view]['loss_nats_per_token'] for each in (four, results))
+    assert toy.error(*losses) < toy.TOLERANCE

@@ -1,0 +1,84 @@
+"""What must fit together across the parts, and what a work directory allows to change."""
+
+import dataclasses
+
+import pytest
+
+from infformer_jax.config import ConfigError, differences, to_json
+from infformer_jax.data.text import TextConfig
+from infformer_jax.experiment import (
+  MAY_CHANGE_IN_EVALUATION,
+  MAY_CHANGE_IN_TRAINING,
+  Experiment,
+  experiment_of,
+)
+from infformer_jax.train.loop import TrainConfig
+from tests import toy
+
+EXPERIMENT = Experiment(model=toy.config(toy.small('continuous')), data=TextConfig(source_dir='books'))
+
+
+def changed(section: str, **changes) -> Experiment:
+  return dataclasses.replace(
+    EXPERIMENT, **{section: dataclasses.replace(getattr(EXPERIMENT, section), **changes)}
+  )
+
+
+@pytest.mark.parametrize(
+  ('source', 'short', 'needed'), [('evicted', 2, 4), ('evicted', 1, 3), ('evicted', 0, 2), ('previous', 2, 2)]
+)
+def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, short, needed):
+  memory = toy.small('continuous', source=source)
+  model = dataclasses.replace(EXPERIMENT.model, memory=memory, short_term_length=short * toy.LENGTH)
+  for segments in range(1, 6):
+    train = TrainConfig(segments_per_chunk=segments)
+    warnings = dataclasses.replace(EXPERIMENT, model=model, train=train).warnings()
+    assert len(warnings) == (segments < needed)
+    if warnings:
+      assert f'train.segments_per_chunk = {segments}' in warnings[0]
+      assert f'with {needed} or more' in warnings[0]
+
+
+def test_without_a_memory_there_is_nothing_to_warn_about():
+  model = dataclasses.replace(EXPERIMENT.model, memory=toy.small('none'))
+  assert (
+    dataclasses.replace(EXPERIMENT, model=model, train=TrainConfig(segments_per_chunk=1)).warnings() == []
+  )
+
+
+@pytest.mark.parametrize(
+  ('section', 'changes', 'in_training', 'in_evaluation'),
+  [
+    ('train', {'num_steps': 7}, True, True),
+    ('train', {'log_every': 7, 'evaluate_every': 7, 'checkpoint_every': 7}, True, True),
+    ('evaluation', {'max_tokens': 7, 'split': 'test', 'batch_size': 1}, True, True),
+    ('model', {'short_term_length': 8 * toy.LENGTH}, False, True),
+    ('model', {'memory': toy.small('none')}, False, True),
+    ('data', {'source_dir': 'other'}, False, True),
+    ('model', {'d_ff': 7}, False, False),
+    ('train', {'batch_size': 7}, False, False),
+  ],
+)
+def test_what_may_change(section, changes, in_training, in_evaluation):
+  other = changed(section, **changes)
+  assert (differences(EXPERIMENT, other, except_for=MAY_CHANGE_IN_TRAINING) == []) == in_training
+  assert (differences(EXPERIMENT, other, except_for=MAY_CHANGE_IN_EVALUATION) == []) == in_evaluation
+
+
+def test_the_work_directorys_own_config_is_the_default(tmp_path):
+  with pytest.raises(ConfigError, match='has no config.json yet'):
+    experiment_of(None, [], tmp_path, may_change=())
+  (tmp_path / 'config.json').write_text(to_json(EXPERIMENT))
+  assert experiment_of(None, [], tmp_path, may_change=()) == EXPERIMENT
+  longer = experiment_of(None, [('train.num_steps', '7')], tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
+  assert longer == changed('train', num_steps=7)
+
+
+def test_the_work_of_another_config_is_refused_by_what_differs(tmp_path):
+  (tmp_path / 'config.json').write_text(to_json(EXPERIMENT))
+  overrides = [('model.d_ff', '32'), ('seed', '1'), ('train.num_steps', '7')]
+  with pytest.raises(ConfigError) as error:
+    experiment_of(None, overrides, tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
+  assert 'model.d_ff: 16 in the work directory, 32 asked for' in str(error.value)
+  assert 'seed: 0 in the work directory, 1 asked for' in str(error.value)
+  assert 'num_steps' not in str(error.value)

@@ -1,0 +1,126 @@
+"""Token by token equals the forward pass over the whole document; sampling; text as it comes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.config import ConfigError
+from infformer_jax.data.tokenizers import Bytes
+from infformer_jax.evaluation.generation import Generator, Sampling, sample
+from infformer_jax.generate import decoded
+from infformer_jax.nn.transformer import merge
+from tests import toy
+
+BOS = 0
+PROMPTS = [np.arange(1, 1 + size) % toy.VOCABULARY for size in (21, 0, 7, 12)]
+"""Ends in the middle of a segment, nothing but BOS, an input that fills a segment, and one token more."""
+
+MODELS = {
+  name: toy.config(toy.MEMORIES[name], **changes)
+  for name, changes in {
+    'none': {'positions': 'learned', 'short_term_length': 0},
+    'edges': {'positions': 'rotary', 'short_term_length': 2 * toy.LENGTH},
+    'stacked': {'positions': 'xl', 'norm_position': 'post'},
+  }.items()
+}
+
+
+def forward(graphdef, params, documents):
+  """Logits of every document's last input, by the forward pass over the whole of it."""
+  inputs = [np.concatenate([[BOS], document]) for document in documents]
+  batch = toy.batch([(len(ids),) for ids in inputs])
+  for lane, ids in enumerate(inputs):
+    batch.tokens_bsl[lane][batch.ok_bsl[lane]] = ids
+  hidden_bsld = toy.run(graphdef, params, batch).hidden_bsld
+  ends = [(lane, *divmod(len(ids) - 1, toy.LENGTH)) for lane, ids in enumerate(inputs)]
+  return merge(graphdef, params).logits(jnp.stack([hidden_bsld[end] for end in ends]))
+
+
+@pytest.fixture(scope='module')
+def generators():
+  """Compiled once for all tests: name -> (generator, its model)."""
+
+  @functools.cache
+  def of(name):
+    model = toy.build(MODELS[name], spread=0.1)
+    return Generator(*model, bos_id=BOS, segments_per_chunk=2), model
+
+  return of
+
+
+@pytest.mark.parametrize('name', MODELS)
+def test_generation_equals_the_forward_pass(name, generators):
+  generator, (graphdef, params) = generators(name)
+  logits_bv, opened = generator.read(PROMPTS)
+  assert toy.error(logits_bv, forward(graphdef, params, PROMPTS)) < toy.TOLERANCE
+
+  steps = 2 * toy.LENGTH + 1
+  greedy = Sampling(temperature=0)
+  written_tb = np.array(list(generator.generate(logits_bv, opened, steps, greedy, jax.random.key(0))))
+  documents = [np.concatenate([prompt, written_tb[:, row]]) for row, prompt in enumerate(PROMPTS)]
+  for back in (1, toy.LENGTH, steps - 1):
+    before = [document[: len(document) - back] for document in documents]
+    expected = forward(graphdef, params, before).argmax(axis=-1)
+    np.testing.assert_array_equal(expected, written_tb[steps - back])
+
+
+def test_a_prompt_reads_the_same_beside_any_other(generators):
+  generator, _ = generators('stacked')
+  logits_bv, _ = generator.read(PROMPTS)
+  others = [PROMPTS[0], PROMPTS[3], PROMPTS[2], np.zeros(17, np.int32)]
+  beside_bv, _ = generator.read(others)
+  assert toy.error(beside_bv[0], logits_bv[0]) < toy.TOLERANCE
+  assert toy.error(beside_bv[1], logits_bv[3]) < toy.TOLERANCE
+
+
+def frequencies(sampling, logits=(0.0, 1.0, 2.0, 3.0), draws=4000):
+  logits_bv = jnp.broadcast_to(jnp.asarray(logits), (draws, len(logits)))
+  drawn_b = sample(logits_bv, sampling, jax.random.key(0))
+  return np.bincount(drawn_b, minlength=len(logits)) / draws
+
+
+def test_sampling_follows_the_probabilities_at_the_temperature():
+  expected = np.exp(np.arange(4) / 2)
+  np.testing.assert_allclose(frequencies(Sampling(temperature=2.0)), expected / expected.sum(), atol=0.03)
+
+
+def test_greedy_takes_the_likeliest():
+  assert frequencies(Sampling(temperature=0))[3] == 1
+
+
+def test_top_k_keeps_the_k_likeliest():
+  expected = np.exp([2.0, 3.0])
+  found = frequencies(Sampling(top_k=2))
+  assert found[:2].sum() == 0
+  np.testing.assert_allclose(found[2:], expected / expected.sum(), atol=0.03)
+
+
+def test_top_p_keeps_the_likeliest_until_their_mass_reaches_it():
+  # The probabilities are .032, .087, .237, .644.
+  assert frequencies(Sampling(top_p=0.6)).tolist() == [0, 0, 0, 1]
+  assert (frequencies(Sampling(top_p=0.65)) > 0).tolist() == [False, False, True, True]
+  assert (frequencies(Sampling(top_p=1.0)) > 0).all()
+
+
+@pytest.mark.parametrize('wrong', [{'temperature': -1.0}, {'top_k': 0}, {'top_p': 0.0}, {'top_p': 1.5}])
+def test_sampling_that_cannot_be_names_the_value(wrong):
+  with pytest.raises(ConfigError, match=next(iter(wrong))):
+    Sampling(**wrong)
+
+
+def test_text_comes_whole_character_by_whole_character():
+  tokenizer = Bytes()
+  text = 'naïve Größe, 語 and 🙂.'
+  pieces = list(decoded(tokenizer.encode(text), tokenizer, tokenizer.encode('before ')))
+  assert ''.join(pieces) == text
+  assert {'ï', '語', '🙂'} <= set(pieces)
+
+
+def test_bytes_that_are_no_text_are_not_waited_for_forever():
+  tokenizer = Bytes()
+  pieces = list(decoded([0xFF] * 9 + [ord('a')], tokenizer, np.zeros(0, np.int32)))
+  assert len(pieces) > 2
+  assert ''.join(pieces).endswith('a')

@@ -1,0 +1,35 @@
+"""The float32 layer and model against the published numbers; float64 is in x64/test_golden.py."""
+
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.golden import TOLERANCE_FLOAT32, TOLERANCE_FLOAT32_MODEL, lta, transformer_xl
+from tests.golden.report import Report
+
+FOLDER = pathlib.Path(__file__).parent / 'golden'
+
+
+def values(name):
+  """The file without gradients: those of very narrow densities magnify the rounding of μ itself."""
+  with np.load(FOLDER / name, allow_pickle=False) as file:
+    return {key: value for key, value in file.items() if '/grad' not in key and '/loss_' not in key}
+
+
+@pytest.mark.parametrize('name', sorted(path.name for path in FOLDER.glob('lta_*.npz')))
+def test_the_float32_memory_equals_the_published_float64(name):
+  """All four segments; the histogram too magnifies the rounding of μ."""
+  report = Report(values(name))
+  lta.check(report, jnp.float32)
+  errors = {key: error for key, error in report.largest().items() if key != 'p'}
+  assert {'B', 'mu', 'sigma_sq', 'r', 'context', 'kl_reg', 'xm_tau'} <= set(errors)
+  assert max(errors.values()) < TOLERANCE_FLOAT32, errors
+
+
+def test_the_float32_transformer_xl_equals_the_published_float64():
+  report = Report(values('transformer_xl.npz'))
+  transformer_xl.check(report, 'float32')
+  assert {'logits', 'loss', 'new_mems/1', 'attn_prob/1'} <= set(report.largest())
+  assert max(report.errors.values()) < TOLERANCE_FLOAT32_MODEL, report.largest()

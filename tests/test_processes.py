@@ -1,0 +1,244 @@
+"""The command line in real processes: killed, stopped, damaged, out of disk; what comes out is the same.
+
+All runs train one tiny model with dropout and a memory that draws, and share their compilations.
+"""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+import random
+import shutil
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from tests.program import (
+  STEPS,
+  Program,
+  arrays,
+  assert_same,
+  checkpoint_steps,
+  kill_when,
+  last_step,
+  metrics,
+  results,
+)
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope='module')
+def program(tmp_path_factory) -> Program:
+  return Program(tmp_path_factory.mktemp('program'))
+
+
+@pytest.fixture(scope='module')
+def undisturbed(program, tmp_path_factory) -> pathlib.Path:
+  """The work directory of a run that nothing happened to."""
+  workdir = tmp_path_factory.mktemp('undisturbed') / 'work'
+  program.run(workdir)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def killed(program, tmp_path_factory) -> pathlib.Path:
+  """The work directory of a run that was killed some steps after a checkpoint, in its third epoch."""
+  workdir = tmp_path_factory.mktemp('killed') / 'work'
+  process = program.start(workdir)
+  kill_when(process, lambda: last_step(workdir) >= 16)
+  return workdir
+
+
+def test_a_run_logs_evaluates_and_keeps_what_it_promises(undisturbed):
+  steps = [(line['split'], line['step']) for line in metrics(undisturbed)]
+  assert steps == sorted(steps, key=lambda split_step: split_step[1])
+  assert [step for split, step in steps if split == 'train'] == [4, 8, 12, 16, 20, 24, 28, 30]
+  assert [step for split, step in steps if split == 'validation'] == [10, 20, 30]
+  assert checkpoint_steps(undisturbed)[-2:] == [28, 30]
+  assert results(undisturbed)['step'] == STEPS
+  assert {path.name for path in (undisturbed / 'plots').iterdir()} >= {'loss.png', 'loss_by_position.png'}
+  assert json.loads((undisturbed / 'config.json').read_text())['train']['num_steps'] == STEPS
+
+
+def test_killed_between_checkpoints_and_in_another_epoch_it_ends_the_same(
+  program, killed, undisturbed, tmp_path
+):
+  workdir = shutil.copytree(killed, tmp_path / 'work')
+  assert 0 < checkpoint_steps(workdir)[-1] < last_step(workdir)
+  out, _ = program.run(workdir)
+  assert f'going on from checkpoint {checkpoint_steps(killed)[-1]}\n' in out
+  assert_same(workdir, undisturbed)
+
+
+def test_killed_during_a_save_it_ends_the_same(program, undisturbed, tmp_path):
+  checkpoints = tmp_path / 'work' / 'checkpoints'
+  process = program.start(tmp_path / 'work')
+  kill_when(process, lambda: any(checkpoints.glob('14.orbax-checkpoint-tmp/*')))
+  assert any(checkpoints.glob('14.orbax*')), 'the save was over before the kill'
+  program.run(tmp_path / 'work')
+  assert not any(checkpoints.glob('*tmp*'))
+  assert_same(tmp_path / 'work', undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(8))
+def test_killed_again_and_again_at_any_moment_it_ends_the_same(program, undisturbed, tmp_path, seed):
+  rng, workdir = random.Random(seed), tmp_path / 'work'
+  for _ in range(4):
+    process = program.start(workdir)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+      process.communicate(timeout=rng.uniform(2, 14))
+    process.kill()
+    process.communicate()
+  program.run(workdir)
+  assert_same(workdir, undisturbed)
+
+
+def test_sigterm_saves_and_exits_and_the_next_run_goes_on(program, undisturbed, tmp_path):
+  workdir = tmp_path / 'work'
+  process = program.start(workdir)
+  while last_step(workdir) < 8:
+    assert process.poll() is None
+    time.sleep(0.0005)
+  process.terminate()
+  _, err = process.communicate()
+  assert process.returncode == 143, err
+  saved = checkpoint_steps(workdir)[-1]
+  assert (
+    err == f'stopped: SIGTERM came after step {saved}, which is saved; the same command goes on from there\n'
+  )
+  assert saved < STEPS
+  out, _ = program.run(workdir)
+  assert f'going on from checkpoint {saved}\n' in out
+  assert_same(workdir, undisturbed)
+
+
+def test_a_finished_run_is_only_evaluated(program, undisturbed, tmp_path):
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  (workdir / 'results.json').unlink()
+  out, _ = program.run(workdir)
+  assert 'compiling' not in out
+  assert_same(workdir, undisturbed)
+
+
+def test_other_numbers_of_steps_go_on_and_another_model_is_refused(program, undisturbed, tmp_path):
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  _, err = program.run(workdir, '--config.model.d_ff=32', '--config.train.optimizer.b1=0.8', code=2)
+  assert err.count('\n') == 1
+  assert 'model.d_ff: 16 in the work directory, 32 asked for' in err
+  assert 'train.optimizer.b1: 0.9 in the work directory, 0.8 asked for' in err
+  program.run(workdir, '--config.train.num_steps=32', '--config.train.log_every=1')
+  assert [line['step'] for line in metrics(workdir) if line['split'] == 'train'][-3:] == [30, 31, 32]
+
+
+def test_other_training_documents_are_refused(program, undisturbed, tmp_path):
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  texts = shutil.copytree(program.texts, tmp_path / 'texts')
+  longest = max(texts.iterdir(), key=lambda path: path.stat().st_size)
+  longest.write_text(longest.read_text() + ' and more')
+  config = json.loads((workdir / 'config.json').read_text())
+  config['data']['source_dir'] = str(texts)  # The same place, as far as the config knows.
+  (workdir / 'config.json').write_text(json.dumps(config))
+  _, err = program.run(workdir, f'--config.data.source_dir={texts}', code=2)
+  assert err.count('\n') == 1
+  assert err.startswith('error: the training documents have changed since')
+
+
+def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undisturbed, tmp_path):
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  flags = '--mode=eval', '--name=longer', '--config.model.short_term_length=32'
+  out, _ = program.run(workdir, *flags)
+  longer = json.loads((workdir / 'results_longer.json').read_text())
+  assert longer['step'] == STEPS
+  assert longer['memory']['num_tokens'] == results(workdir)['memory']['num_tokens']
+  assert longer['memory']['loss_nats_per_token'] != results(workdir)['memory']['loss_nats_per_token']
+  assert 'results_longer.json' in out
+  assert_same(workdir, undisturbed)
+  _, err = program.run(workdir, '--mode=eval', '--config.model.memory.num_basis=16', code=2)
+  assert err.count('\n') == 1
+  assert 'w_mu' in err
+
+
+def test_evaluation_with_another_tokenizer_is_refused(program, undisturbed, tmp_path):
+  """One of the same size would fit, and give numbers that mean nothing."""
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  _, err = program.run(workdir, '--mode=eval', '--config.data.tokenizer=bpe:257', code=2)
+  assert "data.tokenizer = 'bpe:257'" in err
+  assert '--config.data.tokenizer=bytes' in err
+  assert not list(workdir.glob('tokens/bpe*'))
+
+
+def test_two_trainings_in_one_work_directory_are_kept_apart(program, undisturbed, tmp_path):
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  with open(workdir / 'lock', 'a') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    _, err = program.run(workdir, code=2)
+  assert 'another run is training' in err
+  assert err.count('\n') == 1
+
+
+def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(program, undisturbed, tmp_path):
+  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
+  largest = max((workdir / 'checkpoints/30/state').rglob('*'), key=lambda path: path.stat().st_size)
+  content = bytearray(largest.read_bytes())
+  content[len(content) // 2] ^= 16
+  largest.write_bytes(content)
+  out, err = program.run(workdir)
+  reports = [line for line in out.splitlines() if 'is damaged' in line]
+  assert len(reports) == 1
+  assert reports[0].startswith('checkpoint 30 is damaged (')
+  assert reports[0].endswith('; going back to checkpoint 28')
+  assert err == ''
+  assert (workdir / 'checkpoints/30.damaged').is_dir()
+  assert_same(workdir, undisturbed)
+
+
+def test_without_space_it_stops_in_one_line_and_goes_on_when_there_is_some(
+  program, killed, undisturbed, tmp_path
+):
+  workdir = shutil.copytree(killed, tmp_path / 'work')
+  good = checkpoint_steps(workdir)[-1]
+  before = arrays(workdir, good)
+  files = [path for path in (workdir / f'checkpoints/{good}/state').rglob('*') if path.is_file()]
+  largest = max(file.stat().st_size for file in files)
+  _, err = program.run(workdir, '--config.train.evaluate_every=100', code=1, kilobytes=largest // 2048)
+  assert err.count('\n') == 1, err
+  assert err.startswith('stopped: a checkpoint could not be written')
+  assert f'(File too large); checkpoint {good} is the last good one' in err
+  assert checkpoint_steps(workdir)[-1] == good
+  after = arrays(workdir, good)
+  assert all(np.array_equal(before[name], after[name]) for name in before)
+  program.run(workdir)
+  assert_same(workdir, undisturbed)
+
+
+def test_a_loss_that_is_not_finite_stops_it_with_the_last_good_state(program, tmp_path):
+  flags = '--config.train.optimizer.learning_rate=1e36', '--config.train.optimizer.clip_norm=1e36'
+  workdir = tmp_path / 'work'
+  _, err = program.run(workdir, *flags, code=1)
+  assert err.count('\n') == 1
+  step = checkpoint_steps(workdir)[-1] + 1
+  assert err.startswith(f'stopped: step {step}: ')
+  assert f'is not finite; checkpoint {step - 1} holds the state before that step' in err
+  saved = arrays(workdir, step - 1)
+  assert all(np.isfinite(np.asarray(array, np.float64)).all() for array in saved.values())
+  assert saved['finite']
+  assert saved['step'] == step - 1
+  _, again = program.run(workdir, *flags, code=1)
+  assert again == err
+
+
+def test_mistakes_are_one_line_before_any_data_are_read(program, tmp_path):
+  for flags, words in (
+    (('--config.train.num_step=3',), ('train.num_step', 'num_steps')),
+    (('--config.model.short_term_length=24',), ('model.short_term_length', '24', '16 or 32')),
+    (('--mode=test',), ('mode', 'test', 'eval')),
+  ):
+    _, err = program.run(tmp_path / 'work', *flags, '--config.data.source_dir=/nowhere', code=2)
+    assert err.count('\n') == 1, err
+    assert err.startswith('error: ')
+    assert all(word in err for word in words), err
+    assert not (tmp_path / 'work').exists()

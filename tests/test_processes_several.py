@@ -1,0 +1,65 @@
+"""Two processes of four devices each are one run: of one, with SIGTERM to either, and after it."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.program import STEPS, Program, checkpoint_steps, last_step, metrics, results
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+
+LANES = '--config.train.batch_size=8', '--config.evaluation.batch_size=8'
+TOLERANCE = 1e-5
+"""Of losses, between one process and several: only the order of sums differs."""
+
+
+def start(program: Program, workdir: pathlib.Path) -> list[subprocess.Popen]:
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  environment = {
+    'JAX_COORDINATOR_ADDRESS': address,
+    'JAX_NUM_PROCESSES': '2',
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
+  }
+  return [program.start(workdir, *LANES, **environment, JAX_PROCESS_ID=str(i)) for i in range(2)]
+
+
+def finish(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]]:
+  outputs = [process.communicate() for process in processes]
+  assert [process.returncode for process in processes] == [code, code], outputs
+  return outputs
+
+
+def losses(workdir: pathlib.Path) -> list[tuple[int, str, float]]:
+  return [(line['step'], line['split'], line['loss_nats_per_token']) for line in metrics(workdir)]
+
+
+def test_two_processes_stop_together_go_on_and_end_as_one(tmp_path):
+  program = Program(tmp_path)
+  program.run(tmp_path / 'one', *LANES)
+
+  workdir = tmp_path / 'two'
+  processes = start(program, workdir)
+  while last_step(workdir) < 8:
+    assert all(process.poll() is None for process in processes)
+    time.sleep(0.01)
+  processes[1].terminate()
+  finish(processes, code=143)
+  stopped = checkpoint_steps(workdir)[-1]
+  assert 8 <= stopped < STEPS
+
+  first, second = finish(start(program, workdir), code=0)
+  assert f'going on from checkpoint {stopped}\n' in first[0]
+  assert 'going on' not in second[0]  # Only process 0 tells and writes.
+  for mine, theirs in zip(losses(workdir), losses(tmp_path / 'one'), strict=True):
+    assert mine[:2] == theirs[:2]
+    assert mine[2] == pytest.approx(theirs[2], rel=0, abs=TOLERANCE)
+  for view in ('memory', 'emptied'):
+    loss = results(tmp_path / 'one')[view]['loss_nats_per_token']
+    assert results(workdir)[view]['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
+  assert json.loads((workdir / 'results.json').read_text())['step'] == STEPS

@@ -1,0 +1,101 @@
+"""The README's commands and programs run as they are printed, but for fewer steps and smaller data."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+NOT_RUN = (
+  'git clone',
+  'cd ',
+  'pip install',
+  'python -m pip install',
+  'bash launch/test.sh',
+  'launch/test.sh',
+)
+FEWER = ('--config.train.num_steps=4', '--config.evaluation.max_tokens=2000')
+SMALL_MODEL = (
+  '--config.model.d_model=32',
+  '--config.model.num_heads=2',
+  '--config.model.d_ff=64',
+  '--config.model.num_layers=2',
+)
+BOOK = 'It was a clear evening, and the ship lay at anchor in the bay. ' * 400
+
+
+def readme() -> str:
+  return (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+def blocks(language: str) -> list[str]:
+  return re.findall(rf'^```{language}\n(.*?)^```', readme(), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+  lines = [line for block in blocks('bash') for line in block.replace('\\\n', ' ').splitlines()]
+  lines = [re.sub(r'\s+', ' ', line.partition(' #')[0]).strip() for line in lines if not line.startswith('#')]
+  return [line for line in lines if line and not line.startswith(NOT_RUN)]
+
+
+@pytest.fixture(scope='module')
+def places(tmp_path_factory) -> dict[str, str]:
+  """What the capital words of the README's commands stand for."""
+  root = tmp_path_factory.mktemp('readme')
+  (root / 'book.txt').write_text(BOOK)
+  books = root / 'books'
+  for split, count in {'train': 8, 'validation': 2, 'test': 1}.items():
+    (books / split).mkdir(parents=True)
+    for number in range(count):
+      (books / split / f'{number}.txt').write_text(f'Book {number}. {BOOK}')
+  rows = [f'{number},A Title,1900,http://example.org/{number}' for number in range(8)]
+  (books / 'metadata.csv').write_text('\n'.join(rows) + '\n')
+  return {
+    'W': str(root / 'work'),
+    'DIR': str(books),
+    'TFDS_DIR': str(root / 'tfds'),
+    'book.txt': str(root / 'book.txt'),
+    'runs/quickstart': str(root / 'quickstart'),
+  }
+
+
+def as_run(command: str, places: dict[str, str]) -> list[str]:
+  """The command with its places filled in, and made small."""
+  words = []
+  for word in shlex.split(command):
+    flag, equals, value = word.partition('=')
+    words.append(f'{flag}={places.get(value, value)}' if equals else places.get(word, word))
+  if words[0] == 'python':
+    words[0] = sys.executable
+  if 'launch/quickstart.sh' in words:
+    words += [f'--workdir={places["runs/quickstart"]}', *FEWER]
+  if 'infformer_jax.main' in words:
+    words += FEWER
+    if any('pg19' in word for word in words) and '--mode=eval' not in words:
+      words += [*SMALL_MODEL, '--config.data.tokenizer=bytes']
+  return words
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_command_runs_in_the_order_of_the_readme(places):
+  assert commands()
+  for command in commands():
+    done = subprocess.run(as_run(command, places), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f'{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
+
+
+def test_every_program_runs(tmp_path):
+  for program in blocks('python'):
+    command = [sys.executable, '-c', program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f'{program}\n{done.stderr[-3000:]}'
+
+
+def test_every_file_that_is_linked_is_there():
+  links = re.findall(r'\]\((?!http|#)([^)#]+)', readme())
+  assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,0 +1,121 @@
+"""One program on any number of devices: the same losses, and checkpoints that go from one to another."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec
+
+from infformer_jax.config import ConfigError
+from infformer_jax.train import sharding
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
+from infformer_jax.train.state import initial_state
+from tests import toy
+
+ROOT = pathlib.Path(__file__).parents[1]
+TOLERANCE = 1e-5
+"""Of losses, between one device and several: only the order of sums differs."""
+
+PROGRAM = """
+import contextlib, pathlib, sys
+import jax
+from infformer_jax.data.base import Split
+from infformer_jax.data.lanes import train_batches
+from infformer_jax.train import sharding
+from infformer_jax.train.console import Console
+from infformer_jax.train.hooks import Every
+from infformer_jax.train.loop import TrainConfig, train
+from infformer_jax.train.optimizer import OptimizerConfig
+from infformer_jax.train.stopped import Terminated
+from tests import toy
+
+devices, steps, workdir = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+assert jax.device_count() == devices
+sizes = enumerate((50, 33, 9, 71, 20))
+split = Split.of([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
+config = TrainConfig(
+  num_steps=6, batch_size=8, segments_per_chunk=3, log_every=1,
+  optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2),
+)
+
+def batches(start):
+  shape = dict(num_lanes=8, lanes=sharding.local_lanes(8), segment_length=toy.LENGTH, segments_per_chunk=3)
+  return train_batches(split, 0, **shape, seed=0, start=start)
+
+def stop(run):
+  lanes = {leaf.sharding.shard_shape(leaf.shape)[0] for leaf in jax.tree.leaves(run.state.memory)}
+  assert lanes == {8 // devices}, lanes
+  run.stopping = run.step == steps
+
+with contextlib.suppress(Terminated):
+  train(
+    config, toy.config(toy.small('continuous'), dropout=0.1), vocab_size=toy.VOCABULARY, seed=0,
+    batches=batches, workdir=workdir, hooks=[Every(1, stop)], console=Console(),
+  )
+"""
+
+
+def train_on(devices: int, steps: int, workdir: pathlib.Path) -> dict[int, float]:
+  """Trains a model to a step in a process of its own; returns the loss of every step."""
+  workdir.mkdir(exist_ok=True)
+  flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'compiled'),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'XLA_FLAGS': flags,
+  }
+  command = [sys.executable, '-c', PROGRAM, str(devices), str(steps), str(workdir)]
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert 'damaged' not in done.stdout
+  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return {line['step']: line['loss_nats_per_token'] for line in lines}
+
+
+@pytest.mark.timeout(600)
+def test_eight_devices_give_the_losses_of_one_and_each_goes_on_from_the_others_checkpoint(tmp_path):
+  one = train_on(1, 6, tmp_path / 'one')
+  assert len(set(one.values())) == 6
+  for devices, steps in ((8, 2), (1, 4), (8, 6)):
+    mixed = train_on(devices, steps, tmp_path / 'mixed')
+  assert mixed == pytest.approx(one, rel=0, abs=TOLERANCE)
+
+
+def test_every_array_of_the_state_has_a_rule_and_only_lanes_are_split():
+  optimizer = make_optimizer(OptimizerConfig(), 10)
+  model = toy.config(toy.MEMORIES['stacked'])
+  state = jax.eval_shape(lambda: initial_state(model, optimizer, vocab_size=13, batch_size=8, seed=0))[1]
+  mesh = sharding.make_mesh()
+  for path, placed in jax.tree.leaves_with_path(sharding.shardings(state, mesh)):
+    split = sharding.name(path).startswith('memory/')
+    assert placed.spec == (PartitionSpec('data') if split else PartitionSpec()), sharding.name(path)
+
+
+def test_an_array_without_a_rule_is_an_error():
+  with pytest.raises(ValueError, match='no rule for surprise'):
+    sharding.shardings({'surprise': jnp.zeros(3)}, sharding.make_mesh())
+
+
+def test_lanes_that_cannot_be_spread_are_a_config_error(monkeypatch):
+  monkeypatch.setattr(jax, 'device_count', lambda: 8)
+  assert sharding.local_lanes(16) == range(16)
+  with pytest.raises(ConfigError, match=r'train\.batch_size = 12 .* 8 devices; use 8 or 16'):
+    sharding.local_lanes(12)
+  with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 3 .*; use 8$'):
+    sharding.local_lanes(3, key='evaluation.batch_size')
+
+
+def test_the_lanes_of_the_processes_make_the_whole(monkeypatch):
+  monkeypatch.setattr(jax, 'device_count', lambda: 8)
+  monkeypatch.setattr(jax, 'process_count', lambda: 4)
+  lanes = []
+  for index in range(4):
+    monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
+    lanes += sharding.local_lanes(16)
+  assert lanes == list(range(16))

@@ -1,0 +1,74 @@
+"""core/signal.py in float32; its operators are held to brute force in x64/test_core_signal.py."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.config import ConfigError
+from infformer_jax.core import signal
+from infformer_jax.core.basis import Basis
+from infformer_jax.core.sticky import points
+
+SPEC = signal.SignalSpec(
+  basis=Basis(num_basis=32, widths=(0.75,)), segment_length=16, num_samples=48, contraction=0.75, ridge=0.5
+)
+RNG = np.random.default_rng(0)
+B_BND = RNG.normal(size=(3, 32, 5)).astype(np.float32)
+X_BLD = RNG.normal(size=(3, 16, 5)).astype(np.float32)
+
+
+def test_a_uniform_histogram_writes_what_the_even_update_writes():
+  points_bp = points(jnp.ones((3, 128)), SPEC.num_samples)
+  even = signal.update_even(SPEC, B_BND, X_BLD)
+  np.testing.assert_allclose(signal.update_at(SPEC, B_BND, X_BLD, points_bp), even, rtol=0, atol=1e-5)
+
+
+def test_rows_are_written_by_their_own_count():
+  written = np.asarray(signal.write(SPEC, B_BND, np.array([0, 1, 7], np.int32), X_BLD))
+  np.testing.assert_array_equal(written[0], signal.first_write(SPEC, X_BLD)[0])
+  np.testing.assert_array_equal(written[1:], signal.update_even(SPEC, B_BND, X_BLD)[1:])
+
+
+def test_the_signal_accumulates_in_float32_whatever_the_activations_are():
+  writes_b = np.array([0, 1, 1], np.int32)
+  low = jnp.asarray(X_BLD, jnp.bfloat16)
+  written = signal.write(SPEC, B_BND, writes_b, low)
+  assert written.dtype == jnp.float32
+  np.testing.assert_array_equal(written, signal.write(SPEC, B_BND, writes_b, low.astype(jnp.float32)))
+
+
+def test_float32_stays_with_float64_over_many_writes():
+  constants = signal.operators(SPEC)
+  ours, exact = jnp.zeros((1, 32, 5)), np.zeros((32, 5))
+  for i in range(60):
+    x_ld = RNG.normal(size=(16, 5)).astype(np.float32)
+    exact = constants.first_ln.T @ x_ld if i == 0 else constants.carry_nn @ exact + constants.new_ln.T @ x_ld
+    ours = signal.write(SPEC, ours, np.array([i], np.int32), x_ld[None])
+  assert np.abs(ours[0] - exact).max() < 1e-5 * np.abs(exact).max()
+
+
+def test_a_write_reads_back_what_was_written():
+  first = signal.first_write(SPEC, jnp.ones((1, 16, 1)))
+  inner = np.linspace(0.1, 0.9, 50, dtype=np.float32)[None]
+  np.testing.assert_allclose(signal.sample(SPEC.basis, first, inner), 1, atol=0.05)
+
+
+def test_constants_are_solved_once_and_cannot_be_changed():
+  assert signal.operators(SPEC) is signal.operators(dataclasses.replace(SPEC))
+  with pytest.raises(ValueError, match='read-only'):
+    signal.operators(SPEC).carry_nn[0] = 0
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'contraction': 1.0}, 'contraction = 1.0 must lie between 0 and 1'),
+    ({'ridge': 0.0}, 'ridge = 0.0 must be positive'),
+    ({'num_samples': 0}, 'num_samples = 0 .* must be at least 1'),
+  ],
+)
+def test_errors_teach(change, message):
+  with pytest.raises(ConfigError, match=message):
+    dataclasses.replace(SPEC, **change)

@@ -1,0 +1,89 @@
+"""core/sticky.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.core import sticky
+from infformer_jax.core.density import DENSITIES
+from infformer_jax.core.signal import even_points
+
+PEAKS = np.array([[0, 0, 9, 1, 0, 0, 0, 5], [1, 2, 3, 4, 5, 6, 7, 8]], np.float32)
+KEYS = jax.random.split(jax.random.key(0), 2)
+
+
+@pytest.mark.parametrize('mass', [0.0, 1.0, 0.1, 1e-7, 12345.678])
+@pytest.mark.parametrize(('num_bins', 'num_points'), [(128, 512), (100, 300), (7, 13)])
+def test_a_uniform_histogram_or_none_gives_exactly_the_even_points(mass, num_bins, num_points):
+  points_bp = sticky.points(jnp.full((3, num_bins), mass, jnp.float32), num_points)
+  np.testing.assert_array_equal(points_bp, np.tile(even_points(num_points).astype(np.float32), (3, 1)))
+
+
+def test_the_points_invert_the_interpolated_cumulative_sum_of_the_mixture():
+  points_bp = np.asarray(sticky.points(PEAKS, 40))
+  assert (np.diff(points_bp) > 0).all()
+  np.testing.assert_array_equal(points_bp[:, -1], 1.0)
+  for histogram_j, points_p in zip(PEAKS, points_bp, strict=True):
+    masses_j = 0.99 * histogram_j / histogram_j.sum() + 0.01 / 8
+    cumulative = np.concatenate([[0], np.cumsum(masses_j)])
+    np.testing.assert_allclose(np.interp(points_p, np.arange(9) / 8, cumulative), even_points(40), atol=1e-6)
+
+
+def test_one_ulp_does_not_move_a_point_over_a_plateau():
+  two_peaks = jnp.zeros((1, 128)).at[0, jnp.array([30, 90])].set(1.0)
+  nudged = two_peaks.at[0, 30].multiply(1 + 2e-7)
+  moved = np.abs(sticky.points(two_peaks, 64) - sticky.points(nudged, 64)).max()
+  assert moved < 1e-4
+
+
+def test_random_points_are_sorted_and_belong_to_their_row():
+  both = np.asarray(sticky.points(PEAKS, 200, key_b=KEYS))
+  assert (np.diff(both) >= 0).all()
+  assert ((both >= 0) & (both <= 1)).all()
+  alone = sticky.points(PEAKS[1:], 200, key_b=KEYS[1:])
+  np.testing.assert_array_equal(both[1:], alone)
+  share = ((both[0] > 2 / 8) & (both[0] < 3 / 8)).mean()  # 9 of 15 parts of the mass.
+  assert abs(share - 0.6) < 0.1
+
+
+def test_published_points_are_left_edges_drawn_by_mass():
+  points_bp = np.asarray(sticky.left_edge_points(PEAKS, 400, key_b=KEYS))
+  assert (np.diff(points_bp) >= 0).all()
+  assert set(points_bp[0]) == {2 / 8, 3 / 8, 7 / 8}
+  assert abs((points_bp[0] == 2 / 8).mean() - 0.6) < 0.1
+  stratified = np.asarray(sticky.left_edge_points(PEAKS, 15))
+  np.testing.assert_array_equal(stratified[0], [2 / 8] * 9 + [3 / 8] + [7 / 8] * 5)
+
+
+def test_without_any_mass_the_edges_are_alike():
+  points_bp = np.asarray(sticky.left_edge_points(jnp.zeros((2, 8)), 400, key_b=KEYS))
+  assert len(set(points_bp[0])) == 8
+
+
+@pytest.mark.parametrize('density', DENSITIES)
+def test_the_histogram_counts_heads_and_real_queries_only(density):
+  mu_bhl = jax.random.uniform(jax.random.key(1), (2, 3, 4))
+  sigma_sq_bhl = jnp.full((2, 3, 4), 1e-4)
+  ok_bl = jnp.array([[True, True, False, False], [False] * 4])
+  ours = sticky.histogram(density, mu_bhl, sigma_sq_bhl, ok_bl, num_bins=16)
+  assert ours[0].sum() == pytest.approx(6, abs=0.6)  # Near the ends a little mass lies outside.
+  np.testing.assert_array_equal(ours[1], 0)
+  parts = [
+    sticky.histogram(
+      density, mu_bhl[:, :, i : i + 1], sigma_sq_bhl[:, :, :1], ok_bl[:, i : i + 1], num_bins=16
+    )
+    for i in range(4)
+  ]
+  np.testing.assert_allclose(sum(parts), ours, rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_and_points_carry_no_gradient():
+  def through_both(mu_bhl):
+    histogram_bj = sticky.histogram(
+      'gaussian', mu_bhl, jnp.full((1, 1, 4), 0.01), jnp.ones((1, 4), bool), num_bins=8
+    )
+    return sticky.points(histogram_bj, 5).sum() + histogram_bj.sum()
+
+  np.testing.assert_array_equal(jax.grad(through_both)(jnp.linspace(0.1, 0.9, 4).reshape(1, 1, 4)), 0)
+  np.testing.assert_array_equal(jax.grad(lambda h: sticky.points(h, 5).sum())(PEAKS), 0)

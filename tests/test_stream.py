@@ -1,0 +1,75 @@
+"""A memory that streams for ever: 100,000 segments of what a model makes of real text."""
+
+import argparse
+import inspect
+import subprocess
+import typing
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from infformer_jax.core.signal import sample
+from infformer_jax.memory.base import Site
+from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.types import Past, Segment
+from tests import toy
+
+STORED, ROUNDS = 1000, 100  # One hundred rounds through a thousand segments.
+L, D, H, K = 16, 16, 2, 8
+
+
+@pytest.fixture(scope='module')
+def segments():
+  """[stored, l, d] the hidden states of source text, after the last norm: what a next layer would write."""
+  text = ''.join(inspect.getsource(module) for module in (argparse, subprocess, typing)).encode()
+  config = toy.config(segment_length=L, short_term_length=L)
+  graphdef, params = toy.build(config, vocabulary=256, spread=0.1)
+  batch = toy.batch(documents=((STORED * L,),), segments=STORED, length=L)
+  batch.tokens_bsl[:] = np.frombuffer(text, np.uint8)[: STORED * L].reshape(1, STORED, L)
+  return toy.run(graphdef, params, batch, size=STORED).hidden_bsld[0]
+
+
+@pytest.mark.parametrize(
+  ('sampling', 'num_basis'),
+  [
+    ('even', 64),
+    ('sticky', 64),
+    pytest.param('random', 64, marks=pytest.mark.slow),
+    pytest.param('even', 16, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, marks=pytest.mark.slow),
+  ],
+)
+def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(segments, sampling, num_basis):
+  site = Site(d_model=D, num_heads=H, head_dim=K, segment_length=L)
+  config = ContinuousConfig(num_basis=num_basis, num_samples=128, sampling=sampling)
+  memory = Continuous(config, site, rngs=nnx.Rngs(0))
+  w_q_dhk = jax.random.normal(jax.random.key(0), (D, H, K)) / np.sqrt(D)
+  grid_bp = jnp.linspace(0, 1, 4 * num_basis + 1)[None]
+
+  def step(state, x_ld):
+    """Reads for a segment, then receives it."""
+    x_bld, yes = x_ld[None], jnp.ones(1, bool)
+    q_blhk = jnp.einsum('bld,dhk->blhk', x_bld, w_q_dhk)
+    segment = Segment(x_bld=x_bld, q_blhk=q_blhk, k_blhk=(), v_blhk=(), ok_bl=jnp.ones((1, L), bool))
+    state = memory.observe(state, memory.read(state, segment, None).stats)
+    key_b = jax.vmap(jax.random.key)(state.writes_b) if memory.draws else None
+    state = memory.write(state, Past(x_bld=x_bld, whole_b=yes), None, key_b=key_b)
+    return state, jnp.abs(sample(config.basis, state.b_bnd, grid_bp)).max()
+
+  def once_through(state, _):
+    state, peaks = jax.lax.scan(step, state, segments)
+    return state, peaks.max()
+
+  stream = jax.jit(lambda state: jax.lax.scan(once_through, state, None, length=ROUNDS))
+  state, peak_by_round = stream(memory.init_state(1, jnp.float32))
+  assert state.writes_b[0] == STORED * ROUNDS
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+  # No value of the signal is far from what was ever written, and nothing grows from round to round.
+  assert peak_by_round.max() < 5 * jnp.abs(segments).max()
+  early, late = np.median(peak_by_round[: ROUNDS // 2]), np.median(peak_by_round[ROUNDS // 2 :])
+  assert late < 1.1 * early
+  if sampling == 'even':  # Linear and contracting: every round is the same.
+    assert np.ptp(peak_by_round[1:]) < 1e-5 * late

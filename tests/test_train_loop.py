@@ -1,0 +1,145 @@
+"""The loop and its hooks: what happens at a step, in which order, and how a run ends."""
+
+import copy
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from infformer_jax.config import ConfigError, UserError
+from infformer_jax.train import sharding
+from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.hooks import Evaluation, Every
+from infformer_jax.train.loop import TrainConfig, train
+from infformer_jax.train.optimizer import OptimizerConfig
+from infformer_jax.train.restore import restore_model
+from infformer_jax.train.stopped import Terminated
+from tests import toy
+
+CONFIG = TrainConfig(
+  num_steps=20,
+  batch_size=4,
+  segments_per_chunk=toy.SEGMENTS,
+  log_every=2,
+  checkpoint_every=4,
+  evaluate_every=3,
+  optimizer=OptimizerConfig(warmup_steps=2),
+)
+MODEL = toy.config()
+VALIDATION = {3: 5.0, 6: 4.0, 9: 4.5}
+"""The loss that each evaluation finds."""
+
+
+class Watched:
+  """A console that remembers."""
+
+  status_seconds = 0.0
+
+  def __init__(self):
+    self.lines: list[str] = []
+
+  def say(self, line: str) -> None:
+    self.lines.append(line)
+
+  status = say
+
+
+def on_disk(workdir: pathlib.Path) -> list[tuple[int, str]]:
+  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  return [(line['step'], line['split']) for line in lines]
+
+
+@pytest.fixture(scope='module')
+def watched(tmp_path_factory):
+  """A run that SIGTERM ends after step 9: its directory, what it said, and what was on disk at each hook."""
+  workdir, console = tmp_path_factory.mktemp('run'), Watched()
+  seen, positions = [], []
+  handler = signal.getsignal(signal.SIGTERM)
+
+  def batches(position: int):
+    positions.append(position)
+    return itertools.repeat(toy.batch())
+
+  def look(run) -> None:
+    seen.append((run.step, copy.deepcopy(run.totals.sums), int(run.state.step), on_disk(workdir)))
+    if run.step == 9:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  def validate(run):
+    return {'loss_nats_per_token': VALIDATION[run.step]}
+
+  with pytest.raises(Terminated, match='SIGTERM came after step 10, which is saved'):
+    train(
+      CONFIG,
+      MODEL,
+      vocab_size=toy.VOCABULARY,
+      seed=0,
+      batches=batches,
+      workdir=workdir,
+      hooks=[Evaluation(3, 'validation', validate), Every(1, look)],
+      console=console,
+    )
+  assert signal.getsignal(signal.SIGTERM) is handler
+  assert positions == [0]
+  return workdir, console.lines, seen
+
+
+def test_at_a_step_the_log_comes_first_then_the_evaluation_then_other_hooks(watched):
+  _, _, seen = watched
+  for step, _, state_step, lines in seen:
+    assert state_step == step
+    assert ((step, 'train') in lines) == (step % 2 == 0)
+    assert ((step, 'validation') in lines) == (step % 3 == 0)
+
+
+def test_the_totals_at_a_hook_are_those_of_all_steps_since_the_log(watched):
+  _, _, seen = watched
+  tokens = toy.batch().ok_bsl.sum()
+  for step, sums, _, _ in seen:
+    if step % 2 == 0:
+      assert sums == {}
+    else:
+      assert sums['loss_nats_per_token'][1] == tokens
+      assert sums['tokens_per_second'][0] == tokens
+
+
+def test_checkpoints_are_the_newest_two_and_the_best(watched):
+  workdir, _, _ = watched
+  assert Checkpoints(workdir / 'checkpoints', warn=pytest.fail).steps() == [6, 8, 10]
+
+
+def test_progress_says_step_loss_speed_and_time_left(watched):
+  _, lines, _ = watched
+  progress = [line for line in lines if line.startswith('step ')]
+  assert len(progress) == 10
+  form = r'step \d+ of 20, loss \d\.\d{3} nats/token, [\d,]+ tokens/s, \d+:\d\d left'
+  assert all(re.fullmatch(form, line) for line in progress)
+
+
+def test_the_model_alone_can_be_restored(watched):
+  workdir, _, _ = watched
+  mesh = sharding.make_mesh()
+  _, params, step = restore_model(workdir, MODEL, vocab_size=toy.VOCABULARY, mesh=mesh, warn=pytest.fail)
+  assert step == 10
+  assert jax.tree.structure(params) == jax.tree.structure(toy.build(MODEL)[1])
+  assert not np.array_equal(params['embedding']['embedding'], toy.build(MODEL)[1]['embedding']['embedding'])
+  with pytest.raises(
+    UserError, match=r'params/embedding/embedding is float32\[14,16\] here and float32\[13,16\]'
+  ):
+    restore_model(workdir, MODEL, vocab_size=14, mesh=mesh, warn=pytest.fail)
+  with pytest.raises(UserError, match='has no checkpoint yet'):
+    restore_model(workdir / 'other', MODEL, vocab_size=13, mesh=mesh, warn=pytest.fail)
+
+
+@pytest.mark.parametrize(
+  'key', ['num_steps', 'batch_size', 'segments_per_chunk', 'log_every', 'checkpoint_every']
+)
+def test_what_must_be_positive_is_refused_by_name(key):
+  with pytest.raises(ConfigError, match=f'^{key} = 0 '):
+    TrainConfig(**{key: 0})

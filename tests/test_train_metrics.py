@@ -1,0 +1,89 @@
+"""Metrics: pairs until they are logged, lines that a killed run cannot spoil."""
+
+import json
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from infformer_jax.train.metrics import MetricsFile, Totals, cut
+from infformer_jax.train.stopped import SaveError
+
+
+def lines(workdir) -> list[dict]:
+  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def events(workdir) -> list[Event]:
+  """All TensorBoard events, file after file."""
+  found = []
+  for file in sorted((workdir / 'tensorboard').iterdir()):
+    content = file.read_bytes()
+    while content:
+      (length,) = struct.unpack('Q', content[:8])
+      found.append(Event.FromString(content[12 : 12 + length]))
+      content = content[16 + length :]
+  return found
+
+
+def test_means_are_of_all_that_was_counted():
+  totals = Totals({})
+  totals.add({'loss': (6.0, 2.0), 'kl': (0.0, 0.0)})
+  totals.add({'loss': (1.0, 5.0), 'kl': (0.0, 0.0)})
+  assert totals.means() == {'loss': 1.0, 'kl': None}
+  assert totals.take() == {'loss': 1.0, 'kl': None}
+  assert totals.take() == {}
+
+
+def test_totals_go_on_from_what_a_checkpoint_holds():
+  whole, first = Totals({}), Totals({})
+  pairs = [(0.1, 3.0), (0.7, 5.0), (1e-9, 1.0)]
+  for pair in pairs:
+    whole.add({'loss': pair})
+  first.add({'loss': pairs[0]})
+  second = Totals(json.loads(json.dumps(first.sums)))
+  for pair in pairs[1:]:
+    second.add({'loss': pair})
+  assert second.sums == whole.sums  # Bit for bit: the sums are in float64, and JSON keeps those.
+
+
+def test_a_line_has_its_step_and_split_and_null_for_what_is_no_number(tmp_path):
+  metrics = MetricsFile(tmp_path, step=0)
+  metrics.write(3, 'train', {'loss_nats_per_token': 1.5, 'kl': None, 'norm': float('nan')})
+  assert lines(tmp_path) == [
+    {'step': 3, 'split': 'train', 'loss_nats_per_token': 1.5, 'kl': None, 'norm': None}
+  ]
+  metrics.close()
+  scalars = [(event.step, v.tag, v.simple_value) for event in events(tmp_path) for v in event.summary.value]
+  assert scalars == [(3, 'train/loss_nats_per_token', 1.5)]
+
+
+def test_going_on_cuts_what_came_after(tmp_path):
+  metrics = MetricsFile(tmp_path, step=0)
+  for step in (2, 4, 5, 6):
+    metrics.write(step, 'train', {'loss': float(step)})
+  metrics.close()
+  metrics = MetricsFile(tmp_path, step=4)
+  metrics.write(5, 'train', {'loss': 50.0})
+  metrics.close()
+  assert [(line['step'], line['loss']) for line in lines(tmp_path)] == [(2, 2.0), (4, 4.0), (5, 50.0)]
+  starts = [event.step for event in events(tmp_path) if event.session_log.status == SessionLog.START]
+  assert starts == [1, 5]  # TensorBoard forgets what stands from there on in other files.
+
+
+@pytest.mark.parametrize(
+  'torn', ['{"step": 3, "spl', '{"step": 3}', '\x00\x00\x00', '{"step": 9}\n{"step": 3}\n']
+)
+def test_a_torn_line_and_all_after_it_are_cut(tmp_path, torn):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\n{"step": 2}\n' + torn)
+  cut(path, 5)
+  assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+  metrics = MetricsFile(tmp_path, step=0)
+  metrics._file.close()
+  metrics._file = open('/dev/full', 'ab', buffering=0)  # noqa: SIM115
+  with pytest.raises(SaveError, match='the metrics of step 7 could not be written .*No space left on device'):
+    metrics.write(7, 'train', {'loss': 1.0})

@@ -1,0 +1,113 @@
+"""AdamW by parameter group: which rate, which decay, and when."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.config import ConfigError
+from infformer_jax.train.optimizer import (
+  OptimizerConfig,
+  decayed,
+  make_optimizer,
+  make_schedules,
+  names,
+  parameter_groups,
+)
+from infformer_jax.train.sharding import name
+from tests import toy
+
+CONFIG = OptimizerConfig(
+  learning_rate=0.1,
+  memory_learning_rate=0.03,
+  warmup_steps=1,
+  weight_decay=0.5,
+  final_learning_rate_fraction=1.0,
+)
+
+
+@pytest.fixture(scope='module')
+def params():
+  return toy.build(toy.config(toy.small('continuous', gate=True)), spread=0.1)[1]
+
+
+def named(tree) -> dict:
+  return {name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def update(config: OptimizerConfig, params, gradients):
+  optimizer = make_optimizer(config, 10)
+  step = jax.jit(lambda g, p: optimizer.update(g, optimizer.init(p), p))
+  return step(gradients, params)
+
+
+def test_the_rate_rises_linearly_and_falls_as_a_cosine():
+  config = OptimizerConfig(learning_rate=2.0, warmup_steps=10, final_learning_rate_fraction=0.25)
+  schedule = make_schedules(config, 110)['learning_rate']
+  rates = np.array([schedule(steps_done) for steps_done in range(120)])
+  np.testing.assert_allclose(rates[:10], 0.2 * np.arange(1, 11), rtol=1e-6)
+  np.testing.assert_allclose(rates[59], (2.0 + 0.5) / 2, rtol=1e-6)  # Halfway down, half the way.
+  np.testing.assert_allclose(rates[109:], 0.5, rtol=1e-6)
+  assert (np.diff(rates[9:110]) < 0).all()
+
+
+def test_the_memory_has_the_same_rate_unless_it_is_given_one():
+  same = make_schedules(OptimizerConfig(learning_rate=0.1), 10)
+  assert same['learning_rate'](3) == same['memory_learning_rate'](3)
+  own = make_schedules(OptimizerConfig(learning_rate=0.1, memory_learning_rate=0.0), 10)
+  assert own['memory_learning_rate'](3) == 0
+
+
+def test_everything_under_a_layers_memory_is_in_the_memory_group(params):
+  groups = named(parameter_groups(params))
+  memory = {key for key, group in groups.items() if group == 'memory_learning_rate'}
+  assert memory == {key for key in groups if '/memory/' in key}
+  assert {key.split('/')[1] for key in memory} == {'0', '1'}
+  assert any('attention/' in key for key in set(groups) - memory)
+
+
+def test_each_group_moves_at_its_own_rate(params):
+  ones = jax.tree.map(jnp.ones_like, params)
+  moves, _ = update(OptimizerConfig(**{**vars(CONFIG), 'weight_decay': 0.0}), params, ones)
+  for path, move in jax.tree.leaves_with_path(moves):  # Adam's first step is the sign of the gradient.
+    rate = 0.03 if 'memory' in names(path) else 0.1
+    np.testing.assert_allclose(move, -rate, rtol=1e-4)
+
+
+def test_matrices_decay_and_biases_norms_and_vectors_do_not(params):
+  moves, _ = update(CONFIG, params, jax.tree.map(jnp.zeros_like, params))
+  decays, kept = named(decayed(params)), named(params)
+  for key, move in named(moves).items():
+    rate = 0.03 if '/memory/' in key else 0.1
+    expected = -rate * 0.5 * kept[key] if decays[key] else np.zeros(kept[key].shape)
+    np.testing.assert_allclose(move, expected, rtol=1e-5)
+  still = {key for key, decay in decays.items() if not decay}
+  assert {key.split('/')[-1] for key in still} >= {'bias', 'scale', 'u_hk', 'v_hk', 'w_mu_n'}
+  assert all(kept[key].ndim > 1 for key in set(decays) - still)
+  assert {'embedding/embedding', 'blocks/0/attention/w_q/kernel'} <= set(decays) - still
+
+
+def test_the_gradient_of_all_parameters_together_is_clipped(params):
+  gradients = jax.tree.map(lambda leaf: 3.0 * jnp.ones_like(leaf), params)
+  norm = 3.0 * np.sqrt(sum(leaf.size for leaf in jax.tree.leaves(params)))
+  for clip_norm, scale in ((norm / 4, 0.25), (4 * norm, 1.0)):
+    config = OptimizerConfig(clip_norm=float(clip_norm), b1=0.9)
+    _, state = update(config, params, gradients)
+    for moment in jax.tree.leaves(state[1].mu):
+      np.testing.assert_allclose(moment, 0.1 * 3.0 * scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('learning_rate', -1.0),
+    ('warmup_steps', -1),
+    ('weight_decay', -0.1),
+    ('b2', 1.0),
+    ('clip_norm', 0.0),
+    ('final_learning_rate_fraction', 1.5),
+  ],
+)
+def test_what_cannot_be_is_refused_by_name(key, value):
+  with pytest.raises(ConfigError, match=f'^{key} = {value} '):
+    OptimizerConfig(**{key: value})

@@ -1,0 +1,159 @@
+"""The training step: what its loss is, and that nothing bad ever enters the state."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.nn import transformer
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
+from infformer_jax.train.sharding import name
+from infformer_jax.train.state import initial_state
+from infformer_jax.train.step import make_train_step
+from tests import toy
+
+MODEL = toy.config(toy.small('continuous'), dropout=0.1)
+OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=4)
+TOLERANCE = 1e-5
+"""Relative, of a float32 loss that is added up in another order."""
+
+
+@pytest.fixture(scope='module')
+def start():
+  """(graphdef, state as it is before the first step), to be copied: the step consumes what it is given."""
+  optimizer, sizes = make_optimizer(OPTIMIZER, 10), {'vocab_size': toy.VOCABULARY, 'batch_size': 4}
+  begin = jax.jit(lambda: initial_state(MODEL, optimizer, **sizes, seed=0))
+  return begin()
+
+
+@pytest.fixture(scope='module')
+def step(start):
+  return make_train_step(start[0], make_optimizer(OPTIMIZER, 10), make_schedules(OPTIMIZER, 10))
+
+
+@pytest.fixture(scope='module')
+def batch():
+  return toy.batch()
+
+
+@pytest.fixture
+def state(start):
+  return jax.tree.map(jnp.copy, start[1])
+
+
+def poisoned(state, path: str):
+  """The state with one NaN in the parameter of that name."""
+
+  def poison(key, leaf):
+    return leaf.at[(0,) * leaf.ndim].set(jnp.nan) if name(key) == path else leaf
+
+  return dataclasses.replace(state, params=jax.tree.map_with_path(poison, state.params))
+
+
+def values(state) -> list[bytes]:
+  plain = dataclasses.replace(state, key=jax.random.key_data(state.key), finite=())
+  return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(plain)]
+
+
+@pytest.fixture(scope='module')
+def plainly(start, batch):
+  """The nll of every token [b, s, l] and the norm of the gradient, as one would write them down."""
+  graphdef, state = start
+
+  def loss(params):
+    model = transformer.merge(graphdef, params)
+    output = model(batch, state.memory, key=state.key)
+    nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    weights = model.aux_weights()
+    assert set(weights.values()) == {toy.SMALL['kl_weight']}
+    aux = sum(weight * output.aux[key][0] / output.aux[key][1] for key, weight in weights.items())
+    return (nll_bsl * batch.ok_bsl).sum() / batch.ok_bsl.sum() + aux, nll_bsl
+
+  gradients, nll_bsl = jax.jit(jax.grad(loss, has_aux=True))(state.params)
+  squares = [(np.asarray(gradient, np.float64) ** 2).sum() for gradient in jax.tree.leaves(gradients)]
+  return np.asarray(nll_bsl, np.float64), np.sqrt(sum(squares))
+
+
+def test_the_loss_is_the_sum_over_real_tokens_by_their_number(plainly, step, state, batch):
+  _, report = step(state, batch)
+  total, count = report.metrics['loss_nats_per_token']
+  assert count == batch.ok_bsl.sum() == sum(sum(sizes) for sizes in toy.DOCUMENTS)
+  assert total == pytest.approx(plainly[0][batch.ok_bsl].sum(), rel=TOLERANCE)
+  padding, positions = report.metrics['padded_fraction']
+  assert (padding, positions) == ((~batch.ok_bsl).sum(), batch.ok_bsl.size)
+
+
+def test_the_gradient_is_that_of_the_mean_and_of_the_weighted_auxiliary_losses(plainly, step, state, batch):
+  _, report = step(state, batch)
+  assert report.metrics['gradient_norm'][0] == pytest.approx(plainly[1], rel=TOLERANCE)
+
+
+def test_the_targets_under_padding_do_not_matter(start, step, batch):
+  other = dataclasses.replace(batch, targets_bsl=np.where(batch.ok_bsl, batch.targets_bsl, 5))
+  after = [step(jax.tree.map(jnp.copy, start[1]), b)[0] for b in (batch, other)]
+  assert values(after[0]) == values(after[1])
+
+
+def test_a_step_counts_moves_everything_and_keeps_the_key(start, step, state, batch):
+  after, report = step(state, batch)
+  assert after.step == 1
+  assert report.finite
+  assert after.finite
+  assert jnp.array_equal(jax.random.key_data(after.key), jax.random.key_data(start[1].key))
+  for path, leaf in jax.tree.leaves_with_path(after.params):
+    before = dict(jax.tree.leaves_with_path(start[1].params))[path]
+    assert not jnp.array_equal(leaf, before), name(path)
+  rate, count = report.metrics['learning_rate']
+  assert rate / count == pytest.approx(1e-2 / 4)
+
+
+def test_the_state_is_donated(step, state, batch):
+  step(state, batch)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+
+
+@pytest.mark.parametrize(
+  ('path', 'first'),
+  [
+    ('embedding/embedding', 'memory blocks/0/'),
+    ('blocks/0/feed_forward/w_out/bias', 'memory blocks/1/'),
+    ('blocks/1/feed_forward/w_out/bias', 'loss'),
+    ('final_norm/scale', 'loss'),
+  ],
+)
+def test_where_something_is_not_finite_its_cause_is_named_and_nothing_changes(
+  step, state, batch, path, first
+):
+  if path == 'embedding/embedding':
+    batch = dataclasses.replace(batch, tokens_bsl=np.zeros_like(batch.tokens_bsl))
+  state = poisoned(state, path)
+  before = values(state)
+  state, report = step(state, batch)
+  assert not report.finite
+  bad = [group for group, finite in report.groups.items() if not finite]
+  assert bad[0].startswith(first)
+  assert values(state) == before
+  assert not state.finite
+
+
+def test_after_a_bad_step_no_good_one_changes_anything(step, state, batch):
+  state = dataclasses.replace(state, finite=jnp.bool_(False))
+  before = values(state)
+  for _ in range(2):
+    state, report = step(state, batch)
+    assert all(report.groups.values())
+    assert not report.finite
+    assert values(state) == before
+
+
+def test_the_groups_come_in_the_order_of_computation(step, state, batch):
+  _, report = step(state, batch)
+  groups = list(report.groups)
+  kinds = [group.split(' ')[0] for group in groups]
+  assert list(dict.fromkeys(kinds)) == ['memory', 'loss', 'auxiliary', 'gradient', 'updated']
+  modules = 'final_norm', 'blocks/1/attention/w_q', 'blocks/0/attention/w_q', 'embedding', 'u_hk'
+  places = [groups.index(f'gradient of {module}') for module in modules]
+  assert places[:3] == sorted(places[:3])
+  assert max(places[:3]) < min(places[3:])  # What all layers share is complete last.

@@ -1,0 +1,154 @@
+"""Tiny models and batches that tests share, in float32 or, where the process has it, in float64."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.memory.registry import CONFIGS
+from infformer_jax.memory.stacked import StackedConfig
+from infformer_jax.memory.views import identity
+from infformer_jax.nn import transformer
+from infformer_jax.types import Batch
+
+WIDE = jax.config.jax_enable_x64
+DTYPE = 'float64' if WIDE else 'float32'
+TOLERANCE = 1e-12 if WIDE else 1e-5
+"""Of equalities, relative to the largest absolute value of the array."""
+
+SPREAD = 0.2 if WIDE else 0.0
+"""Sharp densities amplify rounding: float32 equalities are held near the initial parameters."""
+
+LENGTH = 4  # l
+SEGMENTS = 12
+VOCABULARY = 13
+DOCUMENTS = ((48,), (26, 18), (3, 6, 25), (5,))
+"""Tokens per document and lane: documents that start inside chunks, partial last segments, idle lanes."""
+
+SMALL = {'num_basis': 8, 'num_samples': 16, 'histogram_bins': 16, 'length': 2 * LENGTH, 'kl_weight': 0.1}
+"""What shrinks the default config of a kind, a new one's too, wherever it has such a field."""
+
+
+def small(kind, **changes):
+  """The default config of a kind, shrunk."""
+  fields = CONFIGS[kind].__dataclass_fields__
+  return CONFIGS[kind](**{name: value for name, value in SMALL.items() if name in fields} | changes)
+
+
+MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
+  'recent_previous': small('recent', source='previous'),
+  'even': small('continuous', sampling='even'),
+  'gate': small('continuous', gate=True, sampling='even', widths=(0.75, 1.5)),
+  'random': small('continuous', sampling='random', gate=True),
+  'edges': small('continuous', sampling='edges', signal_positions='padded'),
+  'sparsemax': small('continuous', density='sparsemax'),
+  'affine_free': small('continuous', affine=False, initial_sigma=None, kl_mu=0.5),
+  'renormalized': small('continuous', renormalize=True, sampling='even', layers=(1,)),
+  'stacked': StackedConfig(first=small('continuous'), second=small('recent', length=LENGTH)),
+}
+"""One of every registered kind, and the variants that take other ways through the code."""
+
+
+def config(memory=None, **changes):
+  """A model of two layers."""
+  sizes = {'d_model': 16, 'num_layers': 2, 'num_heads': 4, 'd_ff': 16, 'segment_length': LENGTH}
+  precision = {'compute_dtype': DTYPE, 'param_dtype': DTYPE}
+  settings = {'short_term_length': LENGTH, 'memory': memory or NothingConfig()}
+  return transformer.ModelConfig(**sizes | precision | settings | changes)
+
+
+@functools.cache
+def build(config, *, vocabulary=VOCABULARY, spread=SPREAD):
+  """(graphdef, params); `spread` moves every parameter away from its start, biases too."""
+  graphdef, params = transformer.build(config, vocabulary, jax.random.key(0))
+  leaves, structure = jax.tree.flatten(params)
+  noise = np.random.default_rng(0)
+  leaves = [leaf + spread * noise.normal(size=leaf.shape).astype(leaf.dtype) for leaf in leaves]
+  return graphdef, jax.tree.unflatten(structure, leaves)
+
+
+def batch(documents=DOCUMENTS, segments=SEGMENTS, length=LENGTH, *, seed=1, vocabulary=VOCABULARY):
+  """Random documents of the given numbers of tokens, one after another in each lane, then idling."""
+  shape = (len(documents), segments, length)
+  rng = np.random.default_rng(seed)
+  tokens_bsl, targets_bsl = rng.integers(vocabulary, size=(2, *shape)).astype(np.int32)
+  ok_bsl, new_doc_bs = np.zeros(shape, bool), np.ones(shape[:2], bool)
+  document_bs, segment_bs = np.full((2, *shape[:2]), -1, np.int32)
+  for lane, sizes in enumerate(documents):
+    place = 0
+    for index, size in enumerate(sizes):
+      count = -(-size // length)
+      rows = slice(place, place + count)
+      ok_bsl[lane, rows] = np.arange(count * length).reshape(count, length) < size
+      new_doc_bs[lane, rows] = np.arange(count) == 0
+      document_bs[lane, rows], segment_bs[lane, rows] = index, np.arange(count)
+      place += count
+    assert place <= segments
+  return Batch(
+    tokens_bsl=tokens_bsl,
+    targets_bsl=targets_bsl,
+    ok_bsl=ok_bsl,
+    new_doc_bs=new_doc_bs,
+    document_bs=document_bs,
+    segment_bs=segment_bs,
+  )
+
+
+def documents_of(batch):
+  """Yields (lane, mask [s, l] of its tokens) of every document."""
+  for lane, document_s in enumerate(batch.document_bs):
+    for index in range(document_s.max() + 1):
+      yield lane, batch.ok_bsl[lane] & (document_s == index)[:, None]
+
+
+def quickly(function, **settings):
+  """jax.jit whose compilations, most of the time of a test, take half as long."""
+  options = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
+  return jax.jit(function, compiler_options=options, **settings)
+
+
+def stream(graphdef, params, batch, key=None, state=None, *, size=SEGMENTS, view=identity):
+  """The batch in chunks of `size` segments, without gradients across their edges, as in training.
+
+  Returns:
+    The outputs of all chunks as if they were one.
+  """
+  model = transformer.merge(graphdef, params)
+  num = batch.tokens_bsl.shape[1] // size
+
+  def step(state, chunk):
+    output = model(chunk, jax.lax.stop_gradient(state), key=key, view=view)
+    return output.state, (output.hidden_bsld, output.aux, output.ok_bs, output.reads)
+
+  chunks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(len(a), num, size, *a.shape[2:]), 1, 0), batch)
+  state = model.init_state(len(batch.tokens_bsl)) if state is None else state
+  state, (hidden, aux, ok, reads) = jax.lax.scan(step, state, chunks)
+  hidden, ok, reads = jax.tree.map(
+    lambda a: jnp.moveaxis(a, 0, 1).reshape(a.shape[1], num * size, *a.shape[3:]), (hidden, ok, reads)
+  )
+  aux = jax.tree.map(lambda a: a.sum(axis=0), aux)
+  return transformer.Output(hidden_bsld=hidden, state=state, aux=aux, ok_bs=ok, reads=reads)
+
+
+run = quickly(stream, static_argnames=('graphdef', 'size', 'view'))
+
+
+def real(output, batch):
+  """What has a meaning: hidden states of real tokens, states of lanes that do not idle, losses, plots."""
+  busy_b = np.asarray(batch.ok_bsl[:, -1, 0])
+  state = jax.tree.map(lambda leaf: leaf[busy_b], output.state)
+  return output.hidden_bsld[np.asarray(batch.ok_bsl)], state, output.aux, output.reads
+
+
+def error(actual, expected):
+  """The largest difference of any leaf, relative to that leaf's largest absolute value."""
+  worst = 0.0
+  for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    assert a.shape == b.shape
+    assert np.isfinite(a).all()
+    if a.size:
+      worst = max(worst, np.abs(a - b).max() / max(np.abs(b).max(), np.finfo(np.float32).tiny))
+  return float(worst)

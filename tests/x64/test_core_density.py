@@ -1,0 +1,125 @@
+"""core/density.py against quadrature."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from infformer_jax.core import density as density_lib
+from infformer_jax.core.basis import Basis
+from tests.golden import TOLERANCE
+from tests.golden.report import relative_error
+
+BASES = [
+  Basis(num_basis=8, widths=(0.005, 0.3), unit='absolute'),
+  Basis(num_basis=9, widths=(0.75,)),
+]
+MU = np.array([0.0, 0.02, 0.31, 0.5, 0.77, 1.0])
+SIGMA = np.array([1e-3, 0.004, 0.03, 0.1, 0.4, 1.5])
+PAIRS = [pair.ravel() for pair in np.meshgrid(MU, SIGMA)]
+
+
+def support(density, mu, sigma):
+  """Outside of it nothing that counts."""
+  half = np.cbrt(1.5 * sigma**2) if density == 'sparsemax' else 12 * sigma
+  return mu - half, mu + half
+
+
+def pdf(density, t, mu, sigma):
+  if density == 'gaussian':
+    return scipy.stats.norm.pdf(t, mu, sigma)
+  return np.maximum(0, np.cbrt(1.5 * sigma**2) ** 2 - (t - mu) ** 2) / (2 * sigma**2)
+
+
+def integral(f, lower, upper, breaks=()):
+  """Gauss-Legendre with many nodes between the breaks."""
+  nodes, weights = np.polynomial.legendre.leggauss(48)
+  edges = np.unique(np.clip([lower, *breaks, upper], lower, upper))
+  edges = np.unique(np.concatenate([np.linspace(a, b, 9) for a, b in itertools.pairwise(edges)]))
+  half, middle = np.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+  t = middle[:, None] + half[:, None] * nodes
+  return (f(t) * weights * half[:, None]).sum()
+
+
+def expected(density, basis, mu, sigma, renormalize):
+  lower, upper = support(density, mu, sigma)
+  if renormalize:
+    lower, upper = max(lower, 0), min(upper, 1)
+  mass = integral(lambda t: pdf(density, t, mu, sigma), lower, upper) if renormalize else 1
+
+  def moment(c, w):
+    breaks = [c + i * w for i in range(-10, 11)]
+    product = lambda t: pdf(density, t, mu, sigma) * scipy.stats.norm.pdf(t, c, w)  # noqa: E731
+    return integral(product, lower, upper, breaks) / mass
+
+  return [moment(c, w) for c, w in zip(basis.centres_n, basis.sigmas_n, strict=True)]
+
+
+@pytest.mark.parametrize('basis', BASES, ids=['absolute', 'spacing'])
+@pytest.mark.parametrize('renormalize', [False, True], ids=['reals', 'unit'])
+@pytest.mark.parametrize('density', density_lib.DENSITIES)
+def test_expectations_equal_quadrature(density, renormalize, basis):
+  mu, sigma = PAIRS
+  ours = density_lib.expectation(basis, density, mu, sigma**2, renormalize=renormalize)
+  theirs = np.array([expected(density, basis, m, s, renormalize) for m, s in zip(mu, sigma, strict=True)])
+  assert relative_error(ours, theirs) < TOLERANCE
+
+
+@pytest.mark.parametrize('renormalize', [False, True], ids=['reals', 'unit'])
+@pytest.mark.parametrize('density', density_lib.DENSITIES)
+def test_gradients_equal_differences(density, renormalize):
+  """Over both rules of the sparsemax, and with a support that leaves [0, 1]."""
+  sigma_sq = np.array([1e-6, 1e-4, 1e-3, 0.01, 0.2])
+  mu = np.array([0.3, 0.5, 0.01, 0.93, 0.6])
+
+  def f(mu, log_sigma_sq):
+    return density_lib.expectation(BASES[0], density, mu, jnp.exp(log_sigma_sq), renormalize=renormalize)
+
+  jacobians = jax.vmap(jax.jacfwd(f, (0, 1)))(mu, np.log(sigma_sq))
+  step = 1e-6
+  differences = (
+    (f(mu + step, np.log(sigma_sq)) - f(mu - step, np.log(sigma_sq))) / (2 * step),
+    (f(mu, np.log(sigma_sq) + step) - f(mu, np.log(sigma_sq) - step)) / (2 * step),
+  )
+  for ours, theirs in zip(jacobians, differences, strict=True):
+    assert relative_error(ours, np.asarray(theirs)) < 1e-6  # What differences can.
+
+
+@pytest.mark.parametrize('density', density_lib.DENSITIES)
+def test_bin_masses_equal_quadrature(density):
+  mu, sigma = PAIRS
+  ours = density_lib.bin_masses(density, mu, sigma**2, num_bins=5, margin=1e-3)
+  edges = [-1e-3, 0.2, 0.4, 0.6, 0.8, 1.001]
+  for i, (m, s) in enumerate(zip(mu, sigma, strict=True)):
+    lower, upper = support(density, m, s)
+    for j in range(5):
+      a, b = np.clip([edges[j], edges[j + 1]], lower, upper)
+      mass = integral(lambda t, m=m, s=s: pdf(density, t, m, s), a, b, [m]) if a < b else 0
+      np.testing.assert_allclose(ours[i, j], mass, atol=1e-12)
+
+
+@pytest.mark.parametrize('mu_0', [0.4, -1.0])
+def test_the_kl_equals_quadrature(mu_0):
+  mu, sigma, sigma_0 = 0.7, 0.11, 0.23
+  p, q = scipy.stats.norm(mu, sigma), scipy.stats.norm(mu_0, sigma_0)
+  expected_kl, _ = scipy.integrate.quad(
+    lambda t: p.pdf(t) * (p.logpdf(t) - q.logpdf(t)), mu - 12 * sigma, mu + 12 * sigma
+  )
+  ours = density_lib.kl_regularizer(jnp.asarray(sigma**2), sigma_0, mu=jnp.asarray(mu), mu_0=mu_0)
+  np.testing.assert_allclose(ours, expected_kl, rtol=1e-9)
+
+
+def test_moment_matching_is_mean_and_variance_of_the_mixture():
+  basis = BASES[0]
+  weights_n = np.random.default_rng(0).dirichlet(np.ones(8), size=3)
+  mu, sigma_sq = density_lib.moment_match(basis, weights_n)
+  for i in range(3):
+    t = np.linspace(-3, 4, 400_001)
+    mixture_t = scipy.stats.norm.pdf(t[:, None], basis.centres_n, basis.sigmas_n) @ weights_n[i]
+    mean = np.trapezoid(t * mixture_t, t)
+    np.testing.assert_allclose(mu[i], mean, rtol=1e-9)
+    np.testing.assert_allclose(sigma_sq[i], np.trapezoid((t - mean) ** 2 * mixture_t, t), rtol=1e-9)

@@ -1,0 +1,78 @@
+"""core/read.py against the published order of operations: keys and scores formed."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.core import density, read
+from infformer_jax.core.basis import Basis
+from tests.golden import TOLERANCE
+from tests.golden.report import relative_error
+
+BASIS = Basis(num_basis=12, widths=(0.75,))
+RNG = np.random.default_rng(0)
+B, W_K, W_V = RNG.normal(size=(2, 12, 6)), RNG.normal(size=(6, 3, 4)), RNG.normal(size=(6, 3, 4))
+W_MU, W_SIGMA, Q = RNG.normal(size=12), RNG.normal(size=12), RNG.normal(size=(2, 5, 3, 4))
+
+
+def naive(spec):
+  """K, V and all scores, one einsum after the other."""
+  keys, values = np.einsum('bnd,dhk->bnhk', B, W_K), np.einsum('bnd,dhk->bnhk', B, W_V)
+  scores = np.einsum('blhk,bnhk->bhln', Q, keys) / np.sqrt(4)
+  if spec.affine:
+    mu = 1 / (1 + np.exp(-(scores @ W_MU)))
+    sigma_sq = np.log1p(np.exp(scores @ W_SIGMA + spec.softplus_offset))
+  else:
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    mu = p @ BASIS.centres_n
+    sigma_sq = p @ (BASIS.centres_n**2 + BASIS.sigmas_n**2) - mu**2
+  sigma_sq = np.maximum(sigma_sq, spec.variance_floor)
+  r = density.expectation(BASIS, spec.density, mu, sigma_sq, renormalize=spec.renormalize)
+  return np.einsum('bhln,bnhk->blhk', r, values), mu, sigma_sq
+
+
+@pytest.mark.parametrize('affine', [True, False], ids=['affine', 'moments'])
+@pytest.mark.parametrize('renormalize', [False, True], ids=['reals', 'unit'])
+@pytest.mark.parametrize('name', density.DENSITIES)
+def test_the_read_equals_the_published_order_of_operations(name, renormalize, affine):
+  spec = read.ReadSpec(
+    density=name, renormalize=renormalize, variance_floor=1e-3, softplus_offset=-3.0, affine=affine
+  )
+  prepared = read.prepare(B, W_K, W_V, *((W_MU, W_SIGMA) if affine else ()))
+  answer = read.read(spec, BASIS, prepared, Q)
+  for ours, theirs in zip(
+    (answer.context_blhk, answer.mu_bhl, answer.sigma_sq_bhl), naive(spec), strict=True
+  ):
+    assert relative_error(ours, np.asarray(theirs)) < TOLERANCE
+
+
+def test_the_floor_holds():
+  prepared = read.prepare(B, W_K, W_V, W_MU, -100 * np.abs(W_SIGMA))
+  answer = read.read(read.ReadSpec(variance_floor=0.01, softplus_offset=-50.0), BASIS, prepared, Q)
+  assert answer.sigma_sq_bhl.min() == 0.01
+
+
+def test_tokens_may_be_asked_one_by_one():
+  """What is prepared once answers any part of the segment."""
+  spec = read.ReadSpec()
+  prepared = read.prepare(B, W_K, W_V, W_MU, W_SIGMA)
+  whole = read.read(spec, BASIS, prepared, Q)
+  for i in range(5):
+    token = read.read(spec, BASIS, prepared, Q[:, i : i + 1])
+    np.testing.assert_allclose(token.context_blhk, whole.context_blhk[:, i : i + 1], atol=1e-12)
+
+
+def test_no_intermediate_has_keys_or_scores():
+  """With the affines nothing of the size b·n·h·k but V, and nothing over n·l but the expectations."""
+
+  def run(b, q):
+    return dataclasses.astuple(read.read(read.ReadSpec(), BASIS, read.prepare(b, W_K, W_V, W_MU, W_SIGMA), q))
+
+  text = jax.jit(run).lower(jnp.asarray(B), jnp.asarray(Q)).as_text()
+  products = [line for line in text.splitlines() if 'dot_general' in line]
+  assert sum('-> tensor<2x12x3x4xf64>' in line for line in products) == 1  # V
+  assert not any(line.rstrip().endswith('-> tensor<2x3x5x12xf64>') for line in products)  # no scores

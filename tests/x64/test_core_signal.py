@@ -1,0 +1,99 @@
+"""core/signal.py against least squares on stacked problems."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from infformer_jax.core import signal
+from infformer_jax.core.basis import Basis
+from tests.golden import TOLERANCE
+from tests.golden.report import relative_error
+
+RNG = np.random.default_rng(0)
+SHAPES = [(12, 8), (9, 8), (12, 7)]  # l, P
+
+
+def spec(positions, length=12, num_samples=8):
+  return signal.SignalSpec(
+    basis=Basis(num_basis=10, widths=(0.02, 0.08), unit='absolute'),
+    segment_length=length,
+    num_samples=num_samples,
+    contraction=0.6,
+    ridge=0.4,
+    positions=positions,
+  )
+
+
+def psi(basis, t_p):
+  return scipy.stats.norm.pdf(np.asarray(t_p)[:, None], basis.centres_n, basis.sigmas_n)
+
+
+def ridge(spec, times, values):
+  stacked = np.concatenate([psi(spec.basis, times), np.sqrt(spec.ridge) * np.eye(spec.basis.num_basis)])
+  targets = np.concatenate([values, np.zeros((spec.basis.num_basis, values.shape[1]))])
+  return np.linalg.lstsq(stacked, targets, rcond=None)[0]
+
+
+@pytest.mark.parametrize(('length', 'num_samples'), SHAPES)
+def test_plain_writes_are_regressions(length, num_samples):
+  s = spec('plain', length, num_samples)
+  b_nd, x_ld = RNG.normal(size=(10, 3)), RNG.normal(size=(length, 3))
+  points_p = np.sort(RNG.uniform(size=num_samples))
+  first = ridge(s, np.arange(1, length + 1) / length, x_ld)
+  times = [
+    *(0.6 * np.arange(1, num_samples + 1) / num_samples),
+    *(0.6 + 0.4 * np.arange(1, length + 1) / length),
+  ]
+  later = ridge(s, times, np.concatenate([psi(s.basis, points_p) @ b_nd, x_ld]))
+  written = signal.write(
+    s, np.stack([b_nd] * 2), np.array([0, 1]), np.stack([x_ld] * 2), np.stack([points_p] * 2)
+  )
+  assert relative_error(written, np.stack([first, later])) < TOLERANCE
+
+
+@pytest.mark.parametrize(('length', 'num_samples'), SHAPES)
+def test_padded_writes_are_regressions_among_zeros(length, num_samples):
+  s = spec('padded', length, num_samples)
+  b_nd, x_ld = RNG.normal(size=(10, 3)), RNG.normal(size=(length, 3))
+  cells = (np.arange(-(length // 2), length + length // 2) + 0.5) / length
+  inside = (cells > 0) & (cells < 1)
+  values = np.zeros((len(cells), 3))
+  values[inside] = x_ld
+  first = ridge(s, cells, values)
+
+  later_times, rows = signal.later_times(s)
+  outside = np.delete(later_times, np.arange(len(later_times))[rows])
+  assert ((outside < 1e-12) | (outside > 1 - 1e-12)).all()
+  assert -0.5 < outside.min() < -0.5 + 2 / (length + num_samples)
+  values = np.zeros((len(later_times), 3))
+  values[rows] = np.concatenate([psi(s.basis, signal.even_points(num_samples)) @ b_nd, x_ld])
+  later = ridge(s, later_times, values)
+  written = signal.write(s, np.stack([b_nd] * 2), np.array([0, 3]), np.stack([x_ld] * 2))
+  assert relative_error(written, np.stack([first, later])) < TOLERANCE
+
+
+@pytest.mark.parametrize('positions', ['plain', 'padded'])
+def test_an_update_is_linear_and_even_is_a_choice_of_points(positions):
+  s = spec(positions)
+  b, x = RNG.normal(size=(2, 2, 10, 3)), RNG.normal(size=(2, 2, 12, 3))
+  mixed = signal.update_even(s, 2 * b[0] - b[1], 2 * x[0] - x[1])
+  parts = 2 * signal.update_even(s, b[0], x[0]) - signal.update_even(s, b[1], x[1])
+  np.testing.assert_allclose(mixed, parts, atol=1e-12)
+  even_bp = jnp.broadcast_to(signal.even_points(8), (2, 8))
+  np.testing.assert_allclose(
+    signal.update_at(s, b[0], x[0], even_bp), signal.update_even(s, b[0], x[0]), atol=1e-12
+  )
+
+
+@pytest.mark.parametrize(('positions', 'share'), [('padded', 0.545), ('plain', 0.996)])
+def test_the_padding_is_why_the_published_signal_fades_at_its_end(positions, share):
+  """A constant written without end reads back at .55 of itself at t = 1 (GPT-2's settings)."""
+  basis = Basis(num_basis=512, widths=(0.005, 0.01), unit='absolute')
+  constants = signal.operators(
+    signal.SignalSpec(
+      basis=basis, segment_length=512, num_samples=512, contraction=0.5, ridge=0.5, positions=positions
+    )
+  )
+  b_n = np.linalg.solve(np.eye(512) - constants.carry_nn, constants.new_ln.sum(axis=0))
+  assert float((psi(basis, [1.0]) @ b_n)[0]) == pytest.approx(share, abs=1e-3)

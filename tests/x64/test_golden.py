@@ -1,0 +1,172 @@
+"""`python -m tests.golden`: parity with the published code, and a checker that notices what is wrong."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import scipy.special
+
+from tests import reference
+from tests.golden import TOLERANCE, published, transformer_xl
+from tests.golden.__main__ import main
+from tests.golden.check import check
+from tests.golden.report import relative_error
+
+FOLDER = pathlib.Path(__file__).parents[1] / 'golden'
+FILES = sorted(path.name for path in FOLDER.glob('*.npz'))
+LTA = 'lta_gpt2_small_sticky_mask.npz'
+
+
+def load(name):
+  with np.load(FOLDER / name, allow_pickle=False) as file:
+    return dict(file)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_the_library_equals_the_published_code(name, capsys):
+  assert main([str(FOLDER / name)]) == 0, capsys.readouterr().out
+
+
+def test_nothing_but_the_inputs_is_taken_from_a_file():
+  """With every other array destroyed, ours stay as they were: every comparison fails as it should."""
+  arrays = load(LTA)
+  names = ('k', 'q', 'w', 'ts')
+  inputs = {f'seg{i}/{name}' for i in range(4) for name in names} - {'seg0/ts', 'seg2/w', 'seg3/w'}
+  inputs |= {key for key in arrays if key.startswith('param/')} - {'param/proj_query.weight'} | {'meta'}
+  settings = {'bins', 'samples'}  # How many there are of them.
+  destroyed = {
+    key: value if key in inputs | settings else np.full_like(value, 1e9) for key, value in arrays.items()
+  }
+  report = check(destroyed)
+  assert report.inputs == inputs
+  assert {key for key, error in report.errors.items() if error < 0.9} == settings
+  assert len(report.errors) > 80
+  assert set(arrays) == report.inputs | set(report.errors) | set(report.reasons)
+
+
+SETTINGS = {
+  'odd lengths, other widths and mean': (
+    {**published.GPT2, 'L': 13, 'sigmas': [0.03, 0.06, 0.2], 'nb': 9, 'mu_0_used': 0.5, 'sigma_0': 0.1},
+    {},
+  ),
+  'gpt2 sparsemax, no gate, stride': (
+    {**published.GPT2, 'attn_func': 'sparsemax', 'mask': False, 'r_stride': 3, 'sigmas': [0.05, 0.2]},
+    {},
+  ),
+  'sorting, gate, sticky': ({**published.SORTING, 'sticky': True, 'mask': True, 'H': 3}, {'num_samples': 16}),
+  'sorting without affines, first segment longer': (
+    {**published.SORTING, 'affines': False, 'tau': 0.4, 'd_model': 7},
+    {'lengths': [18, 12, 12]},
+  ),
+}
+
+
+@pytest.mark.parametrize('name', SETTINGS)
+def test_other_files_of_the_format_pass(name):
+  meta, options = SETTINGS[name]
+  report = check(published.make(meta, **options))
+  assert not report.uncovered
+  assert set(report.reasons) <= {'param/proj_query.weight'}
+  assert {'seg2/context', 'seg2/kl_reg', 'seg1/xm_tau', 'G_inf', 'positions_inf'} <= set(report.errors)
+  assert max(report.errors.values()) < TOLERANCE, report.largest()
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [{'pre_lnorm': True, 'mem_len': 8}, {'tie_weight': False, 'mem_len': 0}],
+  ids=lambda settings: ', '.join(f'{key} {value}' for key, value in settings.items()),
+)
+def test_other_transformer_xl_files_pass(settings):
+  """Their numbers come from the plain loop of tests/reference.py."""
+  meta = json.loads(str(load('transformer_xl.npz')['meta'])) | {'tgt_len': 4, 'bsz': 2} | settings
+  rng, arrays = np.random.default_rng(0), {'meta': np.array(json.dumps(meta))}
+  params = {key: value for key, value in load('transformer_xl.npz').items() if key.startswith('param/')}
+  arrays |= {key: value + 0.1 * rng.normal(size=value.shape) for key, value in params.items()}
+  if meta['tie_weight']:
+    arrays['param/crit.out_layers.0.weight'] = arrays['param/word_emb.emb_layers.0.weight']
+  arrays['param/pos_emb.inv_freq'] = params['param/pos_emb.inv_freq']
+  tokens = rng.integers(50, size=(2, 13))
+
+  config = transformer_xl.model_config(meta, 'float64')
+  published_params = {key.removeprefix('param/'): value for key, value in arrays.items()}
+  ours = transformer_xl.Model(config, 50, published_params).ours(published_params)
+  lanes = [reference.run(config, ours, lane[:-1]) for lane in tokens]
+  for i in range(3):
+    part = slice(4 * i, 4 * i + 4)
+    logits = np.stack([lane.logits_tv[part] for lane in lanes], axis=1)
+    target = tokens[:, 1:].T[part]
+    nll = scipy.special.logsumexp(logits, axis=-1) - np.take_along_axis(logits, target[..., None], 2)[..., 0]
+    hidden = np.stack([lane.hidden_td for lane in lanes], axis=1)
+    found = {
+      'inp': tokens[:, :-1].T[part],
+      'target': target,
+      'hidden': hidden[part],
+      'logits': logits,
+      'loss': nll,
+    }
+    if meta['mem_len']:
+      found['new_mems/2'] = hidden[: part.stop][-meta['mem_len'] :]
+    arrays |= {f'seg{i}/{name}': value for name, value in found.items()}
+
+  report = check(arrays)
+  assert not report.uncovered
+  assert not report.reasons
+  assert max(report.errors.values()) < TOLERANCE, report.largest()
+
+
+@pytest.fixture
+def small():
+  return published.make({**published.SORTING, 'nb': 4, 'L': 6, 'Q': 2, 'Bt': 1}, num_samples=4)
+
+
+def test_an_error_beyond_the_tolerance_exits_1(small, tmp_path, capsys):
+  context = small['seg2/context'].copy()
+  context[0, 0, 0] += 1e-8 * np.abs(context).max()
+  np.savez(tmp_path / 'changed.npz', **small | {'seg2/context': context})
+  assert main([str(tmp_path / 'changed.npz')]) == 1
+  lines = [line for line in capsys.readouterr().out.splitlines() if 'ABOVE' in line]
+  assert [line.split()[0] for line in lines] == ['context']
+
+
+@pytest.mark.parametrize('change', ['attention', 'setting', 'parameter', 'format', 'bytes'])
+def test_a_file_of_which_nothing_is_covered_exits_2(small, change, tmp_path, capsys):
+  meta = json.loads(str(small['meta']))
+  if change == 'attention':
+    small['meta'] = np.array(json.dumps(meta | {'attn_func': 'gibbs'}))
+  elif change == 'setting':
+    small['meta'] = np.array(json.dumps({key: meta[key] for key in meta if key != 'tau'}))
+  elif change == 'parameter':
+    del small['param/mu.weight']
+  elif change == 'format':
+    small = {'a': np.ones(3)}
+  path = tmp_path / 'file.npz'
+  np.savez(path, **small)
+  if change == 'bytes':
+    path.write_bytes(b'no archive')
+  assert main([str(path)]) == 2
+  said = {
+    'attention': 'gibbs',
+    'setting': "'tau'",
+    'parameter': 'mu.weight',
+    'format': 'no checker',
+    'bytes': 'cannot be read',
+  }
+  assert said[change] in capsys.readouterr().out
+
+
+def test_no_file_is_an_error(capsys):
+  assert main([]) == 2
+  assert 'usage' in capsys.readouterr().out
+
+
+def test_an_array_that_no_rule_knows_is_said_to_be_unchecked(small):
+  report = check(small | {'seg0/surprise': np.ones(2)})
+  assert 'no rule' in report.reasons['seg0/surprise']
+
+
+def test_errors_are_relative_to_the_largest_value():
+  assert relative_error([1.0, 101.0], np.array([1.0, 100.0])) == pytest.approx(0.01)
+  assert relative_error([np.nan], np.ones(1)) == np.inf
+  assert relative_error([1.0], np.ones(2)) == np.inf
+  assert relative_error([0.5], np.zeros(1)) == 0.5

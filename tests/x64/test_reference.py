@@ -1,0 +1,106 @@
+"""The model equals a plain loop over single documents, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.memory.stacked import StackedConfig
+from infformer_jax.nn import open_segment, transformer
+from tests import reference, toy
+from tests.test_chunks import cases
+
+TRUNKS = {
+  'transformer_xl': {
+    'norm_position': 'post',
+    'final_norm': False,
+    'feed_forward': 'relu',
+    'scale_embeddings': True,
+    'output_bias': True,
+    'short_term_length': 2 * toy.LENGTH,
+  },
+  'llama': {
+    'positions': 'rotary',
+    'norm': 'rmsnorm',
+    'feed_forward': 'swiglu',
+    'tie_embeddings': False,
+    'head_dim': 6,
+  },
+  'gpt2': {'positions': 'learned', 'short_term_length': 0, 'memory': toy.small('continuous')},
+  'rotary_post': {'positions': 'rotary', 'norm_position': 'post', 'memory': toy.MEMORIES['recent_previous']},
+}
+
+
+def compare(config, *, size):
+  """The largest errors of any document, of hidden states and logits and of the KL."""
+  graphdef, params = toy.build(config)
+  batch = toy.batch()
+  output = toy.run(graphdef, params, batch, size=size)
+  logits = transformer.merge(graphdef, params).logits(output.hidden_bsld)
+  worst, kl = 0.0, np.zeros(2)
+  for lane, mask in toy.documents_of(batch):
+    expected = reference.run(config, params, batch.tokens_bsl[lane][mask])
+    actual = output.hidden_bsld[lane][mask], logits[lane][mask]
+    worst = max(worst, toy.error(actual, (expected.hidden_td, expected.logits_tv)))
+    kl += expected.kl
+  actual_kl = sum((jnp.stack(pair) for pair in output.aux.values()), jnp.zeros(2))
+  return worst, toy.error(actual_kl, kl)
+
+
+@pytest.mark.parametrize(('name', 'short'), cases(toy.MEMORIES))
+def test_memories_equal_the_plain_loop(name, short):
+  config = toy.config(toy.MEMORIES[name], short_term_length=short)
+  assert max(compare(config, size=4)) < toy.TOLERANCE
+
+
+@pytest.mark.parametrize('name', TRUNKS)
+def test_trunks_equal_the_plain_loop(name):
+  settings = {'memory': toy.MEMORIES['recent'], **TRUNKS[name]}
+  assert max(compare(toy.config(**settings), size=4)) < toy.TOLERANCE
+
+
+def test_open_segments_equal_the_plain_loop():
+  """Token by token, two documents in different phases: one lane waits at every third step."""
+  config = toy.config(toy.MEMORIES['stacked'])
+  graphdef, params = toy.build(config)
+  go_tb = np.stack([np.ones(30, bool), np.arange(30) % 3 > 0], axis=1)
+  tokens_tb = np.random.default_rng(0).integers(toy.VOCABULARY, size=go_tb.shape)
+
+  @toy.quickly
+  def logits():
+    model = transformer.merge(graphdef, params)
+
+    def step(opened, now):
+      logits_bv, opened = open_segment.append(model, opened, *now)
+      return opened, logits_bv
+
+    opened = open_segment.open_segment(model, model.init_state(2), np.ones(2, bool))
+    return jax.lax.scan(step, opened, (tokens_tb, go_tb))[1]
+
+  logits_tbv = logits()
+  for lane, go_t in enumerate(go_tb.T):
+    expected = reference.run(config, params, tokens_tb[go_t, lane]).logits_tv
+    assert toy.error(logits_tbv[go_t, lane], expected) < toy.TOLERANCE
+
+
+def test_gradients_equal_finite_differences_of_the_plain_loop():
+  """Along a random direction in all parameters: window, slots, writes, gate and reads of one chunk."""
+  memory = StackedConfig(first=toy.MEMORIES['gate'], second=toy.MEMORIES['recent'])
+  config = toy.config(memory)
+  graphdef, params = toy.build(config)
+  batch = toy.batch(documents=((48,),))
+  rng = np.random.default_rng(0)
+  weights_td = rng.normal(size=(48, config.d_model))
+  direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
+
+  def loss(params):
+    return (toy.stream(graphdef, params, batch).hidden_bsld.reshape(48, -1) * weights_td).sum()
+
+  def slow_loss(step):
+    moved = jax.tree.map(lambda leaf, along: leaf + step * along, params, direction)
+    return (reference.run(config, moved, batch.tokens_bsl.ravel()).hidden_td * weights_td).sum()
+
+  gradient = toy.quickly(jax.grad(loss))(params)
+  slope = sum(jax.tree.leaves(jax.tree.map(lambda g, along: (g * along).sum(), gradient, direction)))
+  step = 1e-5  # The error of the quotient is of the order of its square.
+  assert slope == pytest.approx((slow_loss(step) - slow_loss(-step)) / (2 * step), rel=1e-6)
