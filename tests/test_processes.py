@@ -184,7 +184,8 @@ def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(program, 
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   largest = max((workdir / 'checkpoints/30/state').rglob('*'), key=lambda path: path.stat().st_size)
   content = bytearray(largest.read_bytes())
-  content[len(content) // 2] ^= 16
+  for place in range(0, len(content), 64):  # Many: some bytes of a file are left over and hold nothing.
+    content[place] ^= 16
   largest.write_bytes(content)
   out, err = program.run(workdir)
   reports = [line for line in out.splitlines() if 'is damaged' in line]
