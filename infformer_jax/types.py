@@ -41,7 +41,8 @@ class Batch:
 
   tokens_bsl: HostArray  # int32 inputs: BOS and the first T-1 tokens of a document
   targets_bsl: HostArray  # int32, the T tokens of the document
-  ok_bsl: HostArray  # bool, real tokens: the mask of the loss and of every memory
+  ok_bsl: HostArray  # bool, real tokens: the mask of every memory
+  group_bsl: HostArray  # int32, the group of figures that a target counts in; -1: none, and not in the loss
   new_doc_bs: HostArray  # bool, this segment starts a document; True for idle segments
   document_bs: HostArray  # int32, the document's index in its split; -1 where the lane idles
   segment_bs: HostArray  # int32, the segment's index in its document; -1 where the lane idles

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import pytest
 
 from infformer_jax.config import config_dict, from_json, load, to_json
+from infformer_jax.data import registry
+from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.train.optimizer import make_optimizer, make_schedules
 from infformer_jax.train.state import initial_state
@@ -40,6 +42,7 @@ def batch_of(lanes: int, segments: int, length: int) -> Batch:
     tokens_bsl=tokens_bsl,
     targets_bsl=tokens_bsl,
     ok_bsl=jax.ShapeDtypeStruct(tokens_bsl.shape, bool),
+    group_bsl=tokens_bsl,
     new_doc_bs=jax.ShapeDtypeStruct((lanes, segments), bool),
     document_bs=per_segment_bs,
     segment_bs=per_segment_bs,
@@ -52,8 +55,11 @@ def types(tree):
 
 def shapes(experiment: Experiment):
   """The graph definition and the shapes of the training state."""
-  tokenizer, train = experiment.data.tokenizer, experiment.train
-  size = int(tokenizer.removeprefix('bpe:')) if tokenizer.startswith('bpe:') else 257
+  data, train = experiment.data, experiment.train
+  if isinstance(data, TaskConfig):
+    size = registry.source(data).tokenizer.vocab_size
+  else:
+    size = int(data.tokenizer.removeprefix('bpe:')) if data.tokenizer.startswith('bpe:') else 257
   optimizer = make_optimizer(train.optimizer, train.num_steps)
   numbers = {'vocab_size': size, 'batch_size': train.batch_size, 'seed': experiment.seed}
   return jax.eval_shape(lambda: initial_state(experiment.model, optimizer, **numbers))

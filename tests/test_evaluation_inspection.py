@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from infformer_jax.data.base import Split
+from infformer_jax.data.base import StoredSplit
 from infformer_jax.evaluation import inspection
 from tests import toy
 
 
 def collect(memory, *lengths):
   rng = np.random.default_rng(0)
-  split = Split.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
+  split = StoredSplit.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
   return inspection.collect_reads(
     *toy.build(toy.config(memory)), split, 0, segments_per_chunk=3, max_segments=7
   )

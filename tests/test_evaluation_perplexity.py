@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.config import ConfigError
-from infformer_jax.data.base import Corpus, Split
+from infformer_jax.data.base import Corpus, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.evaluation import perplexity
 from infformer_jax.evaluation.perplexity import EvaluationConfig, evaluate, segment_losses
@@ -36,7 +36,7 @@ class Tokens:
 
 def split_of(*lengths, seed=0):
   rng = np.random.default_rng(seed)
-  return Split.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
+  return StoredSplit.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
 
 
 def corpus_of(split):
@@ -74,7 +74,7 @@ def test_uniform_logits_have_the_loss_ln_v():
   figures = results['memory']
   assert figures['loss_nats_per_token'] == pytest.approx(math.log(toy.VOCABULARY), rel=1e-6)
   assert figures['perplexity_per_token'] == pytest.approx(toy.VOCABULARY, rel=1e-6)
-  # `Split.of` counts a word and a byte per token.
+  # `StoredSplit.of` counts a word and a byte per token.
   assert figures['bits_per_byte'] == pytest.approx(math.log2(toy.VOCABULARY), rel=1e-6)
   assert results['emptied_reason'] == 'this control was not asked for'
 
@@ -115,7 +115,7 @@ def test_neither_lanes_nor_chunks_change_the_loss_of_a_segment():
 def test_losses_are_those_of_the_model_on_a_document_alone():
   graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
   split = split_of(*LENGTHS)
-  alone = Split.of([split.tokens(0)])
+  alone = StoredSplit.of([split.tokens(0)])
   sizes = {'segment_length': toy.LENGTH, 'segments_per_chunk': 13}
   (batch,) = evaluation_batches(alone, 0, num_lanes=1, lanes=range(1), **sizes)
   model = transformer.merge(graphdef, params)

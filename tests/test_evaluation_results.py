@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from infformer_jax.data.base import Split
-from infformer_jax.evaluation.results import NO_CONTROL, SegmentLosses, metrics, summarize, table
+from infformer_jax.data.base import StoredSplit
+from infformer_jax.data.tasks import TaskSplit
+from infformer_jax.evaluation.results import NO_CONTROL, metrics, summarize, table
+from infformer_jax.evaluation.segment_losses import SegmentLosses
 
 LENGTH, SHORT = 4, 4  # l and M in tokens: segments from index 2 on are beyond the reach
 ALL_OK = [True] * 6
@@ -22,16 +24,26 @@ def losses(
   ok = {view: np.array(exchanged_ok if view == 'exchanged' else ALL_OK) for view in nll}
   document = np.cumsum(np.array(segments) == 0) - 1
   tokens = np.array([4, 4, 4, 2, 4, 4] if tokens is None else tokens)
+  return table_of(document, np.array(segments), tokens, nll, ok)
+
+
+def table_of(document, segment, tokens, nll, ok, correct=0):
+  """Of one group of targets."""
   return SegmentLosses(
-    document_r=document, segment_r=np.array(segments), tokens_r=tokens, nll_nats_r=nll, ok_r=ok
+    document_r=document,
+    segment_r=segment,
+    tokens_rg=tokens[:, None],
+    nll_nats_rg={view: nats[:, None] for view, nats in nll.items()},
+    correct_rg={view: np.full((len(tokens), 1), correct) for view in nll},
+    ok_r=ok,
   )
 
 
 def split_of(*lengths, words=None, num_bytes=None):
-  split = Split.of([np.zeros(n, np.int32) for n in lengths])
+  split = StoredSplit.of([np.zeros(n, np.int32) for n in lengths])
   words = split.words if words is None else np.array(words)
   num_bytes = split.bytes if num_bytes is None else np.array(num_bytes)
-  return Split(ids=split.ids, offsets=split.offsets, words=words, bytes=num_bytes, names=split.names)
+  return StoredSplit(ids=split.ids, offsets=split.offsets, words=words, bytes=num_bytes, names=split.names)
 
 
 def summary(table, split=None, lossless=True, short=SHORT):
@@ -54,6 +66,7 @@ def test_figures_of_the_memory_by_hand():
   assert figures['beyond_reach'] == {
     'loss_nats_per_token': pytest.approx(1),
     'perplexity_per_token': pytest.approx(math.e),
+    'accuracy': 0,
     'num_tokens': 6,
   }
 
@@ -115,12 +128,12 @@ def test_paired_difference_of_equally_long_documents_is_a_mean_with_its_usual_er
   segments = (0, 1, 2, 0, 1, 2, 0, 1, 2)
   control = np.ones(9)
   memory = control - [0, 0, 1.2, 0, 0, 0.4, 0, 0, -0.4]
-  table = SegmentLosses(
-    document_r=np.repeat([0, 1, 2], 3),
-    segment_r=np.array(segments),
-    tokens_r=np.full(9, 4),
-    nll_nats_r={'memory': memory, 'emptied': control},
-    ok_r={'memory': np.ones(9, bool), 'emptied': np.ones(9, bool)},
+  table = table_of(
+    np.repeat([0, 1, 2], 3),
+    np.array(segments),
+    np.full(9, 4),
+    {'memory': memory, 'emptied': control},
+    {'memory': np.ones(9, bool), 'emptied': np.ones(9, bool)},
   )
   results = summary(table, split_of(12, 12, 12))
   per_document = np.array([-0.3, -0.1, 0.1])
@@ -135,7 +148,8 @@ def test_paired_difference_of_equally_long_documents_is_a_mean_with_its_usual_er
 def test_paired_difference_is_the_difference_of_the_losses():
   segments, tokens = (0, 1, 2, 3, 0, 1, 2), [4, 4, 4, 2, 4, 4, 3]
   table = losses([1.0] * 7, segments=segments, tokens=tokens)
-  table.nll_nats_r['emptied'] = np.array([1, 1, 1.5, 2.5, 1, 1, 0.8])
+  table.nll_nats_rg['emptied'] = np.array([1, 1, 1.5, 2.5, 1, 1, 0.8])[:, None]
+  table.correct_rg['emptied'] = np.zeros((7, 1))
   table.ok_r.update(memory=np.ones(7, bool), emptied=np.ones(7, bool))
   results = summary(table, split_of(14, 11))
   memory, emptied = (results[view]['beyond_reach']['loss_nats_per_token'] for view in ('memory', 'emptied'))
@@ -155,12 +169,12 @@ def test_positions_are_whole_segments_and_lose_no_token():
   rng = np.random.default_rng(0)
   segments = np.concatenate([np.arange(n) for n in (100, 37, 5)])
   nll = rng.random(142)
-  table = SegmentLosses(
-    document_r=np.repeat([0, 1, 2], (100, 37, 5)),
-    segment_r=segments,
-    tokens_r=np.full(142, 4),
-    nll_nats_r={'memory': nll, 'emptied': nll + (segments >= 3)},
-    ok_r={'memory': np.ones(142, bool), 'emptied': np.ones(142, bool)},
+  table = table_of(
+    np.repeat([0, 1, 2], (100, 37, 5)),
+    segments,
+    np.full(142, 4),
+    {'memory': nll, 'emptied': nll + (segments >= 3)},
+    {'memory': np.ones(142, bool), 'emptied': np.ones(142, bool)},
   )
   results = summary(table, split_of(400, 148, 20), short=8)
   positions = results['by_position']
@@ -211,3 +225,30 @@ def test_table_compares_the_exchange_with_the_memory_over_the_same_tokens():
 
 def test_a_loss_that_is_not_finite_has_a_table_too():
   assert table(summary(losses([math.nan] * 6))).splitlines()[1].split()[-2:] == ['-', '-']
+
+
+def test_groups_of_targets_are_told_apart():
+  """Three documents whose last segment alone counts, in one of two groups or in both."""
+  table = SegmentLosses(
+    document_r=np.array([0, 1, 2]),
+    segment_r=np.array([3, 3, 3]),
+    tokens_rg=np.array([[2, 0], [0, 4], [1, 1]]),
+    nll_nats_rg={'memory': np.array([[2.0, 0], [0, 2.0], [1.0, 3.0]])},
+    correct_rg={'memory': np.array([[1, 0], [0, 4], [1, 0]])},
+    ok_r={'memory': np.ones(3, bool)},
+  )
+  split = TaskSplit(offsets=np.arange(4) * 16, groups=('near', 'far'), make=lambda index: None)
+  results = summary(table, split)
+  assert results['memory']['accuracy'] == pytest.approx(6 / 8)
+  assert results['memory']['loss_nats_per_token'] == pytest.approx(1)
+  assert results['num_words'] is None
+  assert results['num_words_reason'] == 'the data are no text'
+  near, far = (results['by_group'][name]['memory'] for name in ('near', 'far'))
+  assert (near['accuracy'], near['num_tokens']) == (pytest.approx(2 / 3), 3)
+  assert (far['loss_nats_per_token'], far['num_tokens']) == (pytest.approx(1), 5)
+  assert metrics(results)['accuracy_far'] == pytest.approx(4 / 5)
+  assert 'far                              0.8000         -         -' in table_lines(results)
+
+
+def table_lines(results):
+  return [line.rstrip() for line in table(results).splitlines()]

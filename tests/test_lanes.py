@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.config import UserError
-from infformer_jax.data.base import Split
+from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.lanes import evaluated_lengths, evaluation_batches, padded_fraction, train_batches
 from infformer_jax.data.load import load
 from infformer_jax.data.stdlib import StdlibConfig
@@ -17,7 +17,7 @@ BOS = 999_999
 
 def make_split(lengths):
   """Every token of every document is another number, so that a token says where it comes from."""
-  return Split.of([np.arange(length) + 1000 * index for index, length in enumerate(lengths)])
+  return StoredSplit.of([np.arange(length) + 1000 * index for index, length in enumerate(lengths)])
 
 
 LENGTHS = [2, 3, 40, 7, 8, 9, 16, 17, 121, 5, 64, 33, 2, 8]
@@ -221,6 +221,7 @@ def test_dtypes_and_shapes():
     'tokens_bsl': ('int32', (4, 3, 8)),
     'targets_bsl': ('int32', (4, 3, 8)),
     'ok_bsl': ('bool', (4, 3, 8)),
+    'group_bsl': ('int32', (4, 3, 8)),
     'new_doc_bs': ('bool', (4, 3)),
     'document_bs': ('int32', (4, 3)),
     'segment_bs': ('int32', (4, 3)),

@@ -24,7 +24,7 @@ TOLERANCE = 1e-5
 PROGRAM = """
 import contextlib, pathlib, sys
 import jax
-from infformer_jax.data.base import Split
+from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.train import sharding
 from infformer_jax.train.console import Console
@@ -37,7 +37,7 @@ from tests import toy
 devices, steps, workdir = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
 assert jax.device_count() == devices
 sizes = enumerate((50, 33, 9, 71, 20))
-split = Split.of([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
+split = StoredSplit.of([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
 config = TrainConfig(
   num_steps=6, batch_size=8, segments_per_chunk=3, log_every=1,
   optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2),

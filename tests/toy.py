@@ -90,6 +90,7 @@ def batch(documents=DOCUMENTS, segments=SEGMENTS, length=LENGTH, *, seed=1, voca
     tokens_bsl=tokens_bsl,
     targets_bsl=targets_bsl,
     ok_bsl=ok_bsl,
+    group_bsl=np.where(ok_bsl, 0, -1).astype(np.int32),
     new_doc_bs=new_doc_bs,
     document_bs=document_bs,
     segment_bs=segment_bs,

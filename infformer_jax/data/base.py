@@ -74,17 +74,51 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-  """Tokenized documents of at least 2 tokens: one flat array and where each document starts in it."""
+  """Documents of at least 2 tokens, however they are made.
+
+  Attributes:
+    offsets: int64 [documents + 1], where each would start if all lay one after another, and the end.
+    groups: names of the groups that targets are told apart by in the evaluation.
+  """
+
+  offsets: np.ndarray
+  groups: Sequence[str] = ('all',)
+
+  def __len__(self) -> int:
+    return len(self.offsets) - 1
+
+  @property
+  def lengths(self) -> np.ndarray:
+    """Tokens per document, int64."""
+    return np.diff(self.offsets)
+
+  def text_sizes(self, documents: np.ndarray) -> tuple[int, int] | None:
+    """Words and bytes of the text of some documents; None where there is no text."""
+    del documents
+    return None
+
+  def tokens(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Tokens start..stop of one document as int32, a copy."""
+    raise NotImplementedError
+
+  def group(self, index: int, start: int, stop: int) -> np.ndarray:
+    """The group of each of these tokens as a target, int32; -1: it does not count, in the loss neither."""
+    del index
+    return np.zeros(stop - start, np.int32)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredSplit(Split):
+  """Tokenized documents: one flat array and where each document starts in it."""
 
   ids: np.ndarray  # the tokens of all documents, one after another; often memory-mapped, any integer dtype
-  offsets: np.ndarray  # int64 [documents + 1], where each starts in `ids`, and the end
   words: np.ndarray  # int64 [documents], whitespace-separated words of the original text (PG-19's convention)
   bytes: np.ndarray  # int64 [documents], UTF-8 length of the original text
   names: Sequence[str]
 
   @classmethod
-  def of(cls, documents: Sequence[Sequence[int] | np.ndarray]) -> 'Split':
-    """A split in memory, for tests and for tasks that make tokens: a word and a byte per token."""
+  def of(cls, documents: Sequence[Sequence[int] | np.ndarray]) -> 'StoredSplit':
+    """A split in memory: a word and a byte per token."""
     lengths = np.array([len(document) for document in documents], np.int64)
     return cls(
       ids=np.concatenate(
@@ -96,16 +130,10 @@ class Split:
       names=[str(index) for index in range(len(documents))],
     )
 
-  def __len__(self) -> int:
-    return len(self.names)
-
-  @property
-  def lengths(self) -> np.ndarray:
-    """Tokens per document, int64."""
-    return np.diff(self.offsets)
+  def text_sizes(self, documents: np.ndarray) -> tuple[int, int]:
+    return int(self.words[documents].sum()), int(self.bytes[documents].sum())
 
   def tokens(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Tokens start..stop of one document as int32, a copy."""
     first, end = self.offsets[index], self.offsets[index + 1]
     stop = end if stop is None else min(first + stop, end)
     return self.ids[first + start : stop].astype(np.int32)

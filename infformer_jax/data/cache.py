@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from infformer_jax.config import UserError
-from infformer_jax.data.base import Document, Documents, Split
+from infformer_jax.data.base import Document, Documents, StoredSplit
 from infformer_jax.data.tokenizers import Tokenizer
 
 _FORMAT = '1'  # Count up when the files below change.
@@ -24,7 +24,7 @@ _BATCH_CHARACTERS = 2**20 * (os.cpu_count() or 1)  # What is encoded at once, so
 
 def tokenized(
   documents: Documents, tokenizer: Tokenizer, cache_dir: pathlib.Path, split: str
-) -> tuple[Split, dict[str, Any]]:
+) -> tuple[StoredSplit, dict[str, Any]]:
   """The tokens of a split, from the cache or made now, a few documents in memory at a time.
 
   The cache is a folder whose name is a hash of all that determines the tokens. It is filled under another
@@ -93,7 +93,7 @@ def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, spl
   (folder / 'split.json').write_text(json.dumps(written))
 
 
-def _open(folder: pathlib.Path) -> tuple[Split, dict[str, Any]]:
+def _open(folder: pathlib.Path) -> tuple[StoredSplit, dict[str, Any]]:
   """What `_make` has made; the renaming says that it was complete, the size that it still is."""
   written = json.loads((folder / 'split.json').read_text())
   tokens, words, sizes = (np.array(per_document, np.int64) for per_document in written['counts'].values())
@@ -102,7 +102,7 @@ def _open(folder: pathlib.Path) -> tuple[Split, dict[str, Any]]:
     raise ValueError(f'{folder} has been cut off.')
   # A file of no bytes cannot be mapped.
   ids = np.memmap(folder / 'ids', dtype, 'r') if offsets[-1] else np.zeros(0, dtype)
-  split = Split(ids=ids, offsets=offsets, words=words, bytes=sizes, names=written['names'])
+  split = StoredSplit(ids=ids, offsets=offsets, words=words, bytes=sizes, names=written['names'])
   return split, written['facts']
 
 

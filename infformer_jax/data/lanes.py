@@ -206,6 +206,7 @@ class _Chunks:
     rows, start, stop = len(self.plan.lanes), step * per_chunk, (step + 1) * per_chunk
     tokens, targets = np.zeros((2, rows, per_chunk * length), np.int32)
     ok = np.zeros((rows, per_chunk * length), bool)
+    group = np.full((rows, per_chunk * length), -1, np.int32)
     document, segment = np.full((2, rows, per_chunk), -1, np.int32)
     self.plan.extend(stop)
     for row, lane in enumerate(self.plan.lanes):
@@ -219,11 +220,13 @@ class _Chunks:
         tokens[row, here] = np.concatenate([before, ids[:-1]])
         targets[row, here] = ids
         ok[row, here] = True
+        group[row, here] = self.split.group(index, begin, end)
     shape = rows, per_chunk, length
     return Batch(
       tokens_bsl=tokens.reshape(shape),
       targets_bsl=targets.reshape(shape),
       ok_bsl=ok.reshape(shape),
+      group_bsl=group.reshape(shape),
       new_doc_bs=segment <= 0,
       document_bs=document,
       segment_bs=segment,

@@ -9,6 +9,7 @@ import tqdm
 from infformer_jax.config import ConfigError, UserError, unknown
 from infformer_jax.data import cache, files, registry, tokenizers
 from infformer_jax.data.base import Corpus, DataConfig, Documents
+from infformer_jax.data.tasks import Task, TaskConfig
 
 _TRAINING_CHARACTERS = 2**28  # What 'bpe:N' learns from at most; more changes little and takes its time.
 
@@ -25,6 +26,8 @@ def load(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | 
     UserError: data or tokenizer are missing or damaged; says which file, and what helps.
   """
   source = registry.source(config)
+  if isinstance(source, Task):
+    return source.corpus(splits)
   tokenizer = tokenizers.load(config.tokenizer, cache_dir, lambda: _sample(source.training))
   documents = source.splits(tokenizer)
   for name in splits or ():
@@ -55,6 +58,8 @@ def load(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | 
 
 def load_tokenizer(config: DataConfig, cache_dir: pathlib.Path) -> tokenizers.Tokenizer:
   """The tokenizer alone; the data are opened only if 'bpe:N' has yet to be trained."""
+  if isinstance(config, TaskConfig):
+    return registry.source(config).tokenizer
   return tokenizers.load(config.tokenizer, cache_dir, lambda: _sample(registry.source(config).training))
 
 

@@ -133,6 +133,7 @@ class Generator:
       tokens_bsl=tokens,
       targets_bsl=tokens,
       ok_bsl=ok_bsl,
+      group_bsl=np.where(ok_bsl, 0, -1).astype(np.int32),
       new_doc_bs=segment_bs <= 0,
       document_bs=np.where(segment_bs < 0, -1, np.arange(len(inputs))[:, None]).astype(np.int32),
       segment_bs=np.maximum(segment_bs, -1).astype(np.int32),

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import basis, signal, sticky
-from infformer_jax.data.base import Split
+from infformer_jax.data.base import Split, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.memory.base import Memory, MemoryConfig
 from infformer_jax.memory.continuous import Continuous, ContinuousConfig
@@ -57,7 +57,7 @@ def collect_reads(
   params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
   length = model.config.segment_length
   batches = evaluation_batches(
-    Split.of([split.tokens(int(np.argmax(split.lengths)), 0, max_segments * length)]),
+    StoredSplit.of([split.tokens(int(np.argmax(split.lengths)), 0, max_segments * length)]),
     bos_id,
     num_lanes=1,
     lanes=range(1),

@@ -19,7 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from infformer_jax.config import ConfigError
 from infformer_jax.data.base import Corpus
 from infformer_jax.data.lanes import EvaluationBatches, evaluation_batches
-from infformer_jax.evaluation.results import SegmentLosses, summarize
+from infformer_jax.evaluation.results import summarize
+from infformer_jax.evaluation.segment_losses import SegmentLosses
 from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
@@ -86,7 +87,14 @@ def evaluate(
   )
   present = [view for view in views if view not in absent]
   losses = segment_losses(
-    graphdef, params, batches, config.batch_size, mesh=mesh, views=present, report=report
+    graphdef,
+    params,
+    batches,
+    config.batch_size,
+    mesh=mesh,
+    views=present,
+    num_groups=len(split.groups),
+    report=report,
   )
   return {
     'split': config.split,
@@ -112,6 +120,7 @@ def segment_losses(
   *,
   mesh: Mesh,
   views: Sequence[str],
+  num_groups: int = 1,
   report: Callable[[str], None] = lambda line: None,
 ) -> SegmentLosses:
   """The loss of every segment with each view, ordered by document and segment, whatever the lanes were.
@@ -122,9 +131,10 @@ def segment_losses(
     num_lanes: over all processes.
     mesh: of all devices.
     views: names in memory/views.py.
+    num_groups: of the split's targets (data/base.py).
     report: called with a line of progress every few seconds.
   """
-  steps = {view: _make_step(graphdef, view, mesh) for view in views}
+  steps = {view: _make_step(graphdef, view, mesh, num_groups) for view in views}
   states = {view: _empty_state(graphdef, params, num_lanes, mesh) for view in views}
   rows: list[dict[str, dict[str, np.ndarray]]] = []
   waiting: dict[str, dict[str, Array]] | None = None
@@ -136,7 +146,7 @@ def segment_losses(
       states[view], given[view] = steps[view](params, states[view], placed)
     if waiting is not None:  # The devices work on this batch while the host takes in the one before.
       rows.append(jax.tree.map(np.asarray, waiting))
-      progress.add(int(rows[-1][views[0]]['tokens'].sum()))
+      progress.add(int(rows[-1][views[0]]['read'].sum()))
     waiting = given
   rows.append(jax.tree.map(np.asarray, waiting))
   return _joined(rows, views)
@@ -163,7 +173,9 @@ def _empty_state(graphdef: nnx.GraphDef, params: PyTree, num_lanes: int, mesh: M
 
 
 @functools.cache
-def _make_step(graphdef: nnx.GraphDef, view: str, mesh: Mesh) -> Callable[[PyTree, PyTree, Batch], Any]:
+def _make_step(
+  graphdef: nnx.GraphDef, view: str, mesh: Mesh, num_groups: int
+) -> Callable[[PyTree, PyTree, Batch], Any]:
   """The jitted step of one view, compiled once per run: no keys, so that nothing is drawn."""
   everywhere = NamedSharding(mesh, PartitionSpec())
 
@@ -171,11 +183,14 @@ def _make_step(graphdef: nnx.GraphDef, view: str, mesh: Mesh) -> Callable[[PyTre
   def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Array]]:
     model = transformer.merge(graphdef, params)
     output = model(batch, state, view=VIEWS[view])
-    nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    nll_bsl, correct_bsl = model.token_figures(output.hidden_bsld, batch.targets_bsl)
+    counts_bslg = batch.group_bsl[..., None] == jnp.arange(num_groups)
     rows = {
-      'nll_nats': jnp.where(batch.ok_bsl, nll_bsl, 0).sum(-1),
+      'nll_nats': jnp.where(counts_bslg, nll_bsl[..., None], 0).sum(2),
+      'correct': (counts_bslg & correct_bsl[..., None]).sum(2),
       'ok': output.ok_bs,
-      'tokens': batch.ok_bsl.sum(-1),
+      'read': batch.ok_bsl.sum(-1),
+      'tokens': counts_bslg.sum(2),
       'document': batch.document_bs,
       'segment': batch.segment_bs,
     }
@@ -186,19 +201,20 @@ def _make_step(graphdef: nnx.GraphDef, view: str, mesh: Mesh) -> Callable[[PyTre
 
 
 def _joined(rows: Sequence[Mapping[str, Mapping[str, np.ndarray]]], views: Sequence[str]) -> SegmentLosses:
-  """One table of all steps, without the idle segments."""
+  """One table of all steps, without the segments in which nothing counts."""
 
   def column(view: str, name: str) -> np.ndarray:
-    return np.concatenate([step[view][name].ravel() for step in rows])
+    return np.concatenate([step[view][name].reshape(-1, *step[view][name].shape[2:]) for step in rows])
 
-  document, segment = column(views[0], 'document'), column(views[0], 'segment')
+  document, segment, tokens = (column(views[0], name) for name in ('document', 'segment', 'tokens'))
   order = np.lexsort((segment, document))
-  order = order[document[order] >= 0]
+  order = order[tokens[order].any(-1)]
   return SegmentLosses(
     document_r=document[order],
     segment_r=segment[order],
-    tokens_r=column(views[0], 'tokens')[order].astype(np.int64),
-    nll_nats_r={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
+    tokens_rg=tokens[order].astype(np.int64),
+    nll_nats_rg={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
+    correct_rg={view: column(view, 'correct')[order].astype(np.int64) for view in views},
     ok_r={view: column(view, 'ok')[order] for view in views},
   )
 

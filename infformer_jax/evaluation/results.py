@@ -3,33 +3,23 @@
 Wherever a figure cannot be given it is null, and `<name>_reason` beside it says why.
 """
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from infformer_jax.data.base import Split
+from infformer_jax.evaluation.segment_losses import SegmentLosses
 from infformer_jax.memory.views import VIEWS
 
 CONTROLS = tuple(view for view in VIEWS if view != 'memory')
 POSITION_BINS = 16
 NO_CONTROL = 'no two lanes had something in their memories at once: one document ran alone, or all are short'
 LEFT_OUT = 'segments without such a control are left out, and how much of the text they are is not known'
+NO_TEXT = 'the data are no text'
 CUT = 'evaluation.max_tokens cuts a document, and how much of its text the tokens are is not known'
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SegmentLosses:
-  """The losses of all evaluated segments, one row each; row r means the same segment in every view."""
-
-  document_r: np.ndarray  # the document's index in its split
-  segment_r: np.ndarray  # the segment's index in its document
-  tokens_r: np.ndarray  # real tokens in it
-  nll_nats_r: Mapping[str, np.ndarray]  # by view, the sum over those tokens
-  ok_r: Mapping[str, np.ndarray]  # by view; False: the view could not be given here (memory/views.py)
 
 
 def summarize(
@@ -56,10 +46,12 @@ def summarize(
     absent: by view, why a control was not evaluated.
   Returns:
     `memory`, `emptied`, `exchanged`: loss_nats_per_token, perplexity_per_token, perplexity_per_word (exp of
-    all nats over the words of the text, PG-19's convention), bits_per_byte, num_tokens; the three per token
-    again in `beyond_reach`. A control leaves out, and counts, the segments where it could not be given, and
-    has `memory_over_the_same_tokens`. Then `memory_minus`, the paired differences beyond the reach, and
-    `by_position`, lists over bins.
+    all nats over the words of the text, PG-19's convention), bits_per_byte, accuracy (the share of targets
+    that the model thought most likely), num_tokens; the four per token again in `beyond_reach`. A control
+    leaves out, and counts, the segments where it could not be given, and has
+    `memory_over_the_same_tokens`. Then `memory_minus`, the paired differences beyond the reach,
+    `by_position`, lists over bins, and `by_group`, the figures per token of each view for every group of
+    targets ({} where the split tells none apart).
   """
   reach = short_term_length // segment_length + 1
   beyond_r = losses.segment_r >= reach
@@ -94,6 +86,7 @@ def summarize(
     difference = _difference(losses, view, beyond_r) if found else None
     results['memory_minus'] |= _field(view, difference, absent.get(view, nothing))
   results['by_position'] = _by_position(losses, segment_length, reach)
+  results['by_group'] = _by_group(losses, split.groups)
   return results
 
 
@@ -106,13 +99,16 @@ def metrics(results: Mapping[str, Any]) -> dict[str, float | None]:
       flat[f'{prefix}loss_nats_per_token'] = figures['loss_nats_per_token']
       if beyond := figures['beyond_reach']:
         flat[f'{prefix}loss_beyond_reach_nats_per_token'] = beyond['loss_nats_per_token']
+      flat[f'{prefix}accuracy'] = figures['accuracy']
+  for group, of_views in results['by_group'].items():
+    flat[f'accuracy_{group}'] = of_views['memory']['accuracy']
   return flat | {name: results['memory'][name] for name in ('perplexity_per_word', 'bits_per_byte')}
 
 
 def table(results: Mapping[str, Any]) -> str:
   """The losses in a few lines for the terminal.
 
-  >>> none = {'emptied': None, 'exchanged': None}
+  >>> none = {'emptied': None, 'exchanged': None, 'by_group': {}}
   >>> print(table(none | {'memory': {'loss_nats_per_token': 2.5}, 'beyond_reach_from_token': 256}))
   loss [nats per token]        all tokens  from token 256 on
   memory                           2.5000                  -
@@ -133,7 +129,20 @@ def table(results: Mapping[str, Any]) -> str:
     cells = [each and each['loss_nats_per_token'] for each in both]
     all_tokens, far = ('-' if cell is None else f'{cell:.4f}' for cell in cells)
     lines.append(f'{name:29}{all_tokens:>10}  {far:>{len(beyond)}}')
-  return '\n'.join(lines)
+  return '\n'.join(lines + _accuracies(results['by_group']))
+
+
+def _accuracies(by_group: Mapping[str, Any]) -> list[str]:
+  """A line per group of targets."""
+  if not by_group:
+    return []
+  lines = [f'{"accuracy":29}' + ''.join(f'{view:>10}' for view in VIEWS)]
+  for group, of_views in by_group.items():
+    cells = [of_views[view]['accuracy'] if view in of_views else None for view in VIEWS]
+    lines.append(
+      f'{group.replace("_", " "):29}' + ''.join(f'{"-" if c is None else f"{c:.4f}":>10}' for c in cells)
+    )
+  return lines
 
 
 def _field(name: str, value: Any, reason: str = '') -> dict[str, Any]:
@@ -153,6 +162,7 @@ def _per_token(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[str
   return {
     **_field('loss_nats_per_token', loss),
     **_field('perplexity_per_token', _exp(loss)),
+    **_field('accuracy', float(losses.correct_r[view][rows_r].sum() / tokens) if tokens else math.nan),
     'num_tokens': tokens,
   }
 
@@ -165,9 +175,10 @@ def _text_sizes(losses: SegmentLosses, split: Split) -> tuple[Sizes | None, str]
   """The sizes, or None and why they are not known."""
   tokens = np.bincount(losses.document_r, weights=losses.tokens_r, minlength=len(split))
   read = np.flatnonzero(tokens)
-  if (tokens[read] != split.lengths[read]).any():
-    return None, CUT
-  return (int(split.words[read].sum()), int(split.bytes[read].sum())), ''
+  sizes = split.text_sizes(read)
+  if sizes is None:
+    return None, NO_TEXT
+  return (None, CUT) if (tokens[read] != split.lengths[read]).any() else (sizes, '')
 
 
 def _per_text(
@@ -207,6 +218,16 @@ def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[st
     'num_documents': num,
     'num_documents_with_lower_loss': int((nats < 0).sum()),
   }
+
+
+def _by_group(losses: SegmentLosses, groups: Sequence[str]) -> dict[str, Any]:
+  if tuple(groups) == ('all',):
+    return {}
+  by_group: dict[str, Any] = {}
+  for index, group in enumerate(groups):
+    alone = losses.of_group(index)
+    by_group[group] = {view: _per_token(alone, view, ok_r) for view, ok_r in alone.ok_r.items()}
+  return by_group
 
 
 def _by_position(losses: SegmentLosses, segment_length: int, reach: int) -> dict[str, Any]:

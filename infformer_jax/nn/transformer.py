@@ -1,6 +1,7 @@
 """The trunk: a decoder that takes whole chunks and carries its memories as an argument and a result."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -208,13 +209,24 @@ class Transformer(nnx.Module):
 
   def token_losses(self, hidden_bsld: Array, targets_bsl: Array) -> Array:
     """nll [b, s, l], nats. One segment's logits at a time, computed again in the backward pass."""
+    return self._read_out(losses.token_losses, hidden_bsld, targets_bsl)
 
+  def token_figures(self, hidden_bsld: Array, targets_bsl: Array) -> tuple[Array, Array]:
+    """nll [b, s, l], nats, and whether the likeliest token is the target (bool)."""
+
+    def figures(logits_blv: Array, targets_bl: Array) -> tuple[Array, Array]:
+      correct_bl = logits_blv.argmax(-1) == targets_bl
+      return losses.token_losses(logits_blv, targets_bl), correct_bl
+
+    return self._read_out(figures, hidden_bsld, targets_bsl)
+
+  def _read_out(self, function: Callable[[Array, Array], Any], hidden_bsld: Array, targets_bsl: Array) -> Any:
     @jax.checkpoint
-    def segment(args: tuple[Array, Array]) -> Array:
-      return losses.token_losses(self.logits(args[0]), args[1])
+    def segment(args: tuple[Array, Array]) -> Any:
+      return function(self.logits(args[0]), args[1])
 
     by_segment = (jnp.moveaxis(hidden_bsld, 1, 0), jnp.moveaxis(targets_bsl, 1, 0))
-    return jnp.moveaxis(jax.lax.map(segment, by_segment), 0, 1)
+    return jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), jax.lax.map(segment, by_segment))
 
   def _run(
     self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View

@@ -166,8 +166,8 @@ class _Reports:
         bad = next(group for group, finite in report.groups.items() if not finite)
         raise NotFiniteError(int(self._run.state.step) + 1, bad)
       now = time.monotonic()
-      tokens = metrics['loss_nats_per_token'][1]
-      metrics['tokens_per_second'] = (tokens, now - self._clock)
+      padding, positions = metrics['padded_fraction']
+      metrics['tokens_per_second'] = (positions - padding, now - self._clock)
       self._run.totals.add(metrics)
       self._clock = now
 

@@ -29,9 +29,10 @@ def make_train_step(
 ) -> jax.stages.Wrapped:
   """The jitted step, (TrainState, Batch) -> (TrainState, Report). It consumes (donates) the state.
 
-  The loss is Σ nll / Σ tokens over all lanes of all devices, and for every auxiliary loss its weight times
-  its own Σ / count. Where anything is not finite the state is left as it was but for `finite`, and further
-  steps change nothing either: the host may find out a step late and still hold the last good state.
+  The loss is Σ nll / Σ targets that count over all lanes of all devices, and for every auxiliary loss its
+  weight times its own Σ / count. Where anything is not finite the state is left as it was but for `finite`,
+  and further steps change nothing either: the host may find out a step late and still hold the last good
+  state.
 
   Args:
     graphdef: of the model (transformer.build).
@@ -43,8 +44,9 @@ def make_train_step(
     model = transformer.merge(graphdef, params)
     output = model(batch, state.memory, key=state.key)
     nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    scored_bsl = batch.group_bsl >= 0
     sums = {
-      'loss_nats_per_token': (jnp.where(batch.ok_bsl, nll_bsl, 0).sum(), batch.ok_bsl.sum()),
+      'loss_nats_per_token': (jnp.where(scored_bsl, nll_bsl, 0).sum(), scored_bsl.sum()),
       **output.aux,
     }
     sums = {key: (jnp.float32(total), jnp.float32(count)) for key, (total, count) in sums.items()}

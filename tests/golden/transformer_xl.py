@@ -151,6 +151,7 @@ def _check_segment(
     tokens_bsl=jnp.asarray(tokens_bsl, jnp.int32),
     targets_bsl=jnp.asarray(targets_bsl, jnp.int32),
     ok_bsl=np.ones(tokens_bsl.shape, bool),
+    group_bsl=np.zeros(tokens_bsl.shape, np.int32),
     new_doc_bs=new_doc_bs,
     document_bs=index_bs,
     segment_bs=index_bs,

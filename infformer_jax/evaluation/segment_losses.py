@@ -1,0 +1,53 @@
+"""What an evaluation keeps of every segment: sums by group of targets, of which all figures are made."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentLosses:
+  """The losses of all evaluated segments, one row each; row r means the same segment in every view.
+
+  Columns g are the groups of the split's targets (data/base.py).
+  """
+
+  document_r: np.ndarray  # the document's index in its split
+  segment_r: np.ndarray  # the segment's index in its document
+  tokens_rg: np.ndarray  # targets that count
+  nll_nats_rg: Mapping[str, np.ndarray]  # by view, the sum over those targets
+  correct_rg: Mapping[str, np.ndarray]  # by view, of how many of them the model thought most likely
+  ok_r: Mapping[str, np.ndarray]  # by view; False: the view could not be given here (memory/views.py)
+
+  @functools.cached_property
+  def tokens_r(self) -> np.ndarray:
+    """Of all groups."""
+    return self.tokens_rg.sum(-1)
+
+  @functools.cached_property
+  def nll_nats_r(self) -> Mapping[str, np.ndarray]:
+    """Of all groups, by view."""
+    return {view: nats_rg.sum(-1) for view, nats_rg in self.nll_nats_rg.items()}
+
+  @functools.cached_property
+  def correct_r(self) -> Mapping[str, np.ndarray]:
+    """Of all groups, by view."""
+    return {view: correct_rg.sum(-1) for view, correct_rg in self.correct_rg.items()}
+
+  def of_group(self, group: int) -> 'SegmentLosses':
+    """One group alone, with the segments in which something counts in it."""
+    rows_r = self.tokens_rg[:, group] > 0
+
+    def of(table_rg: np.ndarray) -> np.ndarray:
+      return table_rg[rows_r, group : group + 1]
+
+    return SegmentLosses(
+      document_r=self.document_r[rows_r],
+      segment_r=self.segment_r[rows_r],
+      tokens_rg=of(self.tokens_rg),
+      nll_nats_rg={view: of(nats_rg) for view, nats_rg in self.nll_nats_rg.items()},
+      correct_rg={view: of(correct_rg) for view, correct_rg in self.correct_rg.items()},
+      ok_r={view: ok_r[rows_r] for view, ok_r in self.ok_r.items()},
+    )

@@ -1,0 +1,188 @@
+"""What a run does: train a model in a work directory, evaluate it, draw what there is to see."""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from infformer_jax.config import UserError
+from infformer_jax.data.base import Corpus
+from infformer_jax.data.lanes import train_batches
+from infformer_jax.data.load import load as load_corpus
+from infformer_jax.data.load import trained_tokenizer
+from infformer_jax.evaluation import inspection, results
+from infformer_jax.evaluation.perplexity import evaluate
+from infformer_jax.experiment import Experiment
+from infformer_jax.memory.views import VIEWS
+from infformer_jax.train import sharding
+from infformer_jax.train.console import Console
+from infformer_jax.train.hooks import Evaluation, Every, Run
+from infformer_jax.train.lock import lock
+from infformer_jax.train.loop import train
+from infformer_jax.train.restore import restore_model
+from infformer_jax.types import Batch, PyTree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Trained:
+  """A model as it is after some steps."""
+
+  graphdef: nnx.GraphDef
+  params: PyTree
+  mesh: Mesh
+  step: int
+
+
+class Job:
+  """An experiment in its work directory."""
+
+  def __init__(self, experiment: Experiment, workdir: pathlib.Path, console: Console):
+    self._experiment, self._workdir, self._console = experiment, workdir, console
+
+  def train(self) -> None:
+    """Trains, or goes on training, and evaluates in the end."""
+    experiment = self._experiment
+    model, config, evaluation = experiment.model, experiment.train, experiment.evaluation
+    lanes = sharding.local_lanes(config.batch_size)
+    sharding.local_lanes(
+      evaluation.batch_size, key='evaluation.batch_size'
+    )  # Not only after hours of training.
+    for warning in experiment.warnings():
+      self._console.say(f'warning: {warning}')
+    self._lock = lock(self._workdir)
+    corpus = self._load_corpus({'train', evaluation.split})
+    for split in ('train', evaluation.split):
+      corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.
+    self._require_the_same_data(corpus)
+    self._write('config.json', dataclasses.asdict(experiment))
+
+    def batches(position: int) -> Iterator[Batch]:
+      return train_batches(
+        corpus.split('train'),
+        corpus.tokenizer.bos_id,
+        num_lanes=config.batch_size,
+        lanes=lanes,
+        segment_length=model.segment_length,
+        segments_per_chunk=config.segments_per_chunk,
+        seed=experiment.seed,
+        start=position,
+      )
+
+    def trained(run: Run) -> _Trained:
+      return _Trained(graphdef=run.graphdef, params=run.state.params, mesh=run.mesh, step=run.step)
+
+    def validate(run: Run) -> dict[str, float | None]:
+      return results.metrics(self._evaluated(trained(run), corpus, views=['memory']))
+
+    run = train(
+      config,
+      model,
+      vocab_size=corpus.tokenizer.vocab_size,
+      seed=experiment.seed,
+      batches=batches,
+      workdir=self._workdir,
+      hooks=[
+        Evaluation(config.evaluate_every, evaluation.split, validate),
+        Every(config.evaluate_every, lambda _: self._plot_training()),
+      ],
+      console=self._console,
+    )
+    found = self._report(trained(run), corpus, 'results.json')
+    self._plot_training()
+    self._plot_memory(trained(run), corpus, found)
+    self._console.say(f'all of it is in {self._workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
+
+  def evaluate(self, file: str) -> None:
+    """Evaluates the last checkpoint into a file of the work directory."""
+    evaluation = self._experiment.evaluation
+    sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
+    tokenizer, mesh = trained_tokenizer(self._experiment.data, self._workdir), sharding.make_mesh()
+    graphdef, params, step = restore_model(
+      self._workdir,
+      self._experiment.model,
+      vocab_size=tokenizer.vocab_size,
+      mesh=mesh,
+      warn=self._console.say,
+    )
+    corpus = self._load_corpus({evaluation.split})
+    self._report(_Trained(graphdef=graphdef, params=params, mesh=mesh, step=step), corpus, file)
+    self._console.say(f'the results are in {self._workdir / file}')
+
+  def _load_corpus(self, splits: set[str]) -> Corpus:
+    corpus = load_corpus(self._experiment.data, self._workdir / 'tokens', splits)
+    self._console.say(corpus.note)
+    return corpus
+
+  def _require_the_same_data(self, corpus: Corpus) -> None:
+    """A position means nothing in other documents, and embeddings nothing to another tokenizer."""
+    now, file = corpus.fingerprint, self._workdir / 'data.json'
+    before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else now
+    for what, old, new in (
+      ('training documents', before['splits']['train'], now['splits']['train']),
+      ('tokenizer', before['tokenizer_sha256'], now['tokenizer_sha256']),
+    ):
+      if old != new:
+        raise UserError(
+          f'the {what} have changed since {file} was written: {old}, now {new}; use another --workdir'
+        )
+    self._write(file.name, now)
+
+  def _evaluated(self, trained: _Trained, corpus: Corpus, *, views: Sequence[str]) -> dict[str, Any]:
+    self._console.status('evaluating')
+    found = evaluate(
+      trained.graphdef,
+      trained.params,
+      corpus,
+      self._experiment.evaluation,
+      mesh=trained.mesh,
+      views=views,
+      report=self._console.status,
+    )
+    return {'step': trained.step, **found}
+
+  def _report(self, trained: _Trained, corpus: Corpus, file: str) -> dict[str, Any]:
+    """Evaluates with the memory and its controls, into a file and for the terminal."""
+    found = self._evaluated(trained, corpus, views=tuple(VIEWS))
+    self._write(file, found)
+    self._console.say(f'{found["split"]} after step {trained.step}:\n{results.table(found)}')
+    return found
+
+  def _plot_training(self) -> None:
+    from infformer_jax.plotting import losses  # Here: a mistake in a flag need not wait for matplotlib.
+
+    if jax.process_index() == 0:
+      lines = (self._workdir / 'metrics.jsonl').read_text(encoding='utf-8').splitlines()
+      losses.loss_curves(map(json.loads, lines), self._workdir / 'plots' / 'loss.png')
+
+  def _plot_memory(self, trained: _Trained, corpus: Corpus, found: dict[str, Any]) -> None:
+    """What the memory gains, where it is read and what it can hold."""
+    from infformer_jax.plotting import losses, memory
+
+    if jax.process_index() != 0:
+      return
+    plots, model, evaluation = self._workdir / 'plots', self._experiment.model, self._experiment.evaluation
+    losses.loss_by_position(
+      found['by_position'], found['beyond_reach_from_token'], plots / 'loss_by_position.png'
+    )
+    split, bos_id = corpus.split(evaluation.split), corpus.tokenizer.bos_id
+    if reads := inspection.collect_reads(trained.graphdef, trained.params, split, bos_id):
+      memory.where_layers_read(reads.density_sj, plots / 'where_layers_read.png')
+      if reads.histogram_sj:
+        memory.sticky_histogram(reads.histogram_sj, plots / 'sticky_histogram.png')
+    for part, config in inspection.continuous_configs(model.memory).items():
+      memory.basis(*inspection.basis_functions(config), plots / f'{part}basis.png')
+      fits = inspection.reconstructions(config, model.segment_length)
+      memory.reconstruction(fits, plots / f'{part}reconstruction.png')
+
+  def _write(self, file: str, content: Any) -> None:
+    """Replaces a file as a whole: whoever reads it, and whoever is killed, never meets half of it."""
+    if jax.process_index() == 0:
+      partial = self._workdir / f'{file}.partial'
+      partial.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', encoding='utf-8')
+      os.replace(partial, self._workdir / file)
