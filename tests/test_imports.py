@@ -29,7 +29,15 @@ MAY_IMPORT = {
   'evaluation': (*MODEL, 'data', 'train.state', 'train.sharding'),
   'plotting': (),
 }
-COMMAND_LINES = ('main', 'generate', 'ablate', 'plot', 'job', 'ablation', 'experiment')  # They may import everything.
+COMMAND_LINES = (
+  'main',
+  'generate',
+  'ablate',
+  'plot',
+  'job',
+  'ablation',
+  'experiment',
+)  # They may import everything.
 
 
 def part_of(path: pathlib.Path) -> str:

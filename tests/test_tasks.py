@@ -69,7 +69,8 @@ def test_the_answer_sorts_the_symbols_by_frequency(tmp_path):
     sequence, mark, answer = tokens[:300], tokens[300], tokens[301:]
     counts = collections.Counter(sequence.tolist())
     assert mark == 6
-    assert answer.tolist() == sorted(range(6), key=lambda symbol: (-counts[symbol], symbol))
+    occurred_first = sequence.tolist().index
+    assert answer.tolist() == sorted(counts, key=lambda symbol: (-counts[symbol], occurred_first(symbol)))
     np.testing.assert_array_equal(split.group(index, 0, 307), [-1] * 301 + [0] * 6)
 
 

@@ -2,9 +2,9 @@
 
 Source: Martins, Marinho, Martins, ∞-former (ACL 2022), section 4.1: each symbol is drawn from a mixture of
 two distributions, whose weight moves from the first to the second along the sequence, so that no part of it
-alone shows the frequencies. The paper does not say how the distributions are drawn nor how ties are broken.
-Here they are uniform among all distributions (Dirichlet with ones), and of symbols that occur equally often
-the one with the smaller number comes first.
+alone shows the frequencies. Published code: sorting/generate_data.py, which says what the paper does not: a
+distribution is 20 integers from 1 to 9, normalized; of symbols that occur equally often the one that occurred
+first comes first. It trains on 8,000 sequences again and again, here every sequence of an epoch is new.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ import numpy as np
 
 from infformer_jax.config import ConfigError
 from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
+
+_LARGEST_WEIGHT = 9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,7 @@ def source(config: SortingConfig) -> Task:
 
   def make(uniforms: Uniforms) -> tuple[np.ndarray, np.ndarray]:
     sequence = _sequence(config, uniforms)
-    counts = np.bincount(sequence, minlength=config.num_symbols)
-    answer = np.argsort(-counts, kind='stable').astype(np.int32)
+    answer = sorted_by_frequency(sequence, config.num_symbols)
     tokens = np.concatenate([sequence, np.array([config.num_symbols], np.int32), answer])
     return tokens, np.where(np.arange(len(tokens)) > config.length, 0, -1).astype(np.int32)
 
@@ -45,11 +46,23 @@ def source(config: SortingConfig) -> Task:
   return Task(config, make, num_symbols=config.num_symbols + 1, groups=['answer'], length=length)
 
 
+def sorted_by_frequency(sequence: np.ndarray, num_symbols: int) -> np.ndarray:
+  """All symbols, the most frequent first, of equals the one that occurs first; then those that never do.
+
+  >>> sorted_by_frequency(np.array([3, 1, 3, 0, 1, 2]), 5).tolist()
+  [3, 1, 0, 2, 4]
+  """
+  first = np.full(num_symbols, len(sequence))
+  found, where = np.unique(sequence, return_index=True)
+  first[found] = where
+  counts = np.bincount(sequence, minlength=num_symbols)
+  return np.lexsort((first, -counts)).astype(np.int32)
+
+
 def _sequence(config: SortingConfig, uniforms: Uniforms) -> np.ndarray:
-  exponentials = -np.log1p(-uniforms.uniform(2, config.num_symbols))
-  cumulative = np.cumsum(exponentials, axis=1)
-  cumulative /= cumulative[:, -1:]
-  second = uniforms.uniform(config.length) < np.arange(config.length) / (config.length - 1)
+  weights = 1 + uniforms.integers(_LARGEST_WEIGHT, 2, config.num_symbols)
+  cumulative = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+  second = uniforms.uniform(config.length) < np.arange(1, config.length + 1) / config.length
   drawn = uniforms.uniform(config.length)
   first, last = (np.searchsorted(row, drawn, side='right') for row in cumulative)
-  return np.minimum(np.where(second, last, first), config.num_symbols - 1).astype(np.int32)
+  return np.where(second, last, first).astype(np.int32)

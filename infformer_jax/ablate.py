@@ -1,0 +1,102 @@
+"""Trains one model per value of a config key, and compares them.
+
+    python -m infformer_jax.ablate --config=configs/sort.py --axis=model.memory.num_basis \\
+      --values=64,128,256 --seeds=3 --workdir=W
+
+Any config key can be the axis, and --axis2 makes a second one; ':memory' is the argument `memory` of the
+config file, as in configs/sort.py:memory=recent. The runs, W/points, go one after another; with --index=I
+only run I of the grid is done, one process each (SLURM and TPU arrays). The same command again goes on where
+the sweep was stopped. W/ablation.csv and .json hold what is finished, W/plots what it looks like.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from infformer_jax import command_line
+from infformer_jax.ablation import measure, table
+from infformer_jax.ablation.grid import Axis, Point, grid
+from infformer_jax.config import ConfigError, Overrides
+from infformer_jax.train import processes
+from infformer_jax.train.console import Console
+from infformer_jax.train.stopped import Stopped
+
+_CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'where everything is kept', required=True)
+_AXIS = flags.DEFINE_string('axis', None, 'a config key, such as model.memory.num_basis', required=True)
+_VALUES = flags.DEFINE_string('values', None, 'its values, such as 64,128,256', required=True)
+_AXIS2 = flags.DEFINE_string('axis2', None, 'a second key: all pairs are run')
+_VALUES2 = flags.DEFINE_string('values2', None, 'the values of --axis2')
+_SEEDS = flags.DEFINE_integer('seeds', 1, 'runs of each setting, with successive seeds')
+_INDEX = flags.DEFINE_integer('index', None, 'only this run of the grid, counted from 0')
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'only print the grid, and what each run would cost')
+
+
+def main(overrides: Overrides) -> None:
+  """The command line; `overrides` is what the --config.key=value flags say, for all runs."""
+  axes = _axes()
+  if _SEEDS.value < 1:
+    raise ConfigError(f'--seeds = {_SEEDS.value} must be at least 1')
+  workdir = pathlib.Path(_WORKDIR.value)
+  points = grid(_CONFIG.value, overrides, axes, _SEEDS.value, workdir)
+  if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
+    raise ConfigError(f'--index = {_INDEX.value}: the grid has {len(points)} runs, 0 to {len(points) - 1}')
+  if _DRY_RUN.value:
+    print(table.table([_row(index, point) for index, point in enumerate(points)]))
+    return
+  chosen = points if _INDEX.value is None else [points[_INDEX.value]]
+  processes.initialize()
+  console = Console()
+  for point in chosen:
+    if point.file.is_file():
+      continue
+    console.say(f'== {point.workdir.name} ({points.index(point)} of {len(points)})')
+    try:
+      measure.run(point, console)
+    except Stopped as stopped:
+      console.end_status()
+      print(f'stopped: {point.workdir.name}: {stopped}', file=sys.stderr)
+      sys.exit(stopped.code)
+    _summarize(axes, points, workdir)
+  console.say(table.table(_summarize(axes, points, workdir)['rows']))
+  console.say(f'all of it is in {workdir}: ablation.csv, ablation.json, plots/, points/')
+
+
+def _axes() -> list[Axis]:
+  pairs = [('axis', _AXIS.value, _VALUES.value), ('axis2', _AXIS2.value, _VALUES2.value)]
+  axes = []
+  for flag, key, text in pairs:
+    if not key and not text:
+      continue
+    if not key or not text:
+      raise ConfigError(f'--{flag} and --{flag.replace("axis", "values")} belong together')
+    values = tuple(value for value in text.split(',') if value)
+    if not values or len(set(values)) < len(values):
+      raise ConfigError(f"--{flag.replace('axis', 'values')} = '{text}': give each value once, as in 64,128")
+    axes.append(Axis(key=key, values=values))
+  if len({axis.key for axis in axes}) < len(axes):
+    raise ConfigError(f'--axis and --axis2 are both {axes[0].key}')
+  return axes
+
+
+def _row(index: int, point: Point) -> dict:
+  return {
+    'index': index,
+    'run': point.workdir.name,
+    'finished': 'yes' if point.file.is_file() else 'no',
+    **measure.estimated(point),
+  }
+
+
+def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> dict:
+  from infformer_jax.plotting import ablation as plots
+
+  found = table.summary(axes, points)
+  table.write(found, workdir)
+  plots.sweep(found, workdir / 'plots')
+  return found
+
+
+if __name__ == '__main__':
+  command_line.run(main)

@@ -1,0 +1,86 @@
+"""The grid of a sweep: every run in a work directory of its own under W/points.
+
+A run's point.json says that it is finished: a sweep that was killed goes on where it was, and processes that
+take one index each need not know of each other.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+from infformer_jax.config import ConfigError, Overrides, load
+from infformer_jax.experiment import MAY_CHANGE_IN_TRAINING, Experiment, experiment_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Axis:
+  """A config key and its values, as texts; ':memory' is the argument `memory` of the config file."""
+
+  key: str
+  values: tuple[str, ...]
+
+  @property
+  def name(self) -> str:
+    """The last part of the key."""
+    return re.split(r'[.:]', self.key)[-1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Point:
+  """One run of the grid."""
+
+  values: tuple[str, ...]  # one per axis
+  seed: int
+  workdir: pathlib.Path
+  experiment: Experiment
+
+  @property
+  def file(self) -> pathlib.Path:
+    """What it measured, once it is finished."""
+    return self.workdir / 'point.json'
+
+
+def grid(
+  config: str, overrides: Overrides, axes: Sequence[Axis], num_seeds: int, workdir: pathlib.Path
+) -> list[Point]:
+  """Every run, the seeds of one setting together. All configs are checked; nothing is computed.
+
+  Args:
+    config: FILE or FILE:argument.
+    overrides: for all runs.
+    axes: one or two.
+    num_seeds: each setting is run with the config's seed and those that follow it.
+    workdir: W.
+  Raises:
+    ConfigError: a point is impossible, or was begun with another config; names it.
+  """
+  points = []
+  for values in itertools.product(*(axis.values for axis in axes)):
+    setting = dict(zip((axis.key for axis in axes), values, strict=True))
+    file = _with_arguments(config, {key[1:]: value for key, value in setting.items() if key[:1] == ':'})
+    keys = [*overrides, *((key, value) for key, value in setting.items() if key[:1] != ':')]
+    name = ','.join(f'{axis.name}={value}' for axis, value in zip(axes, values, strict=True))
+    try:
+      first = load(file, keys, cls=Experiment).seed
+      for seed in range(first, first + num_seeds):
+        directory = workdir / 'points' / re.sub(r'[^\w.,=+-]', '_', f'{name},seed={seed}')
+        experiment = experiment_of(
+          file, [*keys, ('seed', str(seed))], directory, may_change=MAY_CHANGE_IN_TRAINING
+        )
+        points.append(Point(values=values, seed=seed, workdir=directory, experiment=experiment))
+    except ConfigError as error:
+      raise ConfigError(f'{name}: {error}') from None
+  return points
+
+
+def _with_arguments(config: str, arguments: Mapping[str, str]) -> str:
+  """FILE:argument with more arguments, of which the last of a name counts.
+
+  >>> _with_arguments('configs/sort.py:size=cpu', {'memory': 'none'})
+  'configs/sort.py:size=cpu,memory=none'
+  """
+  file, _, given = config.partition(':')
+  items = [*filter(None, [given]), *(f'{key}={value}' for key, value in arguments.items())]
+  return f'{file}:{",".join(items)}' if items else file

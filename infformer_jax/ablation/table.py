@@ -1,0 +1,105 @@
+"""What a sweep found: every run, means over seeds, and both as a table."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from infformer_jax.ablation.grid import Axis, Point
+
+SHOWN = (
+  'regression_error',
+  'capacity',
+  'effective_rank',
+  'num_parameters',
+  'memory_bytes_per_lane',
+  'memory_flops_per_token',
+  'ms_per_segment_forward',
+  'ms_per_segment_forward_backward',
+  'peak_memory_bytes',
+)
+"""The columns of the table besides the metric, in this order."""
+
+
+def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
+  """What the finished points say: all of them, and means over seeds.
+
+  The spread is the standard deviation over seeds (n - 1), null for one seed.
+  """
+  found = [json.loads(point.file.read_text(encoding='utf-8')) for point in points if point.file.is_file()]
+  metric = 'accuracy' if any(figures['is_task'] for figures in found) else 'loss_nats_per_token'
+  rows = []
+  for values in dict.fromkeys(tuple(figures['values']) for figures in found):
+    seeds = [figures for figures in found if tuple(figures['values']) == values]
+    scores = [figures[metric] for figures in seeds if figures[metric] is not None]
+    row: dict[str, Any] = dict(zip((axis.name for axis in axes), values, strict=True))
+    row |= {'seeds': len(seeds), metric: statistics.fmean(scores) if scores else None}
+    row[f'{metric}_spread'] = statistics.stdev(scores) if len(scores) > 1 else None
+    row |= {name: _mean([figures[name] for figures in seeds]) for name in SHOWN}
+    row['accuracy_by_group'] = {
+      group: _mean([figures['accuracy_by_group'][group] for figures in seeds])
+      for group in seeds[0]['accuracy_by_group']
+    }
+    rows.append(row)
+  return {
+    'axes': [dataclasses.asdict(axis) for axis in axes],
+    'metric': metric,
+    'missing': [point.workdir.name for point in points if not point.file.is_file()],
+    'rows': rows,
+    'points': found,
+  }
+
+
+def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
+  """W/ablation.json and W/ablation.csv, the latter with one line per finished run."""
+  axes = [Axis(**axis).name for axis in found['axes']]
+  columns = ('seed', 'step', 'accuracy', 'loss_nats_per_token', 'perplexity_per_word', *SHOWN)
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow([*axes, *columns])
+  for figures in found['points']:
+    writer.writerow([*figures['values'], *(figures[column] for column in columns)])
+  for name, content in (
+    ('ablation.csv', text.getvalue()),
+    ('ablation.json', json.dumps(found, indent=2, allow_nan=False) + '\n'),
+  ):
+    partial = workdir / f'{name}.{os.getpid()}.partial'
+    partial.write_text(content, encoding='utf-8')
+    partial.replace(workdir / name)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Rows of equal keys in aligned columns; numbers in four significant digits.
+
+  >>> print(table([{'n': '64', 'error': 0.12345}, {'n': '128', 'error': None}]))
+    n   error
+   64  0.1235
+  128       -
+  """
+  if not rows:
+    return 'nothing is finished yet'
+  names = [name for name in rows[0] if not isinstance(rows[0][name], Mapping)]
+  cells = [names] + [[_cell(row[name]) for name in names] for row in rows]
+  widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
+  return '\n'.join(
+    '  '.join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
+  )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+  present = [value for value in values if value is not None]
+  return statistics.fmean(present) if present else None
+
+
+def _cell(value: Any) -> str:
+  if value is None:
+    return '-'
+  if isinstance(value, float) and math.isfinite(value) and value != round(value):
+    return f'{value:.4g}' if abs(value) < 1e4 else f'{value:,.0f}'
+  return f'{value:,.0f}' if isinstance(value, int | float) else str(value)

@@ -1,0 +1,121 @@
+"""What a model costs: parameters, bytes of memory, arithmetic, time.
+
+Memories are compared at equal bytes; what they cost in arithmetic differs, and stands beside the bytes.
+"""
+
+import dataclasses
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.nn import transformer
+from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.types import Array, Batch, PyTree
+
+
+def cost(model: ModelConfig, vocab_size: int) -> dict[str, int]:
+  """What shapes alone tell; nothing is computed.
+
+  Args:
+    model: the trunk and its memory.
+    vocab_size: v.
+  Returns:
+    num_parameters; memory_bytes_per_lane, the states of the long memories of all layers;
+    cache_bytes_per_lane, the short-term windows and the past that has yet to be written;
+    forward_flops_per_token, without the read-out; memory_flops_per_token, how much less it would be
+    without the long memory. Arithmetic is XLA's count for one lane and one segment per chunk, so that what
+    a memory computes once per write is spread over one segment, and sorting for top-k counts as nothing.
+  """
+  params, state, flops = _shapes(model, vocab_size)
+  nothing = dataclasses.replace(model, memory=NothingConfig())
+  return {
+    'num_parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
+    'memory_bytes_per_lane': sum(_bytes(block.memory) for block in state.blocks),
+    'cache_bytes_per_lane': sum(_bytes(block.cache_btd) for block in state.blocks),
+    'forward_flops_per_token': flops,
+    'memory_flops_per_token': flops - _shapes(nothing, vocab_size)[2],
+  }
+
+
+def timed(
+  model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, repeats: int = 5
+) -> dict[str, float | None]:
+  """Compiles a chunk and runs it: medians, on the default device.
+
+  Args:
+    model, vocab_size: as in `cost`.
+    lanes: rows of the chunk.
+    segments: s.
+    repeats: runs after a first one that does not count.
+  Returns:
+    ms_per_segment_forward and ms_per_segment_forward_backward, of all lanes together, and
+    peak_memory_bytes of forward and backward: arguments, results and temporaries (null where the backend
+    does not tell).
+  """
+  graphdef, params = transformer.build(model, vocab_size, jax.random.key(0))
+  state = transformer.merge(graphdef, params).init_state(lanes)
+  batch = _batch(model, vocab_size, lanes, segments)
+
+  def loss(params: PyTree, state: PyTree) -> tuple[Array, PyTree]:
+    merged = transformer.merge(graphdef, params)
+    output = merged(batch, state)
+    return merged.token_losses(output.hidden_bsld, batch.targets_bsl).mean(), output.state
+
+  forward = jax.jit(loss).lower(params, state).compile()
+  both = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(params, state).compile()
+  analysis = both.memory_analysis()
+  sizes = ('argument_size_in_bytes', 'output_size_in_bytes', 'temp_size_in_bytes')
+  return {
+    'ms_per_segment_forward': _median_ms(lambda: forward(params, state), repeats) / segments,
+    'ms_per_segment_forward_backward': _median_ms(lambda: both(params, state), repeats) / segments,
+    'peak_memory_bytes': sum(getattr(analysis, size) for size in sizes) if analysis else None,
+  }
+
+
+@functools.cache
+def _shapes(model: ModelConfig, vocab_size: int) -> tuple[PyTree, Any, int]:
+  """Parameters, the state of one lane, and the FLOPs per token of a forward pass."""
+  graphdef, params = jax.eval_shape(lambda: transformer.build(model, vocab_size, jax.random.key(0)))
+  state = jax.eval_shape(lambda params: transformer.merge(graphdef, params).init_state(1), params)
+  batch = _batch(model, vocab_size, 1, 1)
+
+  def forward(params: PyTree, state: PyTree) -> Array:
+    return transformer.merge(graphdef, params)(batch, state).hidden_bsld
+
+  analysis: Any = jax.jit(forward).lower(params, state).cost_analysis()
+  return params, state, round(analysis['flops'] / model.segment_length)
+
+
+def _bytes(tree: PyTree) -> int:
+  return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _batch(model: ModelConfig, vocab_size: int, lanes: int, segments: int) -> Batch:
+  """Random tokens in the middle of a document."""
+  shape = (lanes, segments, model.segment_length)
+  tokens_bsl = np.random.default_rng(0).integers(vocab_size, size=shape, dtype=np.int32)
+  return Batch(
+    tokens_bsl=tokens_bsl,
+    targets_bsl=tokens_bsl,
+    ok_bsl=np.ones(shape, bool),
+    group_bsl=np.zeros(shape, np.int32),
+    new_doc_bs=np.zeros(shape[:2], bool),
+    document_bs=np.zeros(shape[:2], np.int32),
+    segment_bs=np.zeros(shape[:2], np.int32),
+  )
+
+
+def _median_ms(run: Callable[[], Any], repeats: int) -> float:
+  jax.block_until_ready(run())
+  times = []
+  for _ in range(repeats):
+    began = time.perf_counter()
+    jax.block_until_ready(run())
+    times.append(time.perf_counter() - began)
+  return 1000 * statistics.median(times)

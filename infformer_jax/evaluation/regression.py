@@ -1,0 +1,98 @@
+"""How well continuous memories hold what they have just been given, on real activations."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from infformer_jax.core import signal
+from infformer_jax.data.base import Split, StoredSplit
+from infformer_jax.data.lanes import evaluation_batches
+from infformer_jax.evaluation.inspection import continuous_memories
+from infformer_jax.memory.continuous import Continuous, ContinuousState
+from infformer_jax.memory.stacked import StackedState
+from infformer_jax.nn import transformer
+from infformer_jax.nn.block import Block, BlockState
+from infformer_jax.types import Array, Batch, PyTree
+
+
+def regression_error(
+  graphdef: nnx.GraphDef,
+  params: PyTree,
+  split: Split,
+  bos_id: int,
+  *,
+  num_documents: int = 8,
+  max_segments: int = 64,
+) -> float | None:
+  """Σ|X - X̄|² / Σ|X|² of every segment right after it was written, at its own present times.
+
+  X is what the ridge regression was given (after the gate, if there is one), X̄ the signal there; the mean
+  over layers, writes and lanes, each with the weight of its |X|². The first write of a document, which has
+  all of [0, 1] to itself, is left out. Source: Martins et al. 2022, section 4.1 (Figure 3, right).
+
+  On one device of this process.
+
+  Args:
+    graphdef, params: the model.
+    split: its first documents are read.
+    bos_id: the first input of a document.
+    num_documents: how many.
+    max_segments: where each is cut.
+  Returns:
+    The relative squared error; None where there is no continuous memory, or nothing long enough.
+  """
+  model = transformer.merge(graphdef, params)
+  if not any(continuous_memories(block.memory) for block in model.blocks):
+    return None
+  params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
+  length, lanes = model.config.segment_length, min(num_documents, len(split))
+  batches = evaluation_batches(
+    StoredSplit.of([split.tokens(index, 0, max_segments * length) for index in range(lanes)]),
+    bos_id,
+    num_lanes=lanes,
+    lanes=range(lanes),
+    segment_length=length,
+    segments_per_chunk=1,
+  )
+
+  @jax.jit
+  def step(params: PyTree, state: Any, batch: Batch) -> tuple[Any, Array]:
+    model = transformer.merge(graphdef, params)
+    after = model(batch, state).state
+    sums = [
+      _sums(block, before, now, batch.segment_bs[:, 0])
+      for block, before, now in zip(model.blocks, state.blocks, after.blocks, strict=True)
+    ]
+    return after, jnp.stack(sums).sum(0)
+
+  state, total = model.init_state(lanes), np.zeros(2)
+  for batch in batches:
+    state, sums = step(params, state, batch)
+    total += np.asarray(sums, np.float64)
+  return float(total[0] / total[1]) if total[1] else None
+
+
+def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array) -> Array:
+  """(Σ|X - X̄|², Σ|X|²) of what one layer's memories have written between two states."""
+  length = block.config.segment_length
+  h_btd = block.attention_input(before.cache_btd)
+  first = block.cache_length - block.lag * length
+  total = jnp.zeros(2)
+  for memory, state in _states(block.memory, after.memory):
+    x_bld = memory.gated(h_btd[:, first : first + length].astype(state.b_bnd.dtype))
+    times, values = signal.later_times(memory.spec)
+    present_l = np.asarray(times[values][memory.spec.num_samples :])
+    held_bld = signal.sample(memory.spec.basis, state.b_bnd, present_l)
+    written_b = (segment_b >= block.lag) & (state.writes_b > 1)
+    sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])
+    total += jnp.where(written_b, sums, 0).sum(-1)
+  return total
+
+
+def _states(memory: Any, state: Any) -> list[tuple[Continuous, ContinuousState]]:
+  if isinstance(state, StackedState):
+    return _states(memory.first, state.first) + _states(memory.second, state.second)
+  return [(memory, state)] if isinstance(memory, Continuous) else []

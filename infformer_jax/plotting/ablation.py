@@ -1,0 +1,134 @@
+"""Plots of a sweep: the task's metric and the regression error against the axis, the cost, the distances."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from infformer_jax.plotting import style
+
+METRICS = {'accuracy': 'accuracy', 'loss_nats_per_token': 'loss [nats per token]'}
+COSTS = {
+  'ms_per_segment_forward_backward': 'forward + backward [ms per segment]',
+  'memory_bytes_per_lane': 'memory [bytes per lane]',
+  'memory_flops_per_token': 'memory [FLOPs per token]',
+}
+
+
+def sweep(found: Mapping[str, Any], folder: Path) -> None:
+  """Draws ablation.png, cost.png and, for a task with several distances, distance.png.
+
+  Args:
+    found: as in ablation.json (ablation/table.py).
+    folder: where they go.
+  """
+  if not found['rows']:
+    return
+  _metric(found, folder / 'ablation.png')
+  _cost(found, folder / 'cost.png')
+  if len(found['rows'][0]['accuracy_by_group']) > 1:
+    _distance(found, folder / 'distance.png')
+
+
+def _metric(found: Mapping[str, Any], path: Path) -> None:
+  """The paper's Figure 3, right: both on one axis of N, each with a scale of its own."""
+  metric = found['metric']
+  has_error = any(row['regression_error'] is not None for row in found['rows'])
+  with style.canvas(path, 7.2, 4.0) as figure:
+    axes = figure.subplots()
+    for color, (label, rows) in zip(_colors(), _lines(found), strict=False):
+      x = _positions(found, axes)
+      at = [x[row[_names(found)[0]]] for row in rows]
+      means = np.array([row[metric] for row in rows], float)
+      spread = np.array([row[f'{metric}_spread'] or 0 for row in rows], float)
+      axes.errorbar(at, means, spread, fmt='o-', color=color, markersize=4, capsize=3, label=label or metric)
+    axes.set(ylabel=METRICS[metric])
+    if has_error:
+      twin = axes.twinx()
+      twin.spines['right'].set_visible(True)
+      twin.grid(visible=False)
+      for color, (label, rows) in zip(_colors(), _lines(found), strict=False):
+        errors = np.array([row['regression_error'] for row in rows], float)
+        at = [x[row[_names(found)[0]]] for row in rows]
+        name = f'{label}, regression error' if label else 'regression error'
+        line_color = color if label else style.COLORS['emptied']
+        twin.plot(at, errors, 's--', color=line_color, markersize=3.5, linewidth=1.1, label=name)
+      twin.set_ylabel('regression error [|X − X̄|² / |X|²]')
+      twin.set_ylim(bottom=0)
+    handles = [handle for a in figure.axes for handle in a.get_legend_handles_labels()[0]]
+    labels = [label for a in figure.axes for label in a.get_legend_handles_labels()[1]]
+    figure.legend(handles, labels, loc='outside lower center', ncols=2)
+    seeds = {row['seeds'] for row in found['rows']}
+    style.headline(figure, f'{METRICS[metric].split(" [")[0].capitalize()} against {_names(found)[0]}')
+    axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, sorted(seeds)))} seeds')
+
+
+def _cost(found: Mapping[str, Any], path: Path) -> None:
+  with style.canvas(path, 7.2, 2.6 * len(COSTS)) as figure:
+    panels = figure.subplots(len(COSTS), sharex=True)
+    for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
+      for color, (series, rows) in zip(_colors(), _lines(found), strict=False):
+        x = _positions(found, panel)
+        at = [x[row[_names(found)[0]]] for row in rows]
+        values = np.array([row[name] for row in rows], float)
+        panel.plot(at, values, 'o-', color=color, markersize=4, label=series or None)
+      panel.set_ylabel(label)
+      panel.set_ylim(bottom=0)
+    if len(found['axes']) > 1:
+      style.legend_beside(panels[0])
+    style.headline(figure, f'Cost against {_names(found)[0]}')
+
+
+def _distance(found: Mapping[str, Any], path: Path) -> None:
+  """One curve per setting; groups are called 'distance_4'."""
+  with style.canvas(path, 7.2, 4.0) as figure:
+    axes = figure.subplots()
+    for color, row in zip(_colors(), found['rows'], strict=False):
+      groups = row['accuracy_by_group']
+      distances = [int(group.rpartition('_')[2]) for group in groups]
+      label = ', '.join(str(row[name]) for name in _names(found))
+      axes.plot(
+        distances, np.array(list(groups.values()), float), 'o-', color=color, markersize=4, label=label
+      )
+    axes.set_xscale('log', base=2)
+    axes.set_xticks(distances, [str(distance) for distance in distances])
+    axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(0, 1.02))
+    style.legend_beside(axes)
+    style.headline(figure, 'Accuracy against distance')
+
+
+def _names(found: Mapping[str, Any]) -> list[str]:
+  return [axis['key'].rpartition('.')[2].removeprefix(':') for axis in found['axes']]
+
+
+def _lines(found: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+  """The rows by the value of the second axis; one line without a name where there is none."""
+  names = _names(found)
+  if len(names) == 1:
+    return [('', list(found['rows']))]
+  values = dict.fromkeys(row[names[1]] for row in found['rows'])
+  return [(f'{names[1]} {v}', [row for row in found['rows'] if row[names[1]] == v]) for v in values]
+
+
+def _positions(found: Mapping[str, Any], axes: Axes) -> dict[str, float]:
+  """Where the values of the first axis stand: as numbers, on a scale of powers of two, or side by side."""
+  values: Sequence[str] = found['axes'][0]['values']
+  axes.set_xlabel(_names(found)[0])
+  try:
+    numbers = [float(value) for value in values]
+    if min(numbers) <= 0:
+      raise ValueError
+  except ValueError:
+    axes.set_xticks(range(len(values)), values)
+    return dict(zip(values, map(float, range(len(values))), strict=True))
+  axes.set_xscale('log', base=2)
+  axes.set_xticks(numbers, values)
+  axes.minorticks_off()
+  return dict(zip(values, numbers, strict=True))
+
+
+def _colors() -> list[str]:
+  """Okabe and Ito's, in an order in which neighbours differ most."""
+  return ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00', '#000000', '#7A7A7A'] * 4
