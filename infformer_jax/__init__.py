@@ -27,7 +27,8 @@ _NAMES = {
   'memory.none': ('Nothing', 'NothingConfig'),
   'memory.recent': ('Recent', 'RecentConfig'),
   'memory.stacked': ('Stacked', 'StackedConfig'),
-  'nn.transformer': ('ModelConfig', 'ModelState', 'Output', 'Transformer'),
+  'nn.config': ('ModelConfig',),
+  'nn.transformer': ('ModelState', 'Output', 'Transformer'),
   'types': ('Batch', 'Past', 'Read', 'Segment', 'Slots'),
 }
 _HOMES = {name: home for home, names in {**_MODULES, **_NAMES}.items() for name in names}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from infformer_jax.config import ConfigError, Overrides, differences, from_json, load, override
 from infformer_jax.data.base import DataConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
-from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 
 MAY_CHANGE_IN_TRAINING = (

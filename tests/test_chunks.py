@@ -32,6 +32,19 @@ def test_a_chunk_equals_its_segments(name, short):
   assert np.array_equal(whole.ok_bs, one_by_one.ok_bs)
 
 
+TRUNKS = {
+  'sliding': {'window': 'sliding', 'clamp_length': 5, 'stop_short_term_gradient': True},
+  'past': {'window': 'past', 'positions': 't5', 'normalize_qk': True},
+}
+
+
+@pytest.mark.parametrize('name', TRUNKS)
+def test_a_chunk_of_another_trunk_equals_its_segments(name):
+  graphdef, params = toy.build(toy.config(toy.MEMORIES['recent'], **TRUNKS[name]))
+  outputs = [toy.run(graphdef, params, toy.batch(), size=size) for size in (toy.SEGMENTS, 1)]
+  assert toy.error(*[toy.real(output, toy.batch()) for output in outputs]) < toy.TOLERANCE
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('size', [2, 3, 4, 6])
 @pytest.mark.parametrize('name', toy.MEMORIES)
@@ -42,7 +55,7 @@ def test_a_chunk_equals_smaller_chunks(name, size):
   assert toy.error(toy.real(whole, batch), toy.real(parts, batch)) < toy.TOLERANCE
 
 
-@pytest.mark.parametrize('positions', ['xl', 'rotary'])
+@pytest.mark.parametrize('positions', ['xl', 'rotary', 't5'])
 def test_a_recent_memory_is_a_longer_short_term_memory(positions):
   """Keys of any age and a window of consecutive tokens have the same scores."""
   length = 2 * toy.LENGTH

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.nn import transformer
 from infformer_jax.nn.layers import dropout
 from tests import toy
@@ -40,19 +39,27 @@ def reach(config, batch, *, size):
   back = segment[:, None] - segment[None]
   memory, short = config.memory, config.short_term_length // L
   lag = 1 if memory.source == 'previous' else short + 1
-  window = (back >= 1) & (back <= short) & (not config.stop_short_term_gradient)
+  distance = back * L + i[:, None] - i[None]
+  seen = {
+    'block': (distance >= 0) & (back <= short),
+    'sliding': (distance >= 0) & (distance < short * L),
+    'past': (distance >= 1) & (distance <= short * L),
+  }[config.window]
+  local = seen & ((back == 0) | (not config.stop_short_term_gradient))
   capacity = {'none': 0, 'recent': getattr(memory, 'length', 0) // L}.get(memory.kind, np.inf)
   remembered = (lag <= back) & (back < lag + capacity)
-  own = (back == 0) & (i[:, None] >= i[None])
+  itself = distance == 0  # By the residual stream.
   same = (lane[:, None] == lane[None]) & (document[:, None] == document[None])
   chunk = s // size
   same_chunk = chunk[:, None] == chunk[None]
-  return same & same_chunk & ok[:, None] & ok[None] & (own | window | remembered)
+  return same & same_chunk & ok[:, None] & ok[None] & (local | remembered | itself)
 
 
 INFLUENCES = {
   'none': {'short_term_length': 2 * L},
   'stopped': {'short_term_length': 2 * L, 'stop_short_term_gradient': True},
+  'sliding': {'short_term_length': 2 * L, 'window': 'sliding'},
+  'past_stopped': {'window': 'past', 'stop_short_term_gradient': True},
   'recent': {'memory': toy.small('recent', length=L)},
   'recent_stopped': {'memory': toy.small('recent', source='previous'), 'stop_short_term_gradient': True},
   'continuous': {'memory': toy.small('continuous', gate=True), 'stop_short_term_gradient': True},
@@ -87,6 +94,26 @@ def gradients(config, *, size=toy.SEGMENTS, spread=0.1, key=None):
     return (toy.stream(graphdef, params, batch, key, size=size).hidden_bsld * weights_bsld).sum()
 
   return toy.quickly(jax.value_and_grad(loss))(params)
+
+
+def test_what_sees_nothing_gets_nothing():
+  """A document's first token strictly of the past: without a feed-forward it stays what it was."""
+  config = toy.config(window='past', norm_position='pre', final_norm=False)
+  graphdef, params = toy.build(config, spread=0.1)
+  alone = params | {
+    'blocks': {
+      i: block | {'feed_forward': jax.tree.map(jnp.zeros_like, block['feed_forward'])}
+      for i, block in params['blocks'].items()
+    }
+  }
+  batch = toy.batch()
+  first = batch.segment_bs == 0
+  hidden_bsld = toy.run(graphdef, alone, batch).hidden_bsld
+  embedded = params['embedding']['embedding'][batch.tokens_bsl]
+  assert np.array_equal(hidden_bsld[first][:, 0], embedded[first][:, 0])
+  assert (np.abs(hidden_bsld - embedded)[first][:, 1].max(-1) > 1e-6)[batch.ok_bsl[first][:, 1]].all()
+  _, gradient = gradients(config)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_projections_learn_from_a_stopped_window():
@@ -216,24 +243,3 @@ def test_token_losses_are_those_of_the_logits(model):
   log_p = np.asarray(jax.nn.log_softmax(merged.logits(hidden_bsld)))
   expected = -np.take_along_axis(log_p, targets_bsl[..., None], axis=-1)[..., 0]
   assert toy.error(toy.quickly(merged.token_losses)(hidden_bsld, targets_bsl), expected) < toy.TOLERANCE
-
-
-IMPOSSIBLE = [
-  ({'short_term_length': 6}, 'short_term_length = 6 is not a multiple of segment_length = 4; use 4 or 8'),
-  ({'num_heads': 3}, 'd_model = 16 is not a multiple of num_heads = 3'),
-  ({'num_heads': 0}, 'num_heads = 0 is not positive'),
-  ({'positions': 'rotary', 'head_dim': 5}, "positions = 'rotary' needs an even head_dim, not 5"),
-  ({'d_model': 15, 'head_dim': 4}, "positions = 'xl' needs an even d_model, not 15"),
-  ({'positions': 'learned'}, "positions = 'learned' gives the tokens of a cache no position; use 'xl'"),
-  ({'positions': 'learned', 'short_term_length': 0, 'memory': toy.MEMORIES['stacked']}, 'no position'),
-  ({'dropout': 1.0}, 'dropout = 1.0 is not in'),
-  ({'memory': toy.small('continuous', layers=(2,))}, 'memory.layers = (2,) names layer 2; num_layers = 2'),
-  ({'memory': toy.small('recent', length=6)}, 'memory.length = 6 is not a multiple of model.segment_length'),
-]
-
-
-@pytest.mark.parametrize(('settings', 'message'), IMPOSSIBLE)
-def test_impossible_models_are_refused_in_a_sentence(settings, message):
-  with pytest.raises(ConfigError) as caught:
-    toy.config(**settings)
-  assert message in str(caught.value)

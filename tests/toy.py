@@ -11,6 +11,7 @@ from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.memory.views import identity
 from infformer_jax.nn import transformer
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.types import Batch
 
 WIDE = jax.config.jax_enable_x64
@@ -56,7 +57,7 @@ def config(memory=None, **changes):
   sizes = {'d_model': 16, 'num_layers': 2, 'num_heads': 4, 'd_ff': 16, 'segment_length': LENGTH}
   precision = {'compute_dtype': DTYPE, 'param_dtype': DTYPE}
   settings = {'short_term_length': LENGTH, 'memory': memory or NothingConfig()}
-  return transformer.ModelConfig(**sizes | precision | settings | changes)
+  return ModelConfig(**sizes | precision | settings | changes)
 
 
 @functools.cache

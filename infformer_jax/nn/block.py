@@ -1,6 +1,6 @@
 """One decoder block over a whole chunk: only the memory's own recurrence runs segment by segment."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,9 @@ from infformer_jax.memory.base import Site, View
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import windows
 from infformer_jax.nn.attention import Attention
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import FeedForward, dropout, fold_in, norm
 from infformer_jax.types import Array, Past, PyTree, Read, Segment, pytree
-
-if TYPE_CHECKING:
-  from infformer_jax.nn.transformer import ModelConfig
 
 Biases = tuple[Array, Array] | None
 
@@ -42,7 +40,7 @@ class Chunk:
 class Block(nnx.Module):
   """Attention with its memories, then the feed-forward; pre-norm or post-norm."""
 
-  def __init__(self, config: 'ModelConfig', index: int, *, rngs: nnx.Rngs):
+  def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
     here = config.memory.layers is None or index in config.memory.layers
     memory = config.memory if here else NothingConfig()
     of: dict[str, Any] = {
@@ -54,9 +52,7 @@ class Block(nnx.Module):
     self.lag = memory.lag(config.segment_length, config.short_term_length)
     # Residual branches start small, so that depth does not blow up the stream (Radford et al. 2019).
     gain = 1 / np.sqrt(2 * config.num_layers)
-    self.attention = Attention(
-      config.d_model, config.num_heads, config.width_of_head, config.positions, gain=gain, **of
-    )
+    self.attention = Attention(config, gain=gain, rngs=rngs)
     self.attention_norm = norm(config.norm, config.d_model, **of)
     self.feed_forward = FeedForward(config.feed_forward, config.d_model, config.d_ff, gain=gain, **of)
     self.feed_forward_norm = norm(config.norm, config.d_model, **of)

@@ -131,8 +131,9 @@ def _append_block(
   read = block.memory.answer(opened.prepared, segment)
   memory = block.memory.observe(state.memory, read.stats)
   offset_bl = count_b[:, None].astype(jnp.float32)
-  slots = (own, *opened.window, *read.slots)
-  keys = [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in slots]
+  local, window = (own, *opened.window), block.config.window
+  keys = [attention.aged(q_blhk, offset_bl, part, model.biases(), window=window) for part in local]
+  keys += [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in read.slots]
   out_bld = attention.attend(keys, read.gated)
   if not isinstance(read.added_bld, tuple):
     out_bld = out_bld + read.added_bld.astype(out_bld.dtype)

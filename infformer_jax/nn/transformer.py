@@ -1,99 +1,19 @@
 """The trunk: a decoder that takes whole chunks and carries its memories as an argument and a result."""
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import losses
-from infformer_jax.memory.base import MemoryConfig, View
-from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.memory.base import View
 from infformer_jax.memory.views import identity
-from infformer_jax.nn.attention import Positions
 from infformer_jax.nn.block import Block, BlockState, Chunk
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import dropout, fold_in, norm
 from infformer_jax.types import Array, Batch, PyTree, Read, SumCount, pytree
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-  """The trunk and its memories; sizes in the letters of types.py."""
-
-  d_model: int = 512
-  num_layers: int = 8
-  num_heads: int = 8
-  head_dim: int | None = None  # None: d_model / num_heads
-  d_ff: int = 2048
-  feed_forward: Literal['relu', 'gelu', 'swiglu'] = 'gelu'
-  norm: Literal['layernorm', 'rmsnorm'] = 'layernorm'
-  norm_position: Literal['pre', 'post'] = 'pre'
-  final_norm: bool = True
-  positions: Positions = 'xl'
-  segment_length: int = 512  # l, tokens
-  short_term_length: int = 512  # M, tokens of the past that local attention sees; a multiple of l
-  stop_short_term_gradient: bool = False  # True: Transformer-XL's training
-  dropout: float = 0.0
-  tie_embeddings: bool = True
-  scale_embeddings: bool = False  # by √d_model, as in Transformer-XL
-  output_bias: bool = False
-  remat: bool = False  # recompute each layer in the backward pass
-  compute_dtype: Literal['float32', 'bfloat16', 'float64'] = 'float32'
-  param_dtype: Literal['float32', 'float64'] = 'float32'
-  memory: MemoryConfig = dataclasses.field(default_factory=ContinuousConfig)
-
-  @property
-  def width_of_head(self) -> int:
-    """k."""
-    return self.head_dim or self.d_model // self.num_heads
-
-  def __post_init__(self) -> None:
-    sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
-    for name in sizes + (('head_dim',) if self.head_dim is not None else ()):
-      if getattr(self, name) < 1:
-        raise ConfigError(f'{name} = {getattr(self, name)} is not positive')
-    length, short = self.segment_length, self.short_term_length
-    if short < 0 or short % length:
-      near = max(0, short) // length * length
-      raise ConfigError(
-        f'short_term_length = {short} is not a multiple of segment_length = {length}; '
-        f'use {near} or {near + length}'
-      )
-    if self.head_dim is None and self.d_model % self.num_heads:
-      raise ConfigError(
-        f'd_model = {self.d_model} is not a multiple of num_heads = {self.num_heads}; '
-        'change one, or set head_dim'
-      )
-    if self.positions == 'rotary' and self.width_of_head % 2:
-      raise ConfigError(f"positions = 'rotary' needs an even head_dim, not {self.width_of_head}")
-    if self.positions == 'xl' and self.d_model % 2:
-      raise ConfigError(f"positions = 'xl' needs an even d_model, not {self.d_model}")
-    if self.positions == 'learned' and (short or 'recent' in _kinds(self.memory)):
-      raise ConfigError(
-        "positions = 'learned' gives the tokens of a cache no position; use 'xl' or 'rotary', or "
-        "short_term_length = 0 and no memory of kind 'recent'"
-      )
-    if not 0 <= self.dropout < 1:
-      raise ConfigError(f'dropout = {self.dropout} is not in [0, 1)')
-    for layer in self.memory.layers or ():
-      if not 0 <= layer < self.num_layers:
-        raise ConfigError(
-          f'memory.layers = {self.memory.layers} names layer {layer}; '
-          f'num_layers = {self.num_layers} has 0 to {self.num_layers - 1}'
-        )
-    try:
-      self.memory.check(length)
-    except ConfigError as error:
-      raise ConfigError(f'memory.{error}') from None
-
-
-def _kinds(memory: MemoryConfig) -> set[str]:
-  """Its kind and, of a stack, those of its parts."""
-  parts = [getattr(memory, field.name) for field in dataclasses.fields(memory)]
-  return {memory.kind}.union(*(_kinds(part) for part in parts if isinstance(part, MemoryConfig)))
 
 
 @pytree

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 
 from infformer_jax.config import ConfigError
-from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.console import Console
 from infformer_jax.train.hooks import Every, Hook, Progress, Run, Save, log

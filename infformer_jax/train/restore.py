@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from infformer_jax.config import UserError
 from infformer_jax.nn import transformer
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.sharding import shardings
 from infformer_jax.types import PyTree
@@ -17,7 +18,7 @@ from infformer_jax.types import PyTree
 
 def restore_model(
   workdir: pathlib.Path,
-  model: transformer.ModelConfig,
+  model: ModelConfig,
   *,
   vocab_size: int,
   mesh: Mesh,

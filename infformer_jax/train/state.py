@@ -8,6 +8,7 @@ import optax
 from flax import nnx
 
 from infformer_jax.nn import transformer
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.types import Array, PyTree, pytree
 
 
@@ -28,7 +29,7 @@ class TrainState:
 
 
 def initial_state(
-  model: transformer.ModelConfig,
+  model: ModelConfig,
   optimizer: optax.GradientTransformation,
   *,
   vocab_size: int,

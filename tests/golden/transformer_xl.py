@@ -19,6 +19,7 @@ from infformer_jax.config import ConfigError
 from infformer_jax.core import attention
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.types import Batch
 from tests.golden.report import NotCovered, Report, Settings
 
@@ -26,7 +27,7 @@ Params = dict[str, jax.Array]
 
 _EMBEDDING = 'word_emb.emb_layers.0.weight'
 _OUTPUT = 'crit.out_layers.0'
-_FIXED = {'clamp_len': -1, 'same_length': False, 'attn_type': 0, 'ext_len': 0, 'div_val': 1, 'cutoffs': []}
+_FIXED = {'attn_type': 0, 'ext_len': 0, 'div_val': 1, 'cutoffs': []}
 """Settings of which the library has one value."""
 
 
@@ -58,7 +59,7 @@ def check(report: Report, dtype: str = 'float64') -> None:
       _check_memory(report, f'seg{len(outputs) - 1}/new_mems/{i}', memory_btd)
 
 
-def model_config(meta: Settings, dtype: Any) -> transformer.ModelConfig:
+def model_config(meta: Settings, dtype: Any) -> ModelConfig:
   """The library's config for published settings."""
   for name, value in _FIXED.items():
     if meta.get(name, value) != value:
@@ -66,7 +67,7 @@ def model_config(meta: Settings, dtype: Any) -> transformer.ModelConfig:
   if meta.get('d_embed', meta['d_model']) != meta['d_model']:
     raise NotCovered('the library does not project embeddings: d_embed differs from d_model')
   try:
-    return transformer.ModelConfig(
+    return ModelConfig(
       d_model=meta['d_model'],
       num_layers=meta['n_layer'],
       num_heads=meta['n_head'],
@@ -76,6 +77,8 @@ def model_config(meta: Settings, dtype: Any) -> transformer.ModelConfig:
       norm_position='pre' if meta['pre_lnorm'] else 'post',
       final_norm=False,
       positions='xl',
+      clamp_length=meta['clamp_len'] if meta.get('clamp_len', -1) > 0 else None,
+      window='sliding' if meta.get('same_length') else 'block',
       segment_length=meta['tgt_len'],
       short_term_length=meta['mem_len'],
       stop_short_term_gradient=True,
@@ -93,7 +96,7 @@ def model_config(meta: Settings, dtype: Any) -> transformer.ModelConfig:
 class Model:
   """The library's model with published parameters."""
 
-  def __init__(self, config: transformer.ModelConfig, vocab_size: int, params: Params):
+  def __init__(self, config: ModelConfig, vocab_size: int, params: Params):
     self.config = config
     self.graphdef, fresh = transformer.build(config, vocab_size, jax.random.key(0))
     ours = self.ours(params)
@@ -199,7 +202,7 @@ def _check_attention(report: Report, seg: str, scores: list[Any], softmax: list[
       key = f'{seg}/{name}/{i}'
       if key in report:
         shape = report.arrays[key].shape
-        seen_lm = attention.causal(shape[0], shape[1])  # The others hold garbage that the mask hides.
+        seen_lm = attention.mask('block', shape[0], shape[1])  # The others hold garbage that the mask hides.
         ours = jnp.transpose(ours_bhlw, (2, 3, 0, 1))[:, -shape[1] :]
         weight = seen_lm[:, :, None, None] if name == 'BD_shifted' else 1.0
         report.compare(key, ours, weight=weight)

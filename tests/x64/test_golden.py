@@ -74,7 +74,11 @@ def test_other_files_of_the_format_pass(name):
 
 @pytest.mark.parametrize(
   'settings',
-  [{'pre_lnorm': True, 'mem_len': 8}, {'tie_weight': False, 'mem_len': 0}],
+  [
+    {'pre_lnorm': True, 'mem_len': 8},
+    {'tie_weight': False, 'mem_len': 0},
+    {'same_length': True, 'mem_len': 8, 'clamp_len': 5},
+  ],
   ids=lambda settings: ', '.join(f'{key} {value}' for key, value in settings.items()),
 )
 def test_other_transformer_xl_files_pass(settings):

@@ -27,6 +27,21 @@ TRUNKS = {
     'head_dim': 6,
   },
   'gpt2': {'positions': 'learned', 'short_term_length': 0, 'memory': toy.small('continuous')},
+  'sliding_clamped': {
+    'window': 'sliding',
+    'clamp_length': 5,
+    'short_term_length': 2 * toy.LENGTH,
+    'memory': toy.small('recent', length=3 * toy.LENGTH),
+  },
+  'memorizing': {
+    'positions': 't5',
+    'window': 'past',
+    'normalize_qk': True,
+    'short_term_length': 5 * toy.LENGTH,
+    'memory': toy.small('recent', length=3 * toy.LENGTH),
+  },
+  'rotary_units': {'positions': 'rotary', 'normalize_qk': True, 'window': 'sliding'},
+  'xl_units': {'normalize_qk': True, 'clamp_length': 3},
   'rotary_post': {'positions': 'rotary', 'norm_position': 'post', 'memory': toy.MEMORIES['recent_previous']},
 }
 
@@ -59,9 +74,10 @@ def test_trunks_equal_the_plain_loop(name):
   assert max(compare(toy.config(**settings), size=4)) < toy.TOLERANCE
 
 
-def test_open_segments_equal_the_plain_loop():
+@pytest.mark.parametrize('name', ['stacked', *TRUNKS])
+def test_open_segments_equal_the_plain_loop(name):
   """Token by token, two documents in different phases: one lane waits at every third step."""
-  config = toy.config(toy.MEMORIES['stacked'])
+  config = toy.config(**{'memory': toy.MEMORIES['stacked'], **TRUNKS.get(name, {})})
   graphdef, params = toy.build(config)
   go_tb = np.stack([np.ones(30, bool), np.arange(30) % 3 > 0], axis=1)
   tokens_tb = np.random.default_rng(0).integers(toy.VOCABULARY, size=go_tb.shape)

@@ -1,0 +1,168 @@
+"""The model as a plain loop over one document: what the library must equal.
+
+Float64 NumPy, one query at a time: every attended token is listed with its distance, keys and scores of the
+long memory are formed, expectations are quadratures, each write is a least-squares problem. Nothing is
+shared with the library but the names of parameters and settings. No dropout and no draws.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from tests.reference.functions import sigmoid, softmax, unit
+from tests.reference.memories import memories
+
+
+@dataclasses.dataclass
+class Result:
+  """Of one document of t tokens."""
+
+  hidden_td: np.ndarray
+  logits_tv: np.ndarray
+  kl: np.ndarray  # (sum, count) of the KL regularizer over layers, heads and tokens that read a signal
+
+
+def run(config, params, tokens_t):
+  """A document of any length from empty memories, segment by segment through all layers.
+
+  Args:
+    config: ModelConfig.
+    params: the model's parameters, a pure dict.
+    tokens_t: the inputs of the document.
+  """
+  params = _float64(params)
+  table_vd = params['embedding']['embedding']
+  blocks = [Block(config, i, params) for i in range(config.num_layers)]
+  hidden = []
+  for start in range(0, len(tokens_t), config.segment_length):
+    tokens_l = np.asarray(tokens_t[start : start + config.segment_length])
+    x_ld = table_vd[tokens_l] * (math.sqrt(config.d_model) if config.scale_embeddings else 1)
+    if config.positions == 'learned':
+      x_ld = x_ld + params['position_embedding']['embedding'][: len(tokens_l)]
+    for block in blocks:
+      x_ld = block(x_ld)
+    hidden.append(_norm(config, params['final_norm'], x_ld) if config.final_norm else x_ld)
+  hidden_td = np.concatenate(hidden)
+  out_vd = table_vd if config.tie_embeddings else params['unembedding']['embedding']
+  logits_tv = hidden_td @ out_vd.T + (params['output_bias_v'] if config.output_bias else 0)
+  return Result(hidden_td, logits_tv, sum(block.kl for block in blocks))
+
+
+class Block:
+  """One layer with all that it has seen of the document."""
+
+  def __init__(self, config, index, params):
+    self.config, self.params = config, params['blocks'][index]
+    self.biases = (params['u_hk'], params['v_hk']) if config.positions == 'xl' else None
+    self.seen = []  # the attention's inputs, one [l, d] per segment
+    memory = config.memory
+    # None: every layer; for neighbours the ninth of twelve, or what is as far up.
+    ninth = math.ceil(config.num_layers * 9 / 12) - 1
+    everywhere = memory.kind != 'neighbours' or index == ninth
+    here = everywhere if memory.layers is None else index in memory.layers
+    self.lag = config.short_term_length // config.segment_length + 1 if memory.source == 'evicted' else 1
+    self.memories = memories(memory, self.params.get('memory', {}), config, self.project) if here else []
+
+  @property
+  def kl(self):
+    return sum((memory.kl for memory in self.memories), np.zeros(2))
+
+  def __call__(self, x_ld):
+    config, params = self.config, self.params
+    h_ld = _norm(config, params['attention_norm'], x_ld) if config.norm_position == 'pre' else x_ld
+    if len(self.seen) >= self.lag:
+      for memory in self.memories:
+        memory.write(self.seen[-self.lag])
+    before = sum(map(len, self.seen))
+    self.seen.append(h_ld)
+    all_td = np.concatenate(self.seen)
+    q_lhk = self._heads(h_ld @ params['attention']['w_q']['kernel'])
+
+    attended_ld = np.zeros_like(x_ld)
+    for i, q_hk in enumerate(q_lhk):
+      tokens = self._window(before, i)
+      for memory in self.memories:
+        tokens += memory.slots
+      context_hk = self._local(q_hk, all_td[tokens], before + i - np.array(tokens)) if tokens else 0 * q_hk
+      for memory in self.memories:
+        context_hk = memory.mix(q_hk, context_hk)
+      attended_ld[i] = context_hk.reshape(-1) @ params['attention']['w_o']['kernel']
+      attended_ld[i] += sum(memory.read(q_hk) for memory in self.memories)
+
+    x_ld = x_ld + attended_ld
+    if config.norm_position == 'pre':
+      return x_ld + self._feed_forward(_norm(config, params['feed_forward_norm'], x_ld))
+    x_ld = _norm(config, params['attention_norm'], x_ld)
+    return _norm(config, params['feed_forward_norm'], x_ld + self._feed_forward(x_ld))
+
+  def project(self, h_md):
+    """Keys and values."""
+    return (self._heads(h_md @ self.params['attention'][name]['kernel']) for name in ('w_k', 'w_v'))
+
+  def _window(self, before, i):
+    """The tokens that token i of a segment sees, by their index in the document."""
+    here, length = before + i, self.config.short_term_length
+    first = {'block': before - length, 'sliding': here - length + 1, 'past': here - length}
+    last = here - 1 if self.config.window == 'past' else here
+    return list(range(max(0, first[self.config.window]), last + 1))
+
+  def _local(self, q_hk, h_md, distance_m):
+    """One query's attention to tokens at the given distances."""
+    params, size = self.params['attention'], q_hk.shape[1]
+    k_mhk, v_mhk = self.project(h_md)
+    if self.config.normalize_qk:
+      q_hk, k_mhk = unit(q_hk), unit(k_mhk)
+    if self.config.positions == 'xl':
+      u_hk, v_hk = self.biases
+      d_model = self.config.d_model
+      if self.config.clamp_length is not None:
+        distance_m = np.minimum(distance_m, self.config.clamp_length)
+      angle = distance_m[:, None] / 10000 ** (np.arange(0, d_model, 2) / d_model)
+      r_mhk = self._heads(np.concatenate([np.sin(angle), np.cos(angle)], axis=1) @ params['w_r']['kernel'])
+      scores_mh = ((q_hk + u_hk) * k_mhk).sum(-1) + ((q_hk + v_hk) * r_mhk).sum(-1)
+    elif self.config.positions == 'rotary':
+      # Pairs of the two halves are complex numbers, rotated by the distance.
+      q, k = (a[..., : size // 2] + 1j * a[..., size // 2 :] for a in (q_hk, k_mhk))
+      turn_m1k = np.exp(1j * distance_m[:, None, None] / 10000 ** (np.arange(0, size, 2) / size))
+      scores_mh = (q * np.conj(k) * turn_m1k).real.sum(-1)
+    else:
+      scores_mh = (q_hk * k_mhk).sum(-1)
+    if self.config.positions == 't5':
+      scores_mh = scores_mh + params['bias_jh'][[_bucket(distance) for distance in distance_m]]
+    scale = np.abs(params['scale_h']) if self.config.normalize_qk else 1 / math.sqrt(size)
+    weights_mh = softmax(scores_mh * scale, axis=0)
+    return np.einsum('mh,mhk->hk', weights_mh, v_mhk)
+
+  def _feed_forward(self, x_ld):
+    params, kind = self.params['feed_forward'], self.config.feed_forward
+    if kind == 'swiglu':
+      gate = x_ld @ params['w_gate']['kernel']
+      return (x_ld @ params['w_in']['kernel'] * gate * sigmoid(gate)) @ params['w_out']['kernel']
+    x = x_ld @ params['w_in']['kernel'] + params['w_in']['bias']
+    gelu = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return (np.maximum(x, 0) if kind == 'relu' else gelu) @ params['w_out']['kernel'] + params['w_out'][
+      'bias'
+    ]
+
+  def _heads(self, x_td):
+    return x_td.reshape(len(x_td), self.config.num_heads, -1)
+
+
+def _bucket(distance):
+  """One of 32: sixteen of one token each, and sixteen up to 128 tokens whose widths grow geometrically."""
+  edges = [*range(1, 17), *(16 * 8 ** (i / 16) for i in range(1, 16))]
+  return sum(distance >= edge for edge in edges)
+
+
+def _norm(config, params, x_ld):
+  if config.norm == 'layernorm':
+    x_ld = x_ld - x_ld.mean(-1, keepdims=True)
+  x_ld = x_ld / np.sqrt((x_ld**2).mean(-1, keepdims=True) + 1e-5)
+  return x_ld * params['scale'] + params.get('bias', 0)
+
+
+def _float64(tree):
+  if isinstance(tree, dict):
+    return {name: _float64(branch) for name, branch in tree.items()}
+  return np.asarray(tree, np.float64)

@@ -1,0 +1,29 @@
+"""What a model cannot be is refused before anything is built."""
+
+import pytest
+
+from infformer_jax.config import ConfigError
+from tests import toy
+
+IMPOSSIBLE = [
+  ({'short_term_length': 6}, 'short_term_length = 6 is not a multiple of segment_length = 4; use 4 or 8'),
+  ({'num_heads': 3}, 'd_model = 16 is not a multiple of num_heads = 3'),
+  ({'num_heads': 0}, 'num_heads = 0 is not positive'),
+  ({'positions': 'rotary', 'head_dim': 5}, "positions = 'rotary' needs an even head_dim, not 5"),
+  ({'d_model': 15, 'head_dim': 4}, "positions = 'xl' needs an even d_model, not 15"),
+  ({'positions': 'learned'}, "positions = 'learned' gives the tokens of a cache no position; use 'xl'"),
+  ({'positions': 'learned', 'short_term_length': 0, 'memory': toy.MEMORIES['stacked']}, 'no position'),
+  ({'short_term_length': 0, 'window': 'past'}, "window = 'past' needs short_term_length > 0, such as 4"),
+  ({'clamp_length': 0}, 'clamp_length = 0 must be None, or positive'),
+  ({'clamp_length': 9, 'positions': 't5'}, "with positions = 'xl', not 't5'"),
+  ({'dropout': 1.0}, 'dropout = 1.0 is not in'),
+  ({'memory': toy.small('continuous', layers=(2,))}, 'memory.layers = (2,) names layer 2; num_layers = 2'),
+  ({'memory': toy.small('recent', length=6)}, 'memory.length = 6 is not a multiple of model.segment_length'),
+]
+
+
+@pytest.mark.parametrize(('settings', 'message'), IMPOSSIBLE)
+def test_impossible_models_are_refused_in_a_sentence(settings, message):
+  with pytest.raises(ConfigError) as caught:
+    toy.config(**settings)
+  assert message in str(caught.value)
