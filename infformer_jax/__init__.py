@@ -12,7 +12,18 @@ from typing import Any
 __version__ = '0.1.0'
 
 _MODULES = {
-  'core': ('attention', 'basis', 'capacity', 'density', 'losses', 'read', 'regression', 'signal', 'sticky'),
+  'core': (
+    'attention',
+    'basis',
+    'capacity',
+    'density',
+    'losses',
+    'neighbours',
+    'read',
+    'regression',
+    'signal',
+    'sticky',
+  ),
   'memory': ('registry', 'views'),
 }
 _NAMES = {
@@ -24,6 +35,7 @@ _NAMES = {
   'experiment': ('Experiment',),
   'memory.base': ('Memory', 'MemoryConfig', 'Site'),
   'memory.continuous': ('PUBLISHED_GPT2', 'PUBLISHED_SORTING', 'Continuous', 'ContinuousConfig'),
+  'memory.neighbours': ('Neighbours', 'NeighboursConfig'),
   'memory.none': ('Nothing', 'NothingConfig'),
   'memory.recent': ('Recent', 'RecentConfig'),
   'memory.stacked': ('Stacked', 'StackedConfig'),

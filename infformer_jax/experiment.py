@@ -41,7 +41,7 @@ class Experiment:
     """What is allowed and perhaps not meant."""
     model, segments = self.model, self.train.segments_per_chunk
     needed = model.memory.lag(model.segment_length, model.short_term_length) + 1
-    if segments >= needed:
+    if segments >= needed or not model.memory.learns_writes:
       return []
     return [
       f'train.segments_per_chunk = {segments}: what the memory holds at a read was written in an earlier '

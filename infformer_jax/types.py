@@ -57,6 +57,7 @@ class Segment:
   k_blhk: Array
   v_blhk: Array
   ok_bl: Array  # bool, real tokens
+  offset_bl: Array  # float, tokens from the segment's first
 
 
 @pytree
@@ -93,6 +94,6 @@ class Read:
   gated: Any = ()  # Gated
   added_bld: Any = ()  # context after a projection of its own, added after W_o; 0 while empty
   stats: PyTree = ()  # additive over tokens, padding 0: what the next write wants to know of this read
-  aux: dict[str, SumCount] = dataclasses.field(default_factory=dict)  # count 0 while empty
+  aux: dict[str, SumCount] = dataclasses.field(default_factory=dict)  # losses, metrics; count 0 while empty
   plots: dict[str, Array] = dataclasses.field(default_factory=dict)  # rows first; never used in training
   ok_b: Any = ()  # bool; False: the view of this read could not be given to this row (see memory/views.py)

@@ -39,8 +39,9 @@ def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, 
       assert f'with {needed} or more' in warnings[0]
 
 
-def test_without_a_memory_there_is_nothing_to_warn_about():
-  model = dataclasses.replace(EXPERIMENT.model, memory=toy.small('none'))
+@pytest.mark.parametrize('kind', ['none', 'neighbours'])
+def test_without_a_gradient_there_is_nothing_to_warn_about(kind):
+  model = dataclasses.replace(EXPERIMENT.model, memory=toy.small(kind))
   assert (
     dataclasses.replace(EXPERIMENT, model=model, train=TrainConfig(segments_per_chunk=1)).warnings() == []
   )

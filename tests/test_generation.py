@@ -23,7 +23,7 @@ MODELS = {
   for name, changes in {
     'none': {'positions': 'learned', 'short_term_length': 0},
     'edges': {'positions': 'rotary', 'short_term_length': 2 * toy.LENGTH},
-    'recent': {'positions': 't5', 'window': 'past', 'normalize_qk': True},
+    'neighbours_evicted': {'positions': 't5', 'window': 'past', 'normalize_qk': True},
     'stacked': {'positions': 'xl', 'norm_position': 'post'},
   }.items()
 }

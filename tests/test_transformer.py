@@ -46,7 +46,9 @@ def reach(config, batch, *, size):
     'past': (distance >= 1) & (distance <= short * L),
   }[config.window]
   local = seen & ((back == 0) | (not config.stop_short_term_gradient))
-  capacity = {'none': 0, 'recent': getattr(memory, 'length', 0) // L}.get(memory.kind, np.inf)
+  capacity = {'none': 0, 'neighbours': 0, 'recent': getattr(memory, 'length', 0) // L}.get(
+    memory.kind, np.inf
+  )
   remembered = (lag <= back) & (back < lag + capacity)
   itself = distance == 0  # By the residual stream.
   same = (lane[:, None] == lane[None]) & (document[:, None] == document[None])
@@ -64,6 +66,7 @@ INFLUENCES = {
   'recent_stopped': {'memory': toy.small('recent', source='previous'), 'stop_short_term_gradient': True},
   'continuous': {'memory': toy.small('continuous', gate=True), 'stop_short_term_gradient': True},
   'lag_segments': {'memory': toy.small('continuous'), 'stop_short_term_gradient': True, 'size': 2},
+  'neighbours': {'memory': toy.small('neighbours', layers=(0,)), 'window': 'past'},
   'one_segment': {'memory': toy.small('continuous', gate=True), 'short_term_length': 0, 'size': 1},
 }
 

@@ -28,7 +28,10 @@ VOCABULARY = 13
 DOCUMENTS = ((48,), (26, 18), (3, 6, 25), (5,))
 """Tokens per document and lane: documents that start inside chunks, partial last segments, idle lanes."""
 
-SMALL = {'num_basis': 8, 'num_samples': 16, 'histogram_bins': 16, 'length': 2 * LENGTH, 'kl_weight': 0.1}
+SMALL = {'num_basis': 8, 'num_samples': 16, 'histogram_bins': 16, 'kl_weight': 0.1} | {
+  'length': 2 * LENGTH,
+  'neighbours': 3,
+}
 """What shrinks the default config of a kind, a new one's too, wherever it has such a field."""
 
 
@@ -47,7 +50,12 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
   'sparsemax': small('continuous', density='sparsemax'),
   'affine_free': small('continuous', affine=False, initial_sigma=None, kl_mu=0.5),
   'renormalized': small('continuous', renormalize=True, sampling='even', layers=(1,)),
+  'neighbours_evicted': small('neighbours', source='evicted', layers=(0, 1), search='approximate'),
+  'neighbours_many': small('neighbours', neighbours=7, length=3 * LENGTH),
   'stacked': StackedConfig(first=small('continuous'), second=small('recent', length=LENGTH)),
+  'stacked_neighbours': StackedConfig(
+    source='previous', first=small('neighbours'), second=small('continuous', source='previous')
+  ),
 }
 """One of every registered kind, and the variants that take other ways through the code."""
 

@@ -42,8 +42,11 @@ class Site:
 class MemoryConfig:
   """What every kind of memory has; the registry adds each kind's own fields."""
 
+  learns_writes: ClassVar[bool] = True
+  """Whether gradients of a read reach what was written, in the chunk that wrote it."""
+
   kind: str
-  layers: tuple[int, ...] | None = None  # 0-based; None: all layers
+  layers: tuple[int, ...] | None = None  # 0-based; None: all layers, or what the kind says
   source: Literal['evicted', 'previous'] = 'evicted'  # what is written: see `lag`
 
   @staticmethod
@@ -61,6 +64,10 @@ class MemoryConfig:
     """
     return 1 if self.source == 'previous' else short_term_length // segment_length + 1
 
+  def layers_of(self, num_layers: int) -> tuple[int, ...]:
+    """The layers of a trunk that have this memory."""
+    return tuple(range(num_layers)) if self.layers is None else self.layers
+
   def check(self, segment_length: int) -> None:
     """Raises ConfigError where this memory cannot serve segments of this length."""
 
@@ -77,7 +84,7 @@ class Memory(nnx.Module):
     self.site = site
 
   def aux_weights(self) -> dict[str, float]:
-    """The weight of each auxiliary loss of `Read.aux` in the training loss."""
+    """The weight of each auxiliary loss of `Read.aux` in the training loss; the others are only logged."""
     return {}
 
   def init_state(self, batch: int, dtype: Any) -> State:

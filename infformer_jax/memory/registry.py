@@ -4,6 +4,7 @@ from flax import nnx
 
 from infformer_jax.memory.base import Memory, MemoryConfig, Site
 from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing, NothingConfig
 from infformer_jax.memory.recent import Recent, RecentConfig
 from infformer_jax.memory.stacked import Stacked, StackedConfig
@@ -11,6 +12,7 @@ from infformer_jax.memory.stacked import Stacked, StackedConfig
 REGISTRY: dict[str, tuple[type[MemoryConfig], type[Memory]]] = {
   'none': (NothingConfig, Nothing),
   'recent': (RecentConfig, Recent),
+  'neighbours': (NeighboursConfig, Neighbours),
   'continuous': (ContinuousConfig, Continuous),
   'stacked': (StackedConfig, Stacked),
 }

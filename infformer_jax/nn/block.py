@@ -41,8 +41,7 @@ class Block(nnx.Module):
   """Attention with its memories, then the feed-forward; pre-norm or post-norm."""
 
   def __init__(self, config: ModelConfig, index: int, *, rngs: nnx.Rngs):
-    here = config.memory.layers is None or index in config.memory.layers
-    memory = config.memory if here else NothingConfig()
+    memory = config.memory if index in config.memory.layers_of(config.num_layers) else NothingConfig()
     of: dict[str, Any] = {
       'dtype': config.compute_dtype,
       'param_dtype': jnp.dtype(config.param_dtype),
@@ -122,7 +121,12 @@ class Block(nnx.Module):
     h_bsld = h_btd[:, self.cache_length :].reshape(b, s, length, d)
     k_bslhk, v_bslhk = self.attention.project(h_bsld)
     segments = Segment(
-      x_bld=h_bsld, q_blhk=self.attention.queries(h_bsld), k_blhk=k_bslhk, v_blhk=v_bslhk, ok_bl=chunk.ok_bsl
+      x_bld=h_bsld,
+      q_blhk=self.attention.queries(h_bsld),
+      k_blhk=k_bslhk,
+      v_blhk=v_bslhk,
+      ok_bl=chunk.ok_bsl,
+      offset_bl=jnp.broadcast_to(jnp.arange(length, dtype=jnp.float32), (b, s, length)),
     )
     first = self.cache_length - self.lag * length
     pasts = Past(
@@ -139,8 +143,7 @@ class Block(nnx.Module):
     rows, answer = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), ((segments, window), _answer(read)))
     (segment, (k_bwhk, v_bwhk, ok_bw)), (slots, gated, added) = rows, answer
     keys = [self.attention.window(segment.q_blhk, k_bwhk, v_bwhk, ok_bw, chunk.biases)]
-    offset_bl = jnp.broadcast_to(jnp.arange(length, dtype=jnp.float32), (b * s, length))
-    keys += [self.attention.aged(segment.q_blhk, offset_bl, part, chunk.biases) for part in slots]
+    keys += [self.attention.aged(segment.q_blhk, segment.offset_bl, part, chunk.biases) for part in slots]
     out = self.attention.attend(keys, gated)
     if not isinstance(added, tuple):
       out = out + added.astype(out.dtype)

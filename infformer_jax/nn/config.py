@@ -30,7 +30,7 @@ class ModelConfig:
   segment_length: int = 512  # l, tokens
   short_term_length: int = 512  # M, tokens of the past that local attention sees; a multiple of l
   # Which of these a token sees: all, and its segment up to itself; or, across segments, the last M, itself
-  # included ('sliding') or without it ('past'), so that what is evicted is out of sight up to l tokens earlier.
+  # included ('sliding') or without it ('past'): what is evicted is out of sight up to l tokens earlier.
   window: Window = 'block'
   stop_short_term_gradient: bool = False  # True: Transformer-XL's training
   dropout: float = 0.0

@@ -127,10 +127,12 @@ def _append_block(
     age_bm=opened.own.age_bm,
     ok_bm=opened.own.ok_bm | here_bl,
   )
-  segment = Segment(x_bld=h_bld, q_blhk=q_blhk, k_blhk=k_blhk, v_blhk=v_blhk, ok_bl=go_b[:, None])
+  offset_bl = count_b[:, None].astype(jnp.float32)
+  segment = Segment(
+    x_bld=h_bld, q_blhk=q_blhk, k_blhk=k_blhk, v_blhk=v_blhk, ok_bl=go_b[:, None], offset_bl=offset_bl
+  )
   read = block.memory.answer(opened.prepared, segment)
   memory = block.memory.observe(state.memory, read.stats)
-  offset_bl = count_b[:, None].astype(jnp.float32)
   local, window = (own, *opened.window), block.config.window
   keys = [attention.aged(q_blhk, offset_bl, part, model.biases(), window=window) for part in local]
   keys += [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in read.slots]

@@ -1,0 +1,165 @@
+"""The Memorizing Transformer's memory: keys and values of the past, the most similar of which are attended.
+
+Source: Wu, Rabe, Hutchins, Szegedy, Memorizing Transformers (ICLR 2022); published code: meliad,
+transformer_layer.py, memory_on_tpu.py, attention.py. Differs from it: empty slots are masked; the memory
+has a scale of its own, where meliad shares that of local attention, and it starts at √k, so that random unit
+vectors have scores of variance 1 (published: 1, with which every softmax starts nearly even).
+"""
+
+import dataclasses
+import math
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from infformer_jax.config import ConfigError
+from infformer_jax.core import attention, losses, neighbours
+from infformer_jax.memory.base import Memory, MemoryConfig, Site
+from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount, pytree
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NeighboursConfig(MemoryConfig):
+  """What is kept and how it is searched.
+
+  `layers` None means one layer, the ninth of twelve or its proportional place; a stack says its own.
+  """
+
+  learns_writes: ClassVar[bool] = False
+
+  kind: Literal['neighbours'] = 'neighbours'
+  # The paper's is 'previous', all before this segment, so that the memory overlaps the window.
+  source: Literal['evicted', 'previous'] = 'previous'
+  length: int = 8192  # slots, tokens, a multiple of model.segment_length; free at evaluation and fine-tuning
+  neighbours: int = 32  # j, how many slots each head of a query attends
+  search: Literal['exact', 'approximate'] = 'exact'  # 'approximate': jax.lax.approx_max_k; logs its recall
+  initial_gate: float = 0.5  # the share of what is retrieved in a head's context at the start; published: .5
+
+  def __post_init__(self) -> None:
+    if not 1 <= self.neighbours <= self.length:
+      raise ConfigError(f'neighbours = {self.neighbours} is not between 1 and length = {self.length}')
+    if not 0 < self.initial_gate < 1:
+      raise ConfigError(f'initial_gate = {self.initial_gate} is not between 0 and 1, such as 0.5')
+
+  def layers_of(self, num_layers: int) -> tuple[int, ...]:
+    return super().layers_of(num_layers) if self.layers else (-(-9 * num_layers // 12) - 1,)
+
+  def check(self, segment_length: int) -> None:
+    if self.length % segment_length:
+      lower = max(1, self.length // segment_length) * segment_length
+      raise ConfigError(
+        f'length = {self.length} is not a multiple of model.segment_length = {segment_length}; '
+        f'use {lower} or {lower + segment_length}'
+      )
+
+
+@pytree
+class NeighboursState:
+  """Ring buffers: segment j of what was written stands in the slots of segment j modulo their number."""
+
+  k_bmhk: Array  # unit vectors, zeros where nothing is stored yet
+  v_bmhk: Array
+  segments_b: Array  # int32, how many segments were written since the document began
+
+
+@pytree
+class Stored:
+  """What a segment is answered from."""
+
+  k_bmhk: Array
+  v_bmhk: Array
+  age_bm: Array  # tokens back from the segment's first token
+  ok_bm: Array
+
+
+class Neighbours(Memory):
+  """Writes stop the gradient: keys and values stay as they were when the layer's projections made them."""
+
+  config: NeighboursConfig
+
+  def __init__(self, config: NeighboursConfig, site: Site, *, rngs: nnx.Rngs):
+    super().__init__(config, site, rngs=rngs)
+    shape, gate = (site.num_heads,), config.initial_gate
+    self.scale_h = nnx.Param(jnp.full(shape, math.sqrt(site.head_dim), site.param_dtype))
+    self.gate_h = nnx.Param(jnp.full(shape, math.log(gate / (1 - gate)), site.param_dtype))
+
+  @property
+  def capacity(self) -> int:
+    """Segments."""
+    return self.config.length // self.site.segment_length
+
+  def init_state(self, batch: int, dtype: Any) -> NeighboursState:
+    shape = (batch, self.config.length, self.site.num_heads, self.site.head_dim)
+    return NeighboursState(
+      k_bmhk=jnp.zeros(shape, dtype),
+      v_bmhk=jnp.zeros(shape, dtype),
+      segments_b=jnp.zeros((batch,), jnp.int32),
+    )
+
+  def filled(self, state: NeighboursState) -> Array:
+    return state.segments_b > 0
+
+  def write(
+    self, state: NeighboursState, past: Past, project: Project, *, key_b: Array | None = None
+  ) -> NeighboursState:
+    length = self.site.segment_length
+    k_blhk, v_blhk = jax.lax.stop_gradient(project(past.x_bld))
+
+    def put(slots_m: Array, new_l: Array, start: Array, whole: Array) -> Array:
+      """Touches the slots of one segment alone, whatever the length of the memory."""
+      old_l = jax.lax.dynamic_slice_in_dim(slots_m, start, length)
+      new_l = jnp.where(whole, new_l.astype(slots_m.dtype), old_l)
+      return jax.lax.dynamic_update_slice_in_dim(slots_m, new_l, start, axis=0)
+
+    where = (state.segments_b % self.capacity * length, past.whole_b)
+    return NeighboursState(
+      k_bmhk=jax.vmap(put)(state.k_bmhk, attention.normalized(k_blhk), *where),
+      v_bmhk=jax.vmap(put)(state.v_bmhk, v_blhk, *where),
+      segments_b=state.segments_b + past.whole_b,
+    )
+
+  def prepare(self, state: NeighboursState, project: Project) -> Stored:
+    length = self.site.segment_length
+    segment_m, offset_m = np.divmod(np.arange(self.config.length), length)
+    written_b1 = state.segments_b[:, None]
+    back_bm = (written_b1 - 1 - segment_m) % self.capacity  # segments written since the slot's own
+    age_bm = (self.site.lag + back_bm) * length - offset_m
+    return Stored(
+      k_bmhk=state.k_bmhk,
+      v_bmhk=state.v_bmhk,
+      age_bm=age_bm.astype(self.site.state_dtype),
+      ok_bm=jnp.asarray(segment_m) < written_b1,
+    )
+
+  def answer(self, prepared: Stored, segment: Segment) -> Read:
+    config, stored = self.config, prepared
+    q_blhk = attention.normalized(segment.q_blhk)
+    approximate = config.search == 'approximate'
+    index_blhj = neighbours.search(
+      q_blhk, stored.k_bmhk, stored.ok_bm, config.neighbours, approximate=approximate
+    )
+    ok_blhj, age_blhj = (
+      jax.vmap(lambda slots_m, index_lhj: slots_m[index_lhj])(slots_bm, index_blhj)
+      for slots_bm in (stored.ok_bm, stored.age_bm)
+    )
+    k_blhjk, v_blhjk = (neighbours.retrieve(slots, index_blhj) for slots in (stored.k_bmhk, stored.v_bmhk))
+    context_blhk = neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, self.scale_h[...])
+    filled_b = stored.ok_bm.any(axis=1)
+    gate_blh = jnp.where(filled_b[:, None, None], jax.nn.sigmoid(self.gate_h[...]), 0)
+    distance_blhj = jnp.where(ok_blhj, segment.offset_bl[:, :, None, None] + age_blhj, 0)
+    return Read(
+      gated=Gated(context_blhk=context_blhk, gate_blh=jnp.broadcast_to(gate_blh, context_blhk.shape[:3])),
+      aux={'neighbours_recall': self._recall(q_blhk, stored, index_blhj, segment)} if approximate else {},
+      plots={'retrieved_age_blhj': distance_blhj, 'retrieved_ok_blhj': ok_blhj},
+    )
+
+  def _recall(self, q_blhk: Array, stored: Stored, index_blhj: Array, segment: Segment) -> SumCount:
+    """Of the slots of an exact search, the fraction found: all heads of the first query of each segment."""
+    nearest_blhj = neighbours.search(q_blhk[:, :1], stored.k_bmhk, stored.ok_bm, self.config.neighbours)
+    ok_blhj = jax.vmap(lambda ok_m, index_lhj: ok_m[index_lhj])(stored.ok_bm, nearest_blhj)
+    recall_blh = neighbours.recall(index_blhj[:, :1], nearest_blhj, ok_blhj)
+    counts_bl = segment.ok_bl[:, :1] & (segment.offset_bl[:, :1] == 0) & stored.ok_bm.any(axis=1)[:, None]
+    return losses.masked_sum(recall_blh, jnp.broadcast_to(counts_bl[:, :, None], recall_blh.shape))
