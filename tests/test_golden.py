@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.golden import TOLERANCE_FLOAT32, TOLERANCE_FLOAT32_MODEL, lta, transformer_xl
+from tests.golden import TOLERANCE_FLOAT32, TOLERANCE_FLOAT32_MODEL, lta, memorizing, transformer_xl
 from tests.golden.report import Report
 
 FOLDER = pathlib.Path(__file__).parent / 'golden'
@@ -33,3 +33,12 @@ def test_the_float32_transformer_xl_equals_the_published_float64():
   transformer_xl.check(report, 'float32')
   assert {'logits', 'loss', 'new_mems/1', 'attn_prob/1'} <= set(report.largest())
   assert max(report.errors.values()) < TOLERANCE_FLOAT32_MODEL, report.largest()
+
+
+def test_the_float32_neighbours_equal_the_published_float64():
+  report = Report(values('memorizing.npz'))
+  memorizing.check(report, 'float32')
+  assert {f'{case}/{name}' for case in ('basic', 'partial') for name in ('y', 'topk_idx')} <= set(
+    report.errors
+  )
+  assert max(report.errors.values()) < TOLERANCE_FLOAT32, report.errors

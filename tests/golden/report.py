@@ -54,9 +54,11 @@ class Report:
     return self.arrays[key]
 
   def compare(self, key: str, ours: Any, *, weight: Any = 1.0) -> None:
-    """Compares with an array, if the file has it. A weight multiplies both sides."""
+    """Compares with an array, if the file has it. A weight multiplies both sides; 0 hides anything."""
     if key in self.arrays:
-      self.errors[key] = relative_error(np.asarray(ours) * weight, self.arrays[key] * np.asarray(weight))
+      weight = np.asarray(weight)
+      sides = (np.where(weight == 0, 0, np.asarray(side)) * weight for side in (ours, self.arrays[key]))
+      self.errors[key] = relative_error(*sides)
 
   def unchecked(self, pattern: str, reason: str) -> None:
     """Says why the arrays whose whole name matches are not compared."""

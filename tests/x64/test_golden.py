@@ -8,7 +8,7 @@ import pytest
 import scipy.special
 
 from tests import reference
-from tests.golden import TOLERANCE, published, transformer_xl
+from tests.golden import TOLERANCE, published, published_memorizing, transformer_xl
 from tests.golden.__main__ import main
 from tests.golden.check import check
 from tests.golden.report import relative_error
@@ -117,6 +117,20 @@ def test_other_transformer_xl_files_pass(settings):
   assert not report.uncovered
   assert not report.reasons
   assert max(report.errors.values()) < TOLERANCE, report.largest()
+
+
+def test_other_memorizing_files_pass():
+  """Fewer keys than are asked for, none at all, a window that is no segment; a case that is not there."""
+  cases = {'few': published_memorizing.FEW, 'large': published_memorizing.LARGE}
+  arrays = published_memorizing.make(cases)
+  arrays['meta'] = np.array(json.dumps(cases | {'absent': published_memorizing.FEW}))
+  report = check(arrays)
+  assert not report.uncovered
+  assert not report.reasons
+  assert {f'{case}/{name}' for case in cases for name in ('y', 'y_ext', 'topk_idx')} <= set(report.errors)
+  assert max(report.errors.values()) < TOLERANCE, report.largest()
+  arrays['few/y'] = arrays['few/y'] + 1e-6
+  assert check(arrays).errors['few/y'] > TOLERANCE
 
 
 @pytest.fixture
