@@ -28,6 +28,9 @@ class Experiment:
   """Every part has its own section and checks itself; what is here concerns several."""
 
   seed: int = 0  # of the parameters, of the order of documents and of all that is drawn
+  # A work directory whose last checkpoint's parameters a new run starts with; what it lacks stays fresh. The
+  # optimizer, the data and the memories begin anew.
+  init_from: str | None = None
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   data: DataConfig
   train: TrainConfig = dataclasses.field(default_factory=TrainConfig)

@@ -21,12 +21,13 @@ from infformer_jax.evaluation.perplexity import evaluate
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.train import sharding
+from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.console import Console
 from infformer_jax.train.hooks import Evaluation, Every, Run
 from infformer_jax.train.lock import lock
 from infformer_jax.train.loop import train
-from infformer_jax.train.restore import restore_model
-from infformer_jax.types import Batch, PyTree
+from infformer_jax.train.restore import initial_parameters, restore_model
+from infformer_jax.types import Array, Batch, PyTree
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ class Job:
     for split in ('train', evaluation.split):
       corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.
     self._require_the_same_data(corpus)
+    initial = self._initial_parameters(corpus)
     self._write('config.json', dataclasses.asdict(experiment))
 
     def batches(position: int) -> Iterator[Batch]:
@@ -92,6 +94,7 @@ class Job:
         Every(config.evaluate_every, lambda _: self._plot_training()),
       ],
       console=self._console,
+      initial=initial,
     )
     found = self._report(trained(run), corpus, 'results.json')
     self._plot_training()
@@ -132,6 +135,20 @@ class Job:
           f'the {what} have changed since {file} was written: {old}, now {new}; use another --workdir'
         )
     self._write(file.name, now)
+
+  def _initial_parameters(self, corpus: Corpus) -> dict[str, Array] | None:
+    """Those of `init_from`, for a run that has saved nothing yet."""
+    init_from, say = self._experiment.init_from, self._console.say
+    if init_from is None or Checkpoints(self._workdir / 'checkpoints', warn=say).steps():
+      return None
+    source, tokenizer = pathlib.Path(init_from), corpus.tokenizer
+    if trained_tokenizer(self._experiment.data, source).identity != tokenizer.identity:
+      raise UserError(
+        f'init_from = {source} has learned another tokenizer of the same name; copy {source / "tokens"} into '
+        f'{self._workdir} before the first run'
+      )
+    size, mesh = tokenizer.vocab_size, sharding.make_mesh()
+    return initial_parameters(source, self._experiment.model, vocab_size=size, mesh=mesh, say=say)
 
   def _evaluated(self, trained: _Trained, corpus: Corpus, *, views: Sequence[str]) -> dict[str, Any]:
     self._console.status('evaluating')

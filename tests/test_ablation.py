@@ -16,7 +16,7 @@ from infformer_jax.ablation.measure import estimated
 from infformer_jax.config import ConfigError
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.memory.registry import CONFIGS
-from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.plotting import ablation as plots
 from tests import toy
 from tests.program import ROOT, kill_when
@@ -28,7 +28,7 @@ from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.continuous import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
-from infformer_jax.nn.transformer import ModelConfig
+from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 
 def get_config(argument=None):

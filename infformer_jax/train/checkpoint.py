@@ -8,6 +8,7 @@ and, where one is wrong, goes back to the checkpoint before.
     W/checkpoints/1200/meta    where the run was, and the checksums
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -121,6 +122,13 @@ class Checkpoints:
       )
     return None
 
+  def kinds(self) -> dict[str, str] | None:
+    """What the newest readable checkpoint holds, name -> 'float32[2,3]'; None where there is none."""
+    for step in reversed(self.steps()):
+      with contextlib.suppress(Damaged):
+        return {key: text.rpartition(' ')[0] for key, text in self._meta(step)['leaves'].items()}
+    return None
+
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
     """Orbax asks after every save which checkpoints, oldest first, shall stay."""
     del context
@@ -139,9 +147,7 @@ class Checkpoints:
     directory = self._directory / str(step)
     abstract = jax.eval_shape(named_arrays, like)
     places = {name(path): place for path, place in jax.tree.leaves_with_path(shardings)}
-    meta = _reading(lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(directory / 'meta'))
-    if meta.pop('sha256', None) != digest(meta):
-      raise Damaged('its metadata')
+    meta = self._meta(step)
     saved = meta['leaves']
     for key, leaf in abstract.items():
       there = saved.get(key, 'no such array ').rpartition(' ')[0]
@@ -167,6 +173,13 @@ class Checkpoints:
       return jax.random.wrap_key_data(array) if _is_key(leaf) else array
 
     return jax.tree.map_with_path(rebuild, like), meta['run']
+
+  def _meta(self, step: int) -> dict[str, Any]:
+    path = self._directory / str(step) / 'meta'
+    meta = _reading(lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path))
+    if meta.pop('sha256', None) != digest(meta):
+      raise Damaged('its metadata')
+    return meta
 
   def _writing(self, write: Callable[[], Any]) -> None:
     try:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 
@@ -15,12 +15,13 @@ from infformer_jax.train.console import Console
 from infformer_jax.train.hooks import Every, Hook, Progress, Run, Save, log
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
+from infformer_jax.train.restore import replaced
 from infformer_jax.train.sharding import make_mesh, put_batch, shardings
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import Report, make_train_step
 from infformer_jax.train.stopped import NotFiniteError, Terminated
 from infformer_jax.train.termination import Termination
-from infformer_jax.types import Batch
+from infformer_jax.types import Array, Batch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ def train(
   workdir: pathlib.Path,
   hooks: Sequence[Hook],
   console: Console,
+  initial: Mapping[str, Array] | None = None,
 ) -> Run:
   """Trains from the last checkpoint in the work directory, or from the start, to the last step.
 
@@ -67,6 +69,7 @@ def train(
     workdir: metrics.jsonl, tensorboard/ and checkpoints/ are kept here.
     hooks: called in this order, after logging and before saving.
     console: for those who watch.
+    initial: parameters by name with which a run begins that has no checkpoint; the others are drawn.
   Returns:
     The run after its last step; as it was found, if there was nothing left to do.
   Raises:
@@ -89,6 +92,7 @@ def train(
     console.say(f'going on from checkpoint {int(state.step)}')
   else:
     state = jax.jit(lambda: start()[1], out_shardings=places)()
+    state = dataclasses.replace(state, params=replaced(state.params, initial or {}))
     saved = {'data_position': 0, 'totals': {}, 'best': None}
   run = Run(
     mesh=mesh,
