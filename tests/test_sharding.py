@@ -24,6 +24,8 @@ TOLERANCE = 1e-5
 PROGRAM = """
 import contextlib, pathlib, sys
 import jax
+import jax.numpy as jnp
+from infformer_jax.core import neighbours
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.train import sharding
@@ -34,7 +36,7 @@ from infformer_jax.train.optimizer import OptimizerConfig
 from infformer_jax.train.stopped import Terminated
 from tests import toy
 
-devices, steps, workdir = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+devices, steps, workdir, kind = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
 assert jax.device_count() == devices
 sizes = enumerate((50, 33, 9, 71, 20))
 split = StoredSplit.of([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
@@ -54,13 +56,20 @@ def stop(run):
 
 with contextlib.suppress(Terminated):
   train(
-    config, toy.config(toy.small('continuous'), dropout=0.1), vocab_size=toy.VOCABULARY, seed=0,
+    config, toy.config(toy.small(kind), dropout=0.1), vocab_size=toy.VOCABULARY, seed=0,
     batches=batches, workdir=workdir, hooks=[Every(1, stop)], console=Console(),
   )
+
+mesh = sharding.make_mesh()
+lanes = jax.NamedSharding(mesh, jax.P('data'))
+place = lambda *shape: jax.device_put(jnp.ones((8, *shape)), lanes)
+search = jax.jit(neighbours.search, static_argnums=3)
+searched = search.lower(place(4, 2, 8), place(16, 2, 8), place(16) > 0, 3).compile()
+assert 'all-gather' not in searched.as_text()
 """
 
 
-def train_on(devices: int, steps: int, workdir: pathlib.Path) -> dict[int, float]:
+def train_on(devices: int, steps: int, workdir: pathlib.Path, kind: str = 'continuous') -> dict[int, float]:
   """Trains a model to a step in a process of its own; returns the loss of every step."""
   workdir.mkdir(exist_ok=True)
   flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
@@ -70,7 +79,7 @@ def train_on(devices: int, steps: int, workdir: pathlib.Path) -> dict[int, float
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'XLA_FLAGS': flags,
   }
-  command = [sys.executable, '-c', PROGRAM, str(devices), str(steps), str(workdir)]
+  command = [sys.executable, '-c', PROGRAM, str(devices), str(steps), str(workdir), kind]
   done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr[-3000:]
   assert 'damaged' not in done.stdout
@@ -85,6 +94,14 @@ def test_eight_devices_give_the_losses_of_one_and_each_goes_on_from_the_others_c
   for devices, steps in ((8, 2), (1, 4), (8, 6)):
     mixed = train_on(devices, steps, tmp_path / 'mixed')
   assert mixed == pytest.approx(one, rel=0, abs=TOLERANCE)
+
+
+@pytest.mark.timeout(600)
+def test_neighbours_split_by_lanes_give_the_losses_of_one_device(tmp_path):
+  """Its ring buffers lie over the devices, and no search gathers them (PROGRAM, at its end)."""
+  one, eight = (train_on(devices, 4, tmp_path / str(devices), 'neighbours') for devices in (1, 8))
+  assert len(set(one.values())) == 4
+  assert eight == pytest.approx(one, rel=0, abs=TOLERANCE)
 
 
 def test_every_array_of_the_state_has_a_rule_and_only_lanes_are_split():
