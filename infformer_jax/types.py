@@ -24,7 +24,11 @@ SumCount = tuple[Array, Array]
 """A metric before its division: (sum, count), both float32 scalars, so that it can be added up."""
 
 Project = Callable[[Array], tuple[Array, Array]]
-"""The layer's own W_K, W_V: x [b, t, d] -> k, v [b, t, h, k], before any position."""
+"""The layer's own W_K, W_V: x [b, t, d] -> k, v [b, t, h, k], before any position.
+
+A pytree (jax.tree_util.Partial): through `jax.lax.stop_gradient(project)` the gradient reaches x and no
+weights.
+"""
 
 _T = TypeVar('_T')
 
@@ -66,6 +70,7 @@ class Past:
 
   x_bld: Array
   whole_b: Array  # bool; False: the document has no such segment, nothing for this row
+  received_bl: Any = ()  # attention received, Memory.uses_attention: summed over heads and real queries
 
 
 @pytree

@@ -40,13 +40,16 @@ def material():
   segments = Segment(
     x_bld=normal(1, B, S, L, D), q_blhk=q, k_blhk=k, v_blhk=v, ok_bl=ok_bsl, offset_bl=offset_bsl
   )
-  pasts = Past(x_bld=normal(2, B, S, L, D), whole_b=since_bs >= SITE.lag)
+  received_bl = np.abs(normal(4, B, S, L))
+  pasts = Past(x_bld=normal(2, B, S, L, D), whole_b=since_bs >= SITE.lag, received_bl=received_bl)
   return *jax.tree.map(jnp.asarray, (segments, pasts)), jax.random.split(jax.random.key(0), (B, S))
 
 
-def project(x_btd):
-  w_dhk = normal(3, 2, D, H, K) / np.sqrt(D)
+def projected(w_dhk, x_btd):
   return tuple(jnp.einsum('btd,dhk->bthk', x_btd, w.astype(x_btd.dtype)) for w in w_dhk)
+
+
+project = jax.tree_util.Partial(projected, normal(3, 2, D, H, K) / np.sqrt(D).astype(toy.DTYPE))
 
 
 def at(tree, s):
@@ -135,7 +138,7 @@ def test_rows_without_a_whole_past_stay_as_they_are(name):
   case, state = trial(name), used(name)
   whole_b = np.array([True, False, False, True])
   _, pasts, keys_bs = material()
-  after = case.write(state, Past(x_bld=pasts.x_bld[:, -1], whole_b=whole_b), keys_bs[:, -1])
+  after = case.write(state, dataclasses.replace(at(pasts, -1), whole_b=whole_b), keys_bs[:, -1])
   assert_equal(rows(after, ~whole_b), rows(state, ~whole_b))
   if name != 'none':
     assert case.memory.filled(after)[whole_b].all()
@@ -153,7 +156,7 @@ def test_statistics_are_used_up_and_zeroed_by_the_rows_that_write(name):
   kept = [np.any(a != b) for a, b in zip(*leaves, strict=True)]  # The leaves that hold statistics.
   assert any(kept) == bool(jax.tree.leaves(stats))
   whole_b = np.array([True, False, False, False])
-  past = Past(x_bld=pasts.x_bld[:, -1], whole_b=whole_b)
+  past = dataclasses.replace(at(pasts, -1), whole_b=whole_b)
   after, without = (
     case.write(observed, past),
     case.write(case.observe(state, jax.tree.map(jnp.zeros_like, stats)), past),
@@ -191,7 +194,7 @@ def test_slots_are_past_tokens(name):
 @every_memory
 def test_statistics_carry_no_gradient(name):
   case, state, (segments, pasts, _) = trial(name), used(name), material()
-  past = Past(x_bld=pasts.x_bld[:, -1], whole_b=np.ones(B, bool))
+  past = dataclasses.replace(at(pasts, -1), whole_b=np.ones(B, bool))
   segment = at(segments, 3)
 
   def total(tree):

@@ -28,9 +28,14 @@ VOCABULARY = 13
 DOCUMENTS = ((48,), (26, 18), (3, 6, 25), (5,))
 """Tokens per document and lane: documents that start inside chunks, partial last segments, idle lanes."""
 
-SMALL = {'num_basis': 8, 'num_samples': 16, 'histogram_bins': 16, 'kl_weight': 0.1} | {
+SMALL = {
+  'num_basis': 8,
+  'num_samples': 16,
+  'histogram_bins': 16,
+  'kl_weight': 0.1,
   'length': 2 * LENGTH,
   'neighbours': 3,
+  'rate': 2,
 }
 """What shrinks the default config of a kind, a new one's too, wherever it has such a field."""
 
@@ -52,6 +57,18 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
   'renormalized': small('continuous', renormalize=True, sampling='even', layers=(1,)),
   'neighbours_evicted': small('neighbours', source='evicted', layers=(0, 1), search='approximate'),
   'neighbours_many': small('neighbours', neighbours=7, length=3 * LENGTH),
+  'compressive_mean': small('compressive', compression='mean', loss=None, source='previous'),
+  'compressive_max': small('compressive', compression='max', loss=None, positions='index'),
+  'dilated': small('compressive', compression='dilated', loss='auto_encoding', rate=LENGTH, length=3),
+  'most_used': small('compressive', compression='most_used', loss=None),
+  'most_used_index': small(
+    'compressive', compression='most_used', loss=None, positions='index', source='previous'
+  ),
+  'stacked_most_used': StackedConfig(
+    first=small('compressive', compression='most_used', loss=None, length=2, layers=None),
+    second=small('continuous'),
+    layers=(0,),
+  ),
   'stacked': StackedConfig(first=small('continuous'), second=small('recent', length=LENGTH)),
   'stacked_neighbours': StackedConfig(
     source='previous', first=small('neighbours'), second=small('continuous', source='previous')

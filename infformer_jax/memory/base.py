@@ -45,6 +45,9 @@ class MemoryConfig:
   learns_writes: ClassVar[bool] = True
   """Whether gradients of a read reach what was written, in the chunk that wrote it."""
 
+  gives_slots: ClassVar[bool] = False
+  """Whether what it holds joins the local softmax, by age."""
+
   kind: str
   layers: tuple[int, ...] | None = None  # 0-based; None: all layers, or what the kind says
   source: Literal['evicted', 'previous'] = 'evicted'  # what is written: see `lag`
@@ -77,6 +80,10 @@ class Memory(nnx.Module):
 
   draws: ClassVar[bool] = False
   """Whether `write` uses its key."""
+
+  uses_attention: ClassVar[bool] = False
+  """Whether `write` uses `Past.received_bl`. The layer's local attention then runs inside the recurrence:
+  instead of `scan` the trunk calls `step` and, after each, its attention (nn/received.py)."""
 
   def __init__(self, config: MemoryConfig, site: Site, *, rngs: nnx.Rngs):
     del rngs  # For the parameters of subclasses.
@@ -139,6 +146,24 @@ class Memory(nnx.Module):
     del stats
     return state
 
+  def step(
+    self,
+    state: State,
+    segment: Segment,
+    past: Past,
+    new_doc_b: Array,
+    project: Project,
+    *,
+    key_b: Array | None = None,
+    view: View,
+  ) -> tuple[State, Read]:
+    """One segment: reset, write, read what `view` shows, add the read's statistics."""
+    state = self.write(self.reset(state, new_doc_b), past, project, key_b=key_b)
+    viewed, ok_b = view(self, state)
+    read = self.read(viewed, segment, project)
+    state = self.observe(state, read.stats)
+    return state, dataclasses.replace(read, ok_b=ok_b, stats=())
+
   def scan(
     self,
     state: State,
@@ -150,7 +175,7 @@ class Memory(nnx.Module):
     keys_bs: Array | None = None,
     view: View,
   ) -> tuple[State, Read]:
-    """A whole chunk: for every segment reset, write, read, add the read's statistics.
+    """A whole chunk: `step` for every segment.
 
     A memory may replace this by something faster and equal.
 
@@ -167,14 +192,15 @@ class Memory(nnx.Module):
 
     def step(state: State, xs: tuple[Segment, Past, Array, Array | None]) -> tuple[State, Read]:
       segment, past, new_doc_b, key_b = xs
-      state = self.write(self.reset(state, new_doc_b), past, project, key_b=key_b)
-      viewed, ok_b = view(self, state)
-      read = self.read(viewed, segment, project)
-      state = self.observe(state, read.stats)
-      return state, dataclasses.replace(read, ok_b=ok_b, stats=())
+      return self.step(state, segment, past, new_doc_b, project, key_b=key_b, view=view)
 
     xs = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (segments, pasts, new_doc_bs, keys_bs))
     state, reads = jax.lax.scan(step, state, xs)
-    aux = jax.tree.map(lambda a: a.sum(axis=0), reads.aux)
-    reads = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), dataclasses.replace(reads, aux={}))
-    return state, dataclasses.replace(reads, aux=aux)
+    return state, by_lane(reads)
+
+
+def by_lane(reads: Read) -> Read:
+  """The reads of a scan with s as their second axis; aux summed over s."""
+  aux = jax.tree.map(lambda a: a.sum(axis=0), reads.aux)
+  reads = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), dataclasses.replace(reads, aux={}))
+  return dataclasses.replace(reads, aux=aux)

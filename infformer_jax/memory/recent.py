@@ -5,7 +5,7 @@ are static windows of one timeline. As a long memory it lengthens that window by
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ class RecentConfig(MemoryConfig):
   """The last `length` tokens of the past, exactly."""
 
   kind: Literal['recent'] = 'recent'
+  gives_slots: ClassVar[bool] = True
   length: int = 512  # tokens, a multiple of model.segment_length; free at evaluation
 
   def check(self, segment_length: int) -> None:

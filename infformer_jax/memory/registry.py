@@ -3,6 +3,7 @@
 from flax import nnx
 
 from infformer_jax.memory.base import Memory, MemoryConfig, Site
+from infformer_jax.memory.compressive import Compressive, CompressiveConfig
 from infformer_jax.memory.continuous import Continuous, ContinuousConfig
 from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing, NothingConfig
@@ -12,6 +13,7 @@ from infformer_jax.memory.stacked import Stacked, StackedConfig
 REGISTRY: dict[str, tuple[type[MemoryConfig], type[Memory]]] = {
   'none': (NothingConfig, Nothing),
   'recent': (RecentConfig, Recent),
+  'compressive': (CompressiveConfig, Compressive),
   'neighbours': (NeighboursConfig, Neighbours),
   'continuous': (ContinuousConfig, Continuous),
   'stacked': (StackedConfig, Stacked),

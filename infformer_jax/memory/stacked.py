@@ -22,6 +22,10 @@ class StackedConfig(MemoryConfig):
   first: MemoryConfig = dataclasses.field(default_factory=NothingConfig)
   second: MemoryConfig = dataclasses.field(default_factory=NothingConfig)
 
+  @property
+  def gives_slots(self) -> bool:  # type: ignore[override]
+    return self.first.gives_slots or self.second.gives_slots
+
   def check(self, segment_length: int) -> None:
     for name, part in (('first', self.first), ('second', self.second)):
       if part.layers is not None:
@@ -57,6 +61,10 @@ class Stacked(Memory):
   @property
   def draws(self) -> bool:  # type: ignore[override]
     return self.first.draws or self.second.draws
+
+  @property
+  def uses_attention(self) -> bool:  # type: ignore[override]
+    return self.first.uses_attention or self.second.uses_attention
 
   def aux_weights(self) -> dict[str, float]:
     return _named(self.first.aux_weights(), self.second.aux_weights())

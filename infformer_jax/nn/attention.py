@@ -7,12 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.tree_util import Partial
 
 from infformer_jax.core import attention as core
 from infformer_jax.core.attention import Window
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import linear
-from infformer_jax.types import Array, Gated, Slots
+from infformer_jax.types import Array, Gated, Project, Slots
 
 NUM_BUCKETS = 32  # of T5's positions
 
@@ -64,6 +65,11 @@ class Attention(nnx.Module):
     """[..., d] -> keys and values [..., h, k], before any normalization and position."""
     return self._heads(self.w_k(x)), self._heads(self.w_v(x))
 
+  @property
+  def projection(self) -> Project:
+    """`project` with its weights as the leaves of a pytree, so that a memory can stop their gradients."""
+    return Partial(Attention.project, self)
+
   def window(
     self, q_blhk: Array, k_bwhk: Array, v_bwhk: Array, ok_bw: Array, biases: tuple[Array, Array] | None
   ) -> Keys:
@@ -114,17 +120,25 @@ class Attention(nnx.Module):
 
   def attend(self, keys: list[Keys], gated: Gated | tuple[()]) -> Array:
     """One softmax over all keys, mixed with what a gated memory brings, through W_o: [b, l, d]."""
+    v_bmhk = jnp.concatenate([part.v_bmhk for part in keys], axis=1)
+    context_blhk = core.attend(*self._joined(keys), v_bmhk)
+    if isinstance(gated, Gated):
+      context_blhk = core.mixed(context_blhk, gated.context_blhk, gated.gate_blh)
+    return self.w_o(context_blhk.reshape(*context_blhk.shape[:2], -1))
+
+  def weights(self, keys: list[Keys]) -> Array:
+    """The weights [b, h, l, m] of `attend`, in the order of the keys."""
+    scores_bhlm, ok_blm = self._joined(keys)
+    return core.softmax(scores_bhlm, ok_blm[:, None])
+
+  def _joined(self, keys: list[Keys]) -> tuple[Array, Array]:
+    """The scaled scores of all keys, and what a query may see."""
     scores_bhlm = jnp.concatenate([part.scores_bhlm for part in keys], axis=-1)
     if self.config.normalize_qk:
       scores_bhlm = scores_bhlm * jnp.abs(self.scale_h[...])[:, None, None]
     else:
       scores_bhlm = scores_bhlm / np.sqrt(self.config.width_of_head)
-    ok_blm = jnp.concatenate([part.ok_blm for part in keys], axis=-1)
-    v_bmhk = jnp.concatenate([part.v_bmhk for part in keys], axis=1)
-    context_blhk = core.attend(scores_bhlm, ok_blm, v_bmhk)
-    if isinstance(gated, Gated):
-      context_blhk = core.mixed(context_blhk, gated.context_blhk, gated.gate_blh)
-    return self.w_o(context_blhk.reshape(*context_blhk.shape[:2], -1))
+    return scores_bhlm, jnp.concatenate([part.ok_blm for part in keys], axis=-1)
 
   def _aged(
     self,

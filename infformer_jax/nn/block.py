@@ -1,5 +1,6 @@
 """One decoder block over a whole chunk: only the memory's own recurrence runs segment by segment."""
 
+import functools
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from infformer_jax.memory import registry
 from infformer_jax.memory.base import Site, View
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import windows
+from infformer_jax.nn import received
 from infformer_jax.nn.attention import Attention
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import FeedForward, dropout, fold_in, norm
@@ -25,6 +27,7 @@ class BlockState:
 
   cache_btd: Any  # the layer's last max(M, lag·l) inputs, before its pre-norm; () if there are none
   memory: PyTree
+  received_bt: Any = ()  # attention that the cached tokens have received, where the memory uses it
 
 
 @pytree
@@ -73,7 +76,12 @@ class Block(nnx.Module):
   def init_state(self, batch: int) -> BlockState:
     dtype, length = jnp.dtype(self.config.compute_dtype), self.cache_length
     cache = jnp.zeros((batch, length, self.config.d_model), dtype) if length else ()
-    return BlockState(cache_btd=cache, memory=self.memory.init_state(batch, dtype))
+    wide = self.memory.site.state_dtype
+    return BlockState(
+      cache_btd=cache,
+      memory=self.memory.init_state(batch, dtype),
+      received_bt=jnp.zeros((batch, length), wide) if self.memory.uses_attention else (),
+    )
 
   def __call__(
     self, x_bsld: Array, state: BlockState, chunk: Chunk, *, keys_bs: Array | None, view: View
@@ -134,21 +142,42 @@ class Block(nnx.Module):
       whole_b=chunk.since_bs >= self.lag,
     )
     draws_bs = fold_in(keys_bs, 3) if self.memory.draws and keys_bs is not None else None  # 0 to 2: dropout.
-    memory, read = self.memory.scan(
-      state.memory, segments, pasts, chunk.new_doc_bs, self.attention.project, keys_bs=draws_bs, view=view
-    )
     window = self._window(timeline_btd, h_btd, segments, chunk)
-
-    # From here on the segments are as independent as the lanes: one row each.
-    rows, answer = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), ((segments, window), _answer(read)))
-    (segment, (k_bwhk, v_bwhk, ok_bw)), (slots, gated, added) = rows, answer
-    keys = [self.attention.window(segment.q_blhk, k_bwhk, v_bwhk, ok_bw, chunk.biases)]
-    keys += [self.attention.aged(segment.q_blhk, segment.offset_bl, part, chunk.biases) for part in slots]
-    out = self.attention.attend(keys, gated)
-    if not isinstance(added, tuple):
-      out = out + added.astype(out.dtype)
+    attend = functools.partial(self._attended, biases=chunk.biases)
+    memory, received_bt, project = state.memory, state.received_bt, self.attention.projection
+    options: dict[str, Any] = {'keys_bs': draws_bs, 'view': view}
+    if self.memory.uses_attention:
+      (memory, received_bt), read, out_bsld = received.scan(
+        self.memory,
+        attend,
+        (memory, received_bt),
+        segments,
+        window,
+        pasts,
+        chunk.new_doc_bs,
+        project,
+        **options,
+      )
+    else:
+      memory, read = self.memory.scan(memory, segments, pasts, chunk.new_doc_bs, project, **options)
+      # From here on the segments are as independent as the lanes: one row each.
+      answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
+      rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (segments, window, answer))
+      out_bsld = attend(*rows)[0].reshape(b, s, length, d)
     cache = timeline_btd[:, -self.cache_length :].astype(state.cache_btd.dtype) if self.cache_length else ()
-    return out.reshape(b, s, length, d), BlockState(cache_btd=cache, memory=memory), read
+    return out_bsld, BlockState(cache_btd=cache, memory=memory, received_bt=received_bt), read
+
+  def _attended(
+    self, segment: Segment, window: tuple[Array, Array, Array], read: Read, *, biases: Biases
+  ) -> tuple[Array, Array]:
+    """Rows of lanes, or lanes times segments: out [b, l, d], what the window's tokens received [b, w]."""
+    k_bwhk, v_bwhk, ok_bw = window
+    keys = [self.attention.window(segment.q_blhk, k_bwhk, v_bwhk, ok_bw, biases)]
+    keys += [self.attention.aged(segment.q_blhk, segment.offset_bl, part, biases) for part in read.slots]
+    out_bld = self.attention.attend(keys, read.gated)
+    if not isinstance(read.added_bld, tuple):
+      out_bld = out_bld + read.added_bld.astype(out_bld.dtype)
+    return out_bld, received.received(self.attention.weights(keys), segment.ok_bl, ok_bw.shape[1])
 
   def _window(
     self, timeline_btd: Array, h_btd: Array, segments: Segment, chunk: Chunk
@@ -177,7 +206,3 @@ class Block(nnx.Module):
     back_w = (short - 1 - np.arange(short)) // length + 1  # segments back
     ok_bsw = jnp.asarray(back_w) <= chunk.since_bs[:, :, None]
     return k_bswhk, v_bswhk, jnp.concatenate([ok_bsw, segments.ok_bl], axis=2)
-
-
-def _answer(read: Read) -> tuple[Any, Any, Any]:
-  return read.slots, read.gated, read.added_bld

@@ -77,10 +77,10 @@ class ModelConfig:
       raise ConfigError(f"positions = 'rotary' needs an even head_dim, not {self.width_of_head}")
     if self.positions == 'xl' and self.d_model % 2:
       raise ConfigError(f"positions = 'xl' needs an even d_model, not {self.d_model}")
-    if self.positions == 'learned' and (short or 'recent' in _kinds(self.memory)):
+    if self.positions == 'learned' and (short or self.memory.gives_slots):
       raise ConfigError(
         "positions = 'learned' gives the tokens of a cache no position; use 'xl', 'rotary' or 't5', or "
-        "short_term_length = 0 and no memory of kind 'recent'"
+        "short_term_length = 0 and no memory that keeps tokens, as 'recent' and 'compressive' do"
       )
     if not 0 <= self.dropout < 1:
       raise ConfigError(f'dropout = {self.dropout} is not in [0, 1)')
@@ -94,9 +94,3 @@ class ModelConfig:
       self.memory.check(length)
     except ConfigError as error:
       raise ConfigError(f'memory.{error}') from None
-
-
-def _kinds(memory: MemoryConfig) -> set[str]:
-  """Its kind and, of a stack, those of its parts."""
-  parts = [getattr(memory, field.name) for field in dataclasses.fields(memory)]
-  return {memory.kind}.union(*(_kinds(part) for part in parts if isinstance(part, MemoryConfig)))

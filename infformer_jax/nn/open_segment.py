@@ -5,11 +5,15 @@ statistics; a full segment is closed into the timeline and the next one opened, 
 full. The numbers are those of the forward pass over the whole document.
 """
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.memory.recent import windows
+from infformer_jax.nn import received
 from infformer_jax.nn.block import Block, BlockState
 from infformer_jax.nn.transformer import ModelState, Transformer
 from infformer_jax.types import Array, Past, PyTree, Segment, Slots, pytree
@@ -23,6 +27,7 @@ class OpenBlock:
   own: Slots  # their keys and values, at ages 0, -1, ...
   window: tuple[Slots, ...]  # the short-term memory's, if there is one
   prepared: PyTree  # the long memory's
+  received_bt: Any = ()  # as BlockState's, of the cache and of the open segment
 
 
 @pytree
@@ -96,11 +101,18 @@ def _open_block(
       age_m = short - np.arange(short, dtype=np.float32)
       window = (_slots(k_bmhk, v_bmhk, age_m, jnp.asarray(back_m) <= since_b[:, None]),)
   past = Past(x_bld=past_bld, whole_b=since_b >= block.lag)
-  written = memory.write(memory.reset(state.memory, new_doc_b), past, attention.project, key_b=None)
+  timeline_bt: Any = ()
+  if memory.uses_attention:
+    timeline_bt = received.opened(state.received_bt, length)
+    first = block.cache_length - block.lag * length
+    past = dataclasses.replace(past, received_bl=timeline_bt[:, first : first + length])
+  project = attention.projection
+  written = memory.write(memory.reset(state.memory, new_doc_b), past, project, key_b=None)
   zeros = jnp.zeros(shape, dtype)
   own = _slots(zeros, zeros, -np.arange(length, dtype=np.float32), jnp.zeros(shape[:2], bool))
-  opened = OpenBlock(x_bld=x_bld, own=own, window=window, prepared=memory.prepare(written, attention.project))
-  return BlockState(cache_btd=state.cache_btd, memory=written), opened
+  prepared = memory.prepare(written, project)
+  opened = OpenBlock(x_bld=x_bld, own=own, window=window, prepared=prepared, received_bt=timeline_bt)
+  return dataclasses.replace(state, memory=written), opened
 
 
 def _append_block(
@@ -133,15 +145,20 @@ def _append_block(
   )
   read = block.memory.answer(opened.prepared, segment)
   memory = block.memory.observe(state.memory, read.stats)
-  local, window = (own, *opened.window), block.config.window
+  local, window = (*opened.window, own), block.config.window  # In the order of time.
   keys = [attention.aged(q_blhk, offset_bl, part, model.biases(), window=window) for part in local]
   keys += [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in read.slots]
   out_bld = attention.attend(keys, read.gated)
   if not isinstance(read.added_bld, tuple):
     out_bld = out_bld + read.added_bld.astype(out_bld.dtype)
   joined = block.joined(x_bld[:, None], out_bld[:, None], keys_bs=None)[:, 0]
-  opened = OpenBlock(x_bld=put(opened.x_bld, x_bld), own=own, window=opened.window, prepared=opened.prepared)
-  return joined, BlockState(cache_btd=state.cache_btd, memory=memory), opened
+  timeline_bt = opened.received_bt
+  if block.memory.uses_attention:
+    width = block.config.short_term_length + block.config.segment_length
+    gained_bw = received.received(attention.weights(keys), segment.ok_bl, width)
+    timeline_bt = received.added(timeline_bt, gained_bw)
+  opened = dataclasses.replace(opened, x_bld=put(opened.x_bld, x_bld), own=own, received_bt=timeline_bt)
+  return joined, dataclasses.replace(state, memory=memory), opened
 
 
 def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
@@ -152,9 +169,11 @@ def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
     if not block.cache_length:
       return state
     pushed = jnp.concatenate([state.cache_btd, open_block.x_bld], axis=1)[:, length:]
-    return BlockState(
-      cache_btd=jnp.where(full_b[:, None, None], pushed, state.cache_btd), memory=state.memory
-    )
+    state = dataclasses.replace(state, cache_btd=jnp.where(full_b[:, None, None], pushed, state.cache_btd))
+    if not block.memory.uses_attention:
+      return state
+    closed_bt = jnp.where(full_b[:, None], open_block.received_bt[:, length:], state.received_bt)
+    return dataclasses.replace(state, received_bt=closed_bt)
 
   state = ModelState(
     segments_b=opened.state.segments_b + full_b,

@@ -1,0 +1,236 @@
+"""The Compressive Transformer's memory: what is let go is compressed, and kept longer (Rae et al. 2020).
+
+Every segment of l tokens that this memory is given becomes l/c slots of a first-in, first-out queue; the
+slots are read through the layer's own W_K, W_V and join the local softmax. With c = 4, as many slots as a
+Transformer-XL has cached tokens reach four times as far back.
+"""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from infformer_jax.config import ConfigError
+from infformer_jax.core import compression, losses
+from infformer_jax.memory.base import Memory, MemoryConfig, Site
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount, pytree
+
+LEARNED = ('convolution', 'dilated')
+"""The compressions that have parameters."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompressiveConfig(MemoryConfig):
+  """The past at 1/rate of its resolution.
+
+  The losses train the compressor alone (and the decoder of 'auto_encoding'); what the language model's loss
+  finds through the reads trains it too.
+  """
+
+  kind: Literal['compressive'] = 'compressive'
+  gives_slots: ClassVar[bool] = True
+  length: int = 512  # slots, a multiple of model.segment_length / rate; free at evaluation
+  rate: int = 4  # c, tokens per slot; divides model.segment_length
+  compression: Literal['mean', 'max', 'convolution', 'dilated', 'most_used'] = 'convolution'
+  # How the next segment's queries read the old tokens and the new slots, or the tokens decoded from the
+  # slots.
+  loss: Literal['attention', 'auto_encoding'] | None = 'attention'
+  loss_weight: float = 1.0
+  # A slot stands at the mean age of its tokens (a token kept whole: its own), or, as published, at its
+  # index: the slots go on where the short-term memory ends, one position each.
+  positions: Literal['age', 'index'] = 'age'
+
+  def check(self, segment_length: int) -> None:
+    compression.check_rate(segment_length, self.rate)
+    slots = segment_length // self.rate
+    if self.length < 1 or self.length % slots:
+      lower = max(1, self.length // slots) * slots
+      raise ConfigError(
+        f'length = {self.length} is not a multiple of the {slots} slots of a segment '
+        f'(model.segment_length / rate = {segment_length} / {self.rate}); use {lower} or {lower + slots}'
+      )
+    if self.loss is not None and self.compression not in LEARNED:
+      raise ConfigError(
+        f"loss = '{self.loss}' has nothing to train with compression = '{self.compression}'; "
+        f'use loss = None or compression = {" or ".join(map(repr, LEARNED))}'
+      )
+    if self.loss_weight < 0:
+      raise ConfigError(f'loss_weight = {self.loss_weight} is negative')
+
+
+class Compressor(nnx.Module):
+  """A segment to its slots; has parameters where the compression is learned."""
+
+  def __init__(self, config: CompressiveConfig, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
+    self.config = config
+    if config.compression not in LEARNED:
+      return
+    dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=(0, 1), out_axis=2)
+
+    def kernel(width: int) -> nnx.Param:
+      return nnx.Param(dense(rngs.params(), (width, d_model, d_model), param_dtype))
+
+    def bias() -> nnx.Param:
+      return nnx.Param(jnp.zeros((d_model,), param_dtype))
+
+    self.w_cde, self.b_e = kernel(config.rate), bias()
+    if config.compression == 'dilated':
+      steps = compression.dilations(config.rate)
+      self.around_3de, self.around_e = nnx.List([kernel(3) for _ in steps]), nnx.List([bias() for _ in steps])
+
+  def __call__(self, x_bld: Array) -> Array:
+    """[b, l, d] -> [b, l/c, d]; not of 'most_used', which needs the attention received."""
+    config = self.config
+    if config.compression == 'mean':
+      return compression.mean_pool(x_bld, config.rate)
+    if config.compression == 'max':
+      return compression.max_pool(x_bld, config.rate)
+    if config.compression == 'convolution':
+      return compression.convolve(x_bld, self.w_cde[...], self.b_e[...])
+    kernels = tuple((w[...], b[...]) for w, b in zip(self.around_3de, self.around_e, strict=True))
+    return compression.dilated(x_bld, kernels, self.w_cde[...], self.b_e[...])
+
+
+class Decoder(nnx.Module):
+  """The slots back to tokens: what auto-encoding needs, and nothing else."""
+
+  def __init__(self, rate: int, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
+    dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=1, out_axis=(0, 2))
+    self.w_cde = nnx.Param(dense(rngs.params(), (rate, d_model, d_model), param_dtype))
+    self.b_ce = nnx.Param(jnp.zeros((rate, d_model), param_dtype))
+
+  def __call__(self, x_bmd: Array) -> Array:
+    return compression.expand(x_bmd, self.w_cde[...], self.b_ce[...])
+
+
+@pytree
+class CompressiveState:
+  """The slots, newest last."""
+
+  x_bmd: Array  # zeros where nothing is stored yet
+  index_bm: Any  # int32, most_used: which token of its segment a slot is; else ()
+  segments_b: Array  # int32, how many whole segments are stored
+  old_bld: Any  # the segment that was written last, which a loss compares with its slots; () without one
+
+
+class Compressive(Memory):
+  """A queue of compressed attention inputs, read through the layer's own W_K, W_V.
+
+  The attention-reconstruction loss asks with the queries that are the first to read the slots instead of the
+  tokens. The paper's and the port's are those of the segment before, the last to read the tokens.
+  """
+
+  config: CompressiveConfig
+
+  def __init__(self, config: CompressiveConfig, site: Site, *, rngs: nnx.Rngs):
+    super().__init__(config, site, rngs=rngs)
+    self.compressor = Compressor(config, site.d_model, site.param_dtype, rngs=rngs)
+    if config.loss == 'auto_encoding':
+      self.decoder = Decoder(config.rate, site.d_model, site.param_dtype, rngs=rngs)
+
+  @property
+  def uses_attention(self) -> bool:  # type: ignore[override]
+    return self.config.compression == 'most_used'
+
+  @property
+  def per_segment(self) -> int:
+    """Slots of one segment."""
+    return self.site.segment_length // self.config.rate
+
+  def aux_weights(self) -> dict[str, float]:
+    return {self.config.loss: self.config.loss_weight} if self.config.loss else {}
+
+  def init_state(self, batch: int, dtype: Any) -> CompressiveState:
+    num, d, length = self.config.length, self.site.d_model, self.site.segment_length
+    return CompressiveState(
+      x_bmd=jnp.zeros((batch, num, d), dtype),
+      index_bm=jnp.zeros((batch, num), jnp.int32) if self.uses_attention else (),
+      segments_b=jnp.zeros((batch,), jnp.int32),
+      old_bld=jnp.zeros((batch, length, d), dtype) if self.config.loss else (),
+    )
+
+  def filled(self, state: CompressiveState) -> Array:
+    return state.segments_b > 0
+
+  def write(
+    self, state: CompressiveState, past: Past, project: Project, *, key_b: Array | None = None
+  ) -> CompressiveState:
+    x_bmd, index_bm = self._compressed(past)
+    capacity = self.config.length // self.per_segment
+
+    def pushed(queue_bm: Array, new_bm: Array) -> Array:
+      return jnp.concatenate([queue_bm[:, self.per_segment :], new_bm.astype(queue_bm.dtype)], axis=1)
+
+    written = CompressiveState(
+      x_bmd=pushed(state.x_bmd, x_bmd),
+      index_bm=pushed(state.index_bm, index_bm) if self.uses_attention else (),
+      segments_b=jnp.minimum(state.segments_b + 1, capacity),
+      old_bld=past.x_bld.astype(state.old_bld.dtype) if self.config.loss else (),
+    )
+    whole_b = past.whole_b
+
+    def choose(new: Array, old: Array) -> Array:
+      return jnp.where(whole_b.reshape(whole_b.shape + (1,) * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, written, state)
+
+  def prepare(self, state: CompressiveState, project: Project) -> PyTree:
+    k_bmhk, v_bmhk = project(state.x_bmd)
+    from_newest_m = np.arange(self.config.length)[::-1] // self.per_segment  # segments
+    slots = Slots(
+      k_bmhk=k_bmhk,
+      v_bmhk=v_bmhk,
+      age_bm=jnp.broadcast_to(self._ages(state, from_newest_m), k_bmhk.shape[:2]),
+      ok_bm=jnp.asarray(from_newest_m) < state.segments_b[:, None],
+    )
+    return slots, self._compared(state, project), self.filled(state)
+
+  def answer(self, prepared: PyTree, segment: Segment) -> Read:
+    slots, compared, filled_b = prepared
+    return Read(slots=(slots,), aux=self._aux(compared, segment, segment.ok_bl & filled_b[:, None]))
+
+  def _compressed(self, past: Past) -> tuple[Array, Any]:
+    """x of the new slots; which tokens they are, where they are tokens."""
+    if not self.uses_attention:
+      return self.compressor(past.x_bld), ()
+    if isinstance(past.received_bl, tuple):
+      raise ValueError(
+        "compression = 'most_used' needs Past.received_bl, the attention that the past received"
+      )
+    return compression.most_used(past.x_bld, past.received_bl, self.config.rate)
+
+  def _ages(self, state: CompressiveState, from_newest_m: np.ndarray) -> Array:
+    """age_m, or age_bm where every row keeps other tokens."""
+    site, rate, num = self.site, self.config.rate, self.config.length
+    if self.config.positions == 'index':
+      age: Any = (site.lag - 1) * site.segment_length + 1 + np.arange(num)[::-1]
+    else:
+      middle = (np.arange(num) % self.per_segment) * rate + (rate - 1) / 2
+      place = state.index_bm if self.uses_attention else middle  # tokens after the segment's first
+      age = (from_newest_m + site.lag) * site.segment_length - place
+    return jnp.asarray(age, site.state_dtype)
+
+  def _compared(self, state: CompressiveState, project: Project) -> PyTree:
+    """What a loss compares; only the compressor, and the decoder, learn from it."""
+    if not self.config.loss:
+      return ()
+    old_bld = jax.lax.stop_gradient(state.old_bld)
+    new_bmd = self.compressor(old_bld)  # Again: the gradient of the stored ones goes to their tokens, too.
+    if self.config.loss == 'auto_encoding':
+      return compression.auto_encoding(old_bld, self.decoder(new_bmd))
+    stopped = jax.lax.stop_gradient(project)
+    return stopped(old_bld), stopped(new_bmd)
+
+  def _aux(self, compared: PyTree, segment: Segment, ok_bl: Array) -> dict[str, SumCount]:
+    """Means over the tokens that read: so they add up, token by token too."""
+    if not self.config.loss:
+      return {}
+    if self.config.loss == 'auto_encoding':
+      error_bl = jnp.broadcast_to(compared[:, None], ok_bl.shape)
+    else:
+      q_blhk = jax.lax.stop_gradient(segment.q_blhk)
+      error_bl = compression.attention_reconstruction(q_blhk, *compared)
+    return {self.config.loss: losses.masked_sum(error_bl, ok_bl)}
