@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.golden import TOLERANCE_FLOAT32, TOLERANCE_FLOAT32_MODEL, lta, memorizing, transformer_xl
+from tests.golden import (
+  TOLERANCE_FLOAT32,
+  TOLERANCE_FLOAT32_MODEL,
+  compressive,
+  lta,
+  memorizing,
+  transformer_xl,
+)
 from tests.golden.report import Report
 
 FOLDER = pathlib.Path(__file__).parent / 'golden'
@@ -41,4 +48,11 @@ def test_the_float32_neighbours_equal_the_published_float64():
   assert {f'{case}/{name}' for case in ('basic', 'partial') for name in ('y', 'topk_idx')} <= set(
     report.errors
   )
+  assert max(report.errors.values()) < TOLERANCE_FLOAT32, report.errors
+
+
+def test_the_float32_compressive_layer_equals_the_published_float64():
+  report = Report(values('compressive.npz'))
+  compressive.check(report, jnp.float32)
+  assert {'conv/out', 'full/out', 'full/new_cmem', 'full/attn_comp', 'full/aux_loss'} <= set(report.errors)
   assert max(report.errors.values()) < TOLERANCE_FLOAT32, report.errors

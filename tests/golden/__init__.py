@@ -1,7 +1,7 @@
 """Parity with numbers computed by the published code in float64: `python -m tests.golden FILE.npz ...`.
 
-What the arrays hold is described in the checker of each format: lta.py, continuous.py, transformer_xl.py,
-memorizing.py.
+What the arrays hold is described in the checker of each format: lta.py, continuous.py, compressive.py,
+transformer_xl.py, memorizing.py.
 """
 
 TOLERANCE = 1e-9

@@ -7,10 +7,10 @@ from types import ModuleType
 
 import numpy as np
 
-from tests.golden import continuous, lta, memorizing, transformer_xl
+from tests.golden import compressive, continuous, lta, memorizing, transformer_xl
 from tests.golden.report import NotCovered, Report
 
-CHECKERS: tuple[ModuleType, ...] = (continuous, lta, memorizing, transformer_xl)
+CHECKERS: tuple[ModuleType, ...] = (compressive, continuous, lta, memorizing, transformer_xl)
 """Each has `matches(arrays)` and `check(report)`; the first that matches is asked."""
 
 

@@ -20,7 +20,7 @@ class Result:
 
   hidden_td: np.ndarray
   logits_tv: np.ndarray
-  kl: np.ndarray  # (sum, count) of the KL regularizer over layers, heads and tokens that read a signal
+  aux: np.ndarray  # (sum, count) of the auxiliary losses over layers and what reads
 
 
 def run(config, params, tokens_t):
@@ -46,7 +46,7 @@ def run(config, params, tokens_t):
   hidden_td = np.concatenate(hidden)
   out_vd = table_vd if config.tie_embeddings else params['unembedding']['embedding']
   logits_tv = hidden_td @ out_vd.T + (params['output_bias_v'] if config.output_bias else 0)
-  return Result(hidden_td, logits_tv, sum(block.kl for block in blocks))
+  return Result(hidden_td, logits_tv, sum(block.aux for block in blocks))
 
 
 class Block:
@@ -56,6 +56,7 @@ class Block:
     self.config, self.params = config, params['blocks'][index]
     self.biases = (params['u_hk'], params['v_hk']) if config.positions == 'xl' else None
     self.seen = []  # the attention's inputs, one [l, d] per segment
+    self.received_t = np.zeros(0)  # the attention that every token has received
     memory = config.memory
     # None: every layer; for neighbours the ninth of twelve, or what is as far up.
     ninth = math.ceil(config.num_layers * 9 / 12) - 1
@@ -65,26 +66,34 @@ class Block:
     self.memories = memories(memory, self.params.get('memory', {}), config, self.project) if here else []
 
   @property
-  def kl(self):
-    return sum((memory.kl for memory in self.memories), np.zeros(2))
+  def aux(self):
+    return sum((memory.aux for memory in self.memories), np.zeros(2))
 
   def __call__(self, x_ld):
     config, params = self.config, self.params
     h_ld = _norm(config, params['attention_norm'], x_ld) if config.norm_position == 'pre' else x_ld
     if len(self.seen) >= self.lag:
+      end = len(self.received_t) - (self.lag - 1) * config.segment_length
       for memory in self.memories:
+        memory.received_l = self.received_t[end - config.segment_length : end]
         memory.write(self.seen[-self.lag])
     before = sum(map(len, self.seen))
     self.seen.append(h_ld)
+    self.received_t = np.concatenate([self.received_t, np.zeros(len(h_ld))])
     all_td = np.concatenate(self.seen)
     q_lhk = self._heads(h_ld @ params['attention']['w_q']['kernel'])
 
     attended_ld = np.zeros_like(x_ld)
     for i, q_hk in enumerate(q_lhk):
-      tokens = self._window(before, i)
+      window = self._window(before, i)
+      slots = [(all_td[token], token) for token in window]
       for memory in self.memories:
-        tokens += memory.slots
-      context_hk = self._local(q_hk, all_td[tokens], before + i - np.array(tokens)) if tokens else 0 * q_hk
+        slots += [(all_td[token], token) for token in memory.slots] + memory.compressed(before)
+      context_hk = 0 * q_hk
+      if slots:
+        keys_md, position_m = map(np.array, zip(*slots, strict=True))
+        context_hk, weights_m = self._local(q_hk, keys_md, before + i - position_m)
+        self.received_t[window] += weights_m[: len(window)]
       for memory in self.memories:
         context_hk = memory.mix(q_hk, context_hk)
       attended_ld[i] = context_hk.reshape(-1) @ params['attention']['w_o']['kernel']
@@ -108,7 +117,7 @@ class Block:
     return list(range(max(0, first[self.config.window]), last + 1))
 
   def _local(self, q_hk, h_md, distance_m):
-    """One query's attention to tokens at the given distances."""
+    """One query's attention to tokens at the given distances, and its weights summed over the heads."""
     params, size = self.params['attention'], q_hk.shape[1]
     k_mhk, v_mhk = self.project(h_md)
     if self.config.normalize_qk:
@@ -132,7 +141,7 @@ class Block:
       scores_mh = scores_mh + params['bias_jh'][[_bucket(distance) for distance in distance_m]]
     scale = np.abs(params['scale_h']) if self.config.normalize_qk else 1 / math.sqrt(size)
     weights_mh = softmax(scores_mh * scale, axis=0)
-    return np.einsum('mh,mhk->hk', weights_mh, v_mhk)
+    return np.einsum('mh,mhk->hk', weights_mh, v_mhk), weights_mh.sum(1)
 
   def _feed_forward(self, x_ld):
     params, kind = self.params['feed_forward'], self.config.feed_forward

@@ -60,7 +60,7 @@ class Continuous(Memory):
     for h, scores_n in enumerate(scores_nh.T):
       mu, variance = self._density(scores_n)
       if config.kl_weight:
-        self.kl += [_kl(config, mu, variance), 1]
+        self.aux += [_kl(config, mu, variance), 1]
       t_p, mass_p = self._quadrature(mu, variance)
       mass = mass_p.sum() if config.renormalize else 1
       context_hk[h] = mass_p @ self._psi(t_p) / mass @ v_nhk[:, h]

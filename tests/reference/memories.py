@@ -7,12 +7,14 @@ from tests.reference.functions import sigmoid, softmax, unit
 
 def memories(config, params, model, project):
   """A stack is its parts, side by side."""
+  from tests.reference.compressive import Compressive
   from tests.reference.continuous import Continuous
 
   if config.kind == 'stacked':
     parts = (config.first, params.get('first', {})), (config.second, params.get('second', {}))
     return [part for config, params in parts for part in memories(config, params, model, project)]
   kinds = {'none': Memory, 'recent': Recent, 'continuous': Continuous, 'neighbours': Neighbours}
+  kinds |= {'compressive': Compressive}
   return [kinds[config.kind](config, params, model, project)]
 
 
@@ -22,10 +24,15 @@ class Memory:
   def __init__(self, config, params, model, project):
     self.config, self.params, self.model, self.project = config, params, model, project
     self.slots = []
-    self.kl = np.zeros(2)
+    self.received_l = None  # the attention that the segment to be written has received
+    self.aux = np.zeros(2)
 
   def write(self, x_ld):
     pass
+
+  def compressed(self, now):
+    """(x [d], its position in the document) of slots that are no tokens, for a segment that starts now."""
+    return []
 
   def mix(self, q_hk, context_hk):
     """What becomes of the local context before W_o."""

@@ -8,7 +8,7 @@ import pytest
 import scipy.special
 
 from tests import reference
-from tests.golden import TOLERANCE, published, published_memorizing, transformer_xl
+from tests.golden import TOLERANCE, published, published_compressive, published_memorizing, transformer_xl
 from tests.golden.__main__ import main
 from tests.golden.check import check
 from tests.golden.report import relative_error
@@ -131,6 +131,36 @@ def test_other_memorizing_files_pass():
   assert max(report.errors.values()) < TOLERANCE, report.largest()
   arrays['few/y'] = arrays['few/y'] + 1e-6
   assert check(arrays).errors['few/y'] > TOLERANCE
+
+
+@pytest.mark.parametrize(
+  'meta',
+  [(6, 8, 2, 3, 6, 4, 6, 4), (8, 12, 3, 2, 16, 5, 16, 3), (8, 8, 1, 4, 3, 6, 0, 0), (8, 8, 2, 4, 8, 8, 4, 0)],
+  ids=['full', 'a longer memory', 'no memory', 'a memory half full'],
+)
+def test_other_compressive_files_pass(meta):
+  report = check(published_compressive.make(meta))
+  assert not report.uncovered
+  assert {'full/out', 'full/new_cmem', 'full/compressed_mem'} <= set(report.errors)
+  assert ('full/aux_loss' in report.errors) == (meta[6] > 0)
+  assert all('port compares' in reason for reason in report.reasons.values())
+  assert max(report.errors.values()) < TOLERANCE, report.largest()
+
+
+def test_a_compressive_file_of_which_nothing_was_compressed_passes():
+  report = check(published_compressive.make((8, 8, 2, 4, 8, 8, 0, 0)))
+  assert {'full/out', 'full/new_mem', 'full/aux_loss'} <= set(report.errors)
+  assert not report.uncovered
+  assert max(report.errors.values()) < TOLERANCE, report.largest()
+
+
+def test_gradients_of_a_compressive_file_are_compared():
+  """Slightly wrong ones are found, of the compressor; so is one that reaches what must not learn."""
+  arrays = load('compressive.npz')
+  arrays['full/grad_aux/conv.bias'] = arrays['full/grad_aux/conv.bias'] * (1 + 1e-8)
+  arrays['full/grad_aux/to_kv.weight'] = np.full((64, 32), 1e-8)
+  beyond = {key for key, error in check(arrays).errors.items() if error > TOLERANCE}
+  assert beyond == {'full/grad_aux/conv.bias', 'full/grad_aux/to_kv.weight'}
 
 
 @pytest.fixture

@@ -47,19 +47,20 @@ TRUNKS = {
 
 
 def compare(config, *, size):
-  """The largest errors of any document, of hidden states and logits and of the KL."""
+  """The largest errors of any document, of hidden states and logits and of the auxiliary losses."""
   graphdef, params = toy.build(config)
   batch = toy.batch()
   output = toy.run(graphdef, params, batch, size=size)
   logits = transformer.merge(graphdef, params).logits(output.hidden_bsld)
-  worst, kl = 0.0, np.zeros(2)
+  worst, aux = 0.0, np.zeros(2)
   for lane, mask in toy.documents_of(batch):
     expected = reference.run(config, params, batch.tokens_bsl[lane][mask])
     actual = output.hidden_bsld[lane][mask], logits[lane][mask]
     worst = max(worst, toy.error(actual, (expected.hidden_td, expected.logits_tv)))
-    kl += expected.kl
-  actual_kl = sum((jnp.stack(pair) for name, pair in output.aux.items() if name.endswith('kl')), jnp.zeros(2))
-  return worst, toy.error(actual_kl, kl)
+    aux += expected.aux
+  weighted = transformer.merge(graphdef, params).aux_weights()
+  actual_aux = sum((jnp.stack(output.aux[name]) for name in weighted), jnp.zeros(2))
+  return worst, toy.error(actual_aux, aux)
 
 
 @pytest.mark.parametrize(('name', 'short'), cases(toy.MEMORIES))
