@@ -24,6 +24,7 @@ MODELS = {
     'none': {'positions': 'learned', 'short_term_length': 0},
     'edges': {'positions': 'rotary', 'short_term_length': 2 * toy.LENGTH},
     'neighbours_evicted': {'positions': 't5', 'window': 'past', 'normalize_qk': True},
+    'most_used': {},
     'stacked': {'positions': 'xl', 'norm_position': 'post'},
   }.items()
 }

@@ -13,6 +13,7 @@ IMPOSSIBLE = [
   ({'d_model': 15, 'head_dim': 4}, "positions = 'xl' needs an even d_model, not 15"),
   ({'positions': 'learned'}, "positions = 'learned' gives the tokens of a cache no position; use 'xl'"),
   ({'positions': 'learned', 'short_term_length': 0, 'memory': toy.MEMORIES['stacked']}, 'no position'),
+  ({'positions': 'learned', 'short_term_length': 0, 'memory': toy.MEMORIES['dilated']}, 'no position'),
   ({'short_term_length': 0, 'window': 'past'}, "window = 'past' needs short_term_length > 0, such as 4"),
   ({'clamp_length': 0}, 'clamp_length = 0 must be None, or positive'),
   ({'clamp_length': 9, 'positions': 't5'}, "with positions = 'xl', not 't5'"),

@@ -46,9 +46,9 @@ def reach(config, batch, *, size):
     'past': (distance >= 1) & (distance <= short * L),
   }[config.window]
   local = seen & ((back == 0) | (not config.stop_short_term_gradient))
-  capacity = {'none': 0, 'neighbours': 0, 'recent': getattr(memory, 'length', 0) // L}.get(
-    memory.kind, np.inf
-  )
+  tokens = getattr(memory, 'length', 0) * getattr(memory, 'rate', 1)
+  capacity = {'none': 0, 'neighbours': 0, 'recent': tokens // L, 'compressive': tokens // L}
+  capacity = capacity.get(memory.kind, np.inf)
   remembered = (lag <= back) & (back < lag + capacity)
   itself = distance == 0  # By the residual stream.
   same = (lane[:, None] == lane[None]) & (document[:, None] == document[None])
@@ -65,6 +65,10 @@ INFLUENCES = {
   'recent': {'memory': toy.small('recent', length=L)},
   'recent_stopped': {'memory': toy.small('recent', source='previous'), 'stop_short_term_gradient': True},
   'continuous': {'memory': toy.small('continuous', gate=True), 'stop_short_term_gradient': True},
+  'compressive': {
+    'memory': toy.small('compressive', length=2, compression='dilated'),
+    'stop_short_term_gradient': True,
+  },
   'lag_segments': {'memory': toy.small('continuous'), 'stop_short_term_gradient': True, 'size': 2},
   'neighbours': {'memory': toy.small('neighbours', layers=(0,)), 'window': 'past'},
   'one_segment': {'memory': toy.small('continuous', gate=True), 'short_term_length': 0, 'size': 1},
@@ -135,8 +139,9 @@ def test_a_chunk_of_one_segment_trains_what_the_write_learns():
     assert all(np.abs(part).max() > 1e-6 for part in jax.tree.leaves(leaf)), name
 
 
-def test_rematerialization_changes_nothing():
-  config = toy.config(toy.MEMORIES['even'], num_layers=1, dropout=0.1)
+@pytest.mark.parametrize('name', ['even', 'most_used'])
+def test_rematerialization_changes_nothing(name):
+  config = toy.config(toy.MEMORIES[name], num_layers=1, dropout=0.1)
   kept, again = (gradients(dataclasses.replace(config, remat=remat), key=KEY) for remat in (False, True))
   assert toy.error(again, kept) < toy.TOLERANCE
 

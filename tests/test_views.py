@@ -52,7 +52,7 @@ def test_emptied_empties_every_lane():
   assert ok_b.all()
 
 
-@pytest.mark.parametrize('name', ['recent', 'continuous', 'neighbours_evicted', 'stacked'])
+@pytest.mark.parametrize('name', ['recent', 'continuous', 'neighbours_evicted', 'most_used', 'stacked'])
 def test_an_emptied_memory_is_one_that_has_never_written(name):
   """Everywhere with the view, and without it as long as nothing is written: the model without the memory."""
   config = toy.config(toy.MEMORIES[name])
@@ -74,7 +74,7 @@ def test_an_emptied_memory_is_one_that_has_never_written(name):
     assert np.array_equal(merged.memory.filled(block.memory), [True, True, False, False])  # It still writes.
 
 
-@pytest.mark.parametrize('name', ['continuous', 'recent', 'neighbours_evicted'])
+@pytest.mark.parametrize('name', ['continuous', 'recent', 'neighbours_evicted', 'most_used'])
 def test_an_exchanged_memory_is_the_other_lane_s(name):
   """Twins exchange equal memories; of two strangers each reads the other's; one alone has no control."""
   graphdef, params = toy.build(toy.config(toy.MEMORIES[name]))

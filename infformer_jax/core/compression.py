@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 from infformer_jax.config import ConfigError
 from infformer_jax.core import attention
 
-Kernel = tuple[Float[Array, 'w d e'], Float[Array, 'e']]
-"""A convolution over time of width w, and its bias."""
+Kernel = tuple[Float[Array, '3 d d'], Float[Array, 'd']]
+"""A convolution over time of width 3, and its bias."""
 
 
 def check_rate(length: int, rate: int) -> None:

@@ -120,7 +120,8 @@ class Compressive(Memory):
   """A queue of compressed attention inputs, read through the layer's own W_K, W_V.
 
   The attention-reconstruction loss asks with the queries that are the first to read the slots instead of the
-  tokens. The paper's and the port's are those of the segment before, the last to read the tokens.
+  tokens. The paper's and the port's are those of the segment before, the last to read the tokens. Its
+  scores are q·k/√k, whatever a trunk's own scores add (u of Transformer-XL, positions) or normalize.
   """
 
   config: CompressiveConfig

@@ -40,6 +40,11 @@ TRUNKS = {
     'short_term_length': 5 * toy.LENGTH,
     'memory': toy.small('recent', length=3 * toy.LENGTH),
   },
+  'sliding_most_used': {
+    'window': 'sliding',
+    'short_term_length': 2 * toy.LENGTH,
+    'memory': toy.MEMORIES['most_used'],
+  },
   'rotary_units': {'positions': 'rotary', 'normalize_qk': True, 'window': 'sliding'},
   'xl_units': {'normalize_qk': True, 'clamp_length': 3},
   'rotary_post': {'positions': 'rotary', 'norm_position': 'post', 'memory': toy.MEMORIES['recent_previous']},
@@ -75,7 +80,10 @@ def test_trunks_equal_the_plain_loop(name):
   assert max(compare(toy.config(**settings), size=4)) < toy.TOLERANCE
 
 
-@pytest.mark.parametrize('name', ['stacked', 'stacked_neighbours', *TRUNKS])
+OPEN = ['stacked', 'stacked_neighbours', 'dilated', 'most_used', 'stacked_most_used', *TRUNKS]
+
+
+@pytest.mark.parametrize('name', OPEN)
 def test_open_segments_equal_the_plain_loop(name):
   """Token by token, two documents in different phases: one lane waits at every third step."""
   config = toy.config(**{'memory': toy.MEMORIES.get(name, toy.MEMORIES['stacked']), **TRUNKS.get(name, {})})

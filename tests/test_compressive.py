@@ -1,0 +1,118 @@
+"""What the compressive memory learns from, and where its slots stand."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from infformer_jax.config import ConfigError
+from infformer_jax.memory.base import Site
+from infformer_jax.memory.compressive import Compressive
+from infformer_jax.nn import received
+from infformer_jax.types import Past
+from tests import toy
+
+L = toy.LENGTH
+
+
+def learning(memory, loss_of, *, size=toy.SEGMENTS, **changes):
+  """{path: whether anything reaches the parameter}."""
+  config = toy.config(memory, num_layers=1, **changes)
+  graphdef, params = toy.build(config, spread=0.1)
+  loss = toy.quickly(jax.grad(lambda params: loss_of(toy.stream(graphdef, params, toy.batch(), size=size))))
+  leaves = jax.tree.leaves_with_path(loss(params))
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): bool(np.any(leaf)) for path, leaf in leaves}
+
+
+def auxiliary(output):
+  return sum(total for total, _ in output.aux.values())
+
+
+@pytest.mark.parametrize('size', [1, toy.SEGMENTS])
+@pytest.mark.parametrize(
+  ('compression', 'loss'),
+  [('convolution', 'attention'), ('dilated', 'attention'), ('dilated', 'auto_encoding')],
+)
+def test_a_loss_about_the_compression_trains_the_compressor_and_nothing_else(compression, loss, size):
+  memory = toy.small('compressive', rate=4, compression=compression, loss=loss)
+  reached = learning(memory, auxiliary, size=size)
+  own = {path for path in reached if '/compressor/' in path or '/decoder/' in path}
+  assert {path for path, any_of in reached.items() if any_of} == own
+  assert len(own) == 2 + 4 * (compression == 'dilated') + 2 * (loss == 'auto_encoding')
+
+
+@pytest.mark.parametrize('size', [1, 2, 3])
+def test_the_language_model_trains_the_compressor_through_the_reads(size):
+  """Chunks of any number of segments; through a write the layer below needs lag + 1 of them."""
+  memory = toy.small('compressive', loss=None)
+  reached = learning(memory, lambda output: (output.hidden_bsld**3).sum(), size=size)
+  assert all(reached.values())
+
+
+@pytest.mark.parametrize('name', ['compressive', 'compressive_mean', 'most_used'])
+def test_a_slot_stands_at_the_mean_age_of_its_tokens(name):
+  """Every token's first channel is its position: so is, for these, the mean of a slot's."""
+  config = dataclasses.replace(toy.MEMORIES[name], loss=None)
+  site = Site(d_model=4, num_heads=1, head_dim=4, segment_length=L, lag=3, param_dtype=jnp.dtype(toy.DTYPE))
+  memory = Compressive(config, site, rngs=nnx.Rngs(0))
+  if config.compression == 'convolution':
+    memory.compressor.w_cde[...] = jnp.broadcast_to(jnp.eye(4) / config.rate, (config.rate, 4, 4))
+  project = jax.tree_util.Partial(lambda x_btd: (x_btd[:, :, None],) * 2)
+  state, rng = memory.init_state(1, jnp.dtype(toy.DTYPE)), np.random.default_rng(0)
+  for start in range(0, 6 * L, L):
+    x_bld = jnp.broadcast_to(jnp.arange(start, start + L, dtype=toy.DTYPE)[None, :, None], (1, L, 4))
+    past = Past(x_bld=x_bld, whole_b=jnp.ones(1, bool), received_bl=rng.random((1, L)))
+    state = memory.write(state, past, project)
+  slots = memory.prepare(state, project)[0]
+  now = (6 + site.lag - 1) * L  # The segment that reads starts here: the last written is lag segments back.
+  assert toy.error(now - slots.age_bm, slots.k_bmhk[:, :, 0, 0]) < toy.TOLERANCE
+  assert slots.ok_bm.all()
+
+  config = dataclasses.replace(config, positions='index')
+  index = Compressive(config, site, rngs=nnx.Rngs(0)).prepare(state, project)[0].age_bm[0]
+  np.testing.assert_array_equal(index, (site.lag - 1) * L + np.arange(config.length, 0, -1))
+
+
+def test_attention_received_is_a_sum_over_heads_and_real_queries():
+  weights_bhlm = np.random.default_rng(0).random((2, 3, L, 7))
+  ok_bl = np.array([[True] * L, [True] * (L - 2) + [False] * 2])
+  expected = [weights_bhlm[0, :, :, :5].sum((0, 1)), weights_bhlm[1, :, :-2, :5].sum((0, 1))]
+  assert toy.error(received.received(jnp.asarray(weights_bhlm), ok_bl, 5), np.array(expected)) < toy.TOLERANCE
+
+
+def test_every_real_query_hands_out_one_per_head():
+  """Before the first write all that is received stays with the tokens; padding hands out nothing."""
+  config = toy.config(toy.MEMORIES['most_used'])
+  tokens = (2 * L, 2 * L - 3, L)
+  output = toy.run(*toy.build(config), toy.batch([(n,) for n in tokens], segments=2), size=1)
+  for block in output.state.blocks:
+    assert toy.error(block.received_bt.sum(1)[:2], config.num_heads * np.array(tokens[:2])) < toy.TOLERANCE
+    assert block.received_bt.shape == (3, 2 * L)
+    assert (block.received_bt[0] > 0).all()
+
+
+IMPOSSIBLE = [
+  ({'rate': 3}, 'memory.rate = 3 does not divide a segment of 4 tokens; use 2 or 4'),
+  ({'length': 3}, 'memory.length = 3 is not a multiple of the 2 slots of a segment'),
+  ({'compression': 'mean'}, "loss = 'attention' has nothing to train with compression = 'mean'"),
+  ({'loss_weight': -1.0}, 'memory.loss_weight = -1.0 is negative'),
+]
+
+
+@pytest.mark.parametrize(('settings', 'message'), IMPOSSIBLE)
+def test_impossible_memories_are_refused_in_a_sentence(settings, message):
+  with pytest.raises(ConfigError) as caught:
+    toy.config(toy.small('compressive', **settings))
+  assert message in str(caught.value)
+
+
+def test_most_used_without_attention_says_what_is_missing():
+  config = toy.small('compressive', compression='most_used', loss=None)
+  site = Site(d_model=4, num_heads=1, head_dim=4, segment_length=L)
+  memory = Compressive(config, site, rngs=nnx.Rngs(0))
+  past = Past(x_bld=jnp.ones((1, L, 4)), whole_b=jnp.ones(1, bool))
+  with pytest.raises(ValueError, match=r'Past\.received_bl'):
+    memory.write(memory.init_state(1, jnp.dtype('float32')), past, lambda x: (x, x))
