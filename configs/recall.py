@@ -1,0 +1,119 @@
+"""Recall at controlled distances, with any of the memories: accuracy against distance.
+
+    python -m infformer_jax.main --config=configs/recall.py --workdir=W
+    python -m infformer_jax.main --config=configs/recall.py:memory=neighbours,task=passkey --workdir=W
+
+`task` is associative (pairs of keys and values in noise) or passkey (digits in a text that repeats), `memory`
+none, recent, compressive, neighbours or continuous; the memories of one size hold the same number of bytes.
+Accuracies by distance stand in results.json under by_group.
+
+    size    parameters  document                     hardware      time
+    cpu     0.19 M      24 segments of 64 tokens     2 CPU cores   15 minutes
+    gpu     16 M        96 segments of 512 tokens    one GPU       not yet measured
+
+Expected accuracies, and where guessing is right (one in 16, one in 10): docs/results.md.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from infformer_jax.config import config_dict, parse_argument
+from infformer_jax.data.recall import RecallConfig
+from infformer_jax.evaluation.perplexity import EvaluationConfig
+from infformer_jax.experiment import Experiment
+from infformer_jax.memory.base import MemoryConfig
+from infformer_jax.memory.compressive import CompressiveConfig
+from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.memory.neighbours import NeighboursConfig
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.memory.recent import RecentConfig
+from infformer_jax.nn.config import ModelConfig
+from infformer_jax.train.loop import TrainConfig
+from infformer_jax.train.optimizer import OptimizerConfig
+
+MEMORIES = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
+MODELS = {
+  'cpu': ModelConfig(
+    d_model=64,
+    num_layers=3,
+    num_heads=4,
+    d_ff=256,
+    positions='rotary',
+    scale_embeddings=True,
+    segment_length=64,
+    short_term_length=64,
+  ),
+  'gpu': ModelConfig(
+    d_model=512,
+    num_layers=4,
+    num_heads=8,
+    d_ff=2048,
+    positions='rotary',
+    scale_embeddings=True,
+    segment_length=512,
+    short_term_length=512,
+    compute_dtype='bfloat16',
+  ),
+}
+DATA = {
+  'cpu': RecallConfig(segment_length=64, num_segments=24, distances=(1, 2, 4, 8, 16)),
+  'gpu': RecallConfig(
+    segment_length=512, num_segments=96, distances=(1, 2, 4, 8, 16, 32, 64), pairs_per_distance=8
+  ),
+}
+# The lag is 2, so that 8 segments per chunk let gradients reach 6 segments back.
+TRAIN = {
+  'cpu': TrainConfig(
+    num_steps=2_000,
+    batch_size=16,
+    segments_per_chunk=8,
+    log_every=25,
+    evaluate_every=500,
+    checkpoint_every=250,
+    optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50),
+  ),
+  'gpu': TrainConfig(
+    num_steps=20_000,
+    batch_size=32,
+    segments_per_chunk=8,
+    evaluate_every=1_000,
+    checkpoint_every=1_000,
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=500),
+  ),
+}
+
+
+def memory(kind: str, size: str) -> MemoryConfig:
+  """The same bytes in every kind, as near as whole segments come: l vectors of width d in every layer."""
+  slots = MODELS[size].segment_length
+  if kind == 'none':
+    return NothingConfig()
+  if kind == 'recent':
+    return RecentConfig(length=slots)
+  if kind == 'compressive':
+    # Without the reconstruction loss, which keeps a segment as it was, as many bytes again.
+    return CompressiveConfig(length=slots, loss=None)
+  if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
+    return NeighboursConfig(length=slots * max(1, MODELS[size].num_layers // 2))
+  # Coefficients are float32 whatever the activations are.
+  return ContinuousConfig(num_basis=slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4)
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+  """The config of 'configs/recall.py:memory=...,task=...,size=cpu|gpu'."""
+  asked = parse_argument(
+    argument,
+    memory=('continuous', MEMORIES),
+    task=('associative', ('associative', 'passkey')),
+    size=('cpu', tuple(MODELS)),
+  )
+  train = TRAIN[asked.size]
+  return config_dict(
+    Experiment(
+      model=dataclasses.replace(MODELS[asked.size], memory=memory(asked.memory, asked.size)),
+      data=dataclasses.replace(DATA[asked.size], task=asked.task),
+      train=train,
+      evaluation=EvaluationConfig(batch_size=32, segments_per_chunk=train.segments_per_chunk),
+    )
+  )

@@ -1,0 +1,142 @@
+"""The sorting task of the ∞-former's paper, with any of the memories.
+
+    python -m infformer_jax.main --config=configs/sort.py --workdir=W
+    python -m infformer_jax.main --config=configs/sort.py:memory=recent,size=paper --workdir=W
+
+A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of the
+answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold the same
+number of bytes. A chunk holds one sequence, so that a gradient reaches every write; another length,
+--config.data.length=1024, wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
+
+    size    parameters  sequence  segments and cache  hardware      time
+    cpu     0.19 M           512                  64  2 CPU cores   15 minutes
+    gpu     9 M            4,000                 512  one GPU       not yet measured
+    paper   3.5 M          8,000               1,024  one GPU       not yet measured
+
+`paper` is the published setting (3 layers of width 300, Adam at 2e-4 without warm-up, 20,000 steps of 8 lanes,
+one segment per chunk) with the published memory; accuracies: docs/results.md.
+"""
+
+import dataclasses
+import math
+
+from ml_collections import ConfigDict
+
+from infformer_jax.config import config_dict, parse_argument
+from infformer_jax.data.sorting import SortingConfig
+from infformer_jax.evaluation.perplexity import EvaluationConfig
+from infformer_jax.experiment import Experiment
+from infformer_jax.memory.base import MemoryConfig
+from infformer_jax.memory.compressive import CompressiveConfig
+from infformer_jax.memory.continuous import PUBLISHED_SORTING, ContinuousConfig
+from infformer_jax.memory.neighbours import NeighboursConfig
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.memory.recent import RecentConfig
+from infformer_jax.nn.config import ModelConfig
+from infformer_jax.train.loop import TrainConfig
+from infformer_jax.train.optimizer import OptimizerConfig
+
+MEMORIES = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
+LENGTHS = {'cpu': 512, 'gpu': 4_000, 'paper': 8_000}
+
+MODELS = {
+  'cpu': ModelConfig(
+    d_model=64,
+    num_layers=3,
+    num_heads=4,
+    d_ff=256,
+    positions='rotary',
+    scale_embeddings=True,
+    segment_length=64,
+    short_term_length=64,
+  ),
+  'gpu': ModelConfig(
+    d_model=384,
+    num_layers=4,
+    num_heads=8,
+    d_ff=1536,
+    positions='rotary',
+    scale_embeddings=True,
+    segment_length=512,
+    short_term_length=512,
+    compute_dtype='bfloat16',
+  ),
+  'paper': ModelConfig(
+    d_model=300,
+    num_layers=3,
+    num_heads=6,
+    head_dim=50,
+    d_ff=300,
+    feed_forward='relu',
+    norm_position='post',
+    final_norm=False,
+    positions='xl',
+    scale_embeddings=True,
+    segment_length=1024,
+    short_term_length=1024,
+    stop_short_term_gradient=True,
+    dropout=0.1,
+  ),
+}
+TRAIN = {
+  'cpu': TrainConfig(
+    num_steps=1_500,
+    batch_size=16,
+    log_every=25,
+    evaluate_every=250,
+    checkpoint_every=250,
+    optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50),
+  ),
+  'gpu': TrainConfig(
+    num_steps=20_000,
+    batch_size=32,
+    evaluate_every=1_000,
+    checkpoint_every=1_000,
+    optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=500),
+  ),
+  'paper': TrainConfig(
+    num_steps=20_000,
+    batch_size=8,
+    segments_per_chunk=1,
+    evaluate_every=1_000,
+    checkpoint_every=1_000,
+    optimizer=OptimizerConfig(learning_rate=2e-4, warmup_steps=0, weight_decay=0.0, b2=0.999),
+  ),
+}
+
+
+def memory(kind: str, size: str) -> MemoryConfig:
+  """The same bytes in every kind, as near as whole segments come: l vectors of width d in every layer."""
+  slots, layers = MODELS[size].segment_length, MODELS[size].num_layers
+  if kind == 'none':
+    return NothingConfig()
+  if kind == 'recent':
+    return RecentConfig(length=slots)
+  if kind == 'compressive':
+    # The reconstruction loss keeps a segment as it was, as many bytes again; a chunk that holds the whole
+    # sequence does without it, since the gradient of the answer reaches every write.
+    return CompressiveConfig(length=slots, loss='attention' if size == 'paper' else None)
+  if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
+    return NeighboursConfig(length=slots * max(1, layers // 2))
+  if size == 'paper':
+    return dataclasses.replace(PUBLISHED_SORTING, gate=True)
+  # Coefficients are float32 whatever the activations are.
+  return ContinuousConfig(num_basis=slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4)
+
+
+def get_config(argument: str | None = None) -> ConfigDict:
+  """The config of 'configs/sort.py:memory=...,size=cpu|gpu|paper'; continuous and cpu if nothing is said."""
+  asked = parse_argument(argument, memory=('continuous', MEMORIES), size=('cpu', tuple(MODELS)))
+  length, model, train = LENGTHS[asked.size], MODELS[asked.size], TRAIN[asked.size]
+  data = SortingConfig(length=length)
+  segments = math.ceil((length + 1 + data.num_symbols) / model.segment_length)
+  if asked.size != 'paper':
+    train = dataclasses.replace(train, segments_per_chunk=segments)
+  return config_dict(
+    Experiment(
+      model=dataclasses.replace(model, memory=memory(asked.memory, asked.size)),
+      data=data,
+      train=train,
+      evaluation=EvaluationConfig(batch_size=32, segments_per_chunk=train.segments_per_chunk),
+    )
+  )
