@@ -13,7 +13,8 @@ from flax import nnx
 
 from infformer_jax.core.signal import sample
 from infformer_jax.memory.base import Site
-from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.memory.continuous import Continuous
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Past, Segment
 from tests import toy
 
@@ -58,7 +59,7 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(segments
     state = memory.observe(state, memory.read(state, segment, None).stats)
     key_b = jax.vmap(jax.random.key)(state.writes_b) if memory.draws else None
     state = memory.write(state, Past(x_bld=x_bld, whole_b=yes), None, key_b=key_b)
-    return state, jnp.abs(sample(config.basis, state.b_bnd, grid_bp)).max()
+    return state, jnp.abs(sample(config.basis_spec(), state.b_bnd, grid_bp)).max()
 
   def once_through(state, _):
     state, peaks = jax.lax.scan(step, state, segments)

@@ -44,16 +44,15 @@ def test_the_read_equals_the_published_order_of_operations(name, renormalize, af
   )
   prepared = read.prepare(B, W_K, W_V, *((W_MU, W_SIGMA) if affine else ()))
   answer = read.read(spec, BASIS, prepared, Q)
-  for ours, theirs in zip(
-    (answer.context_blhk, answer.mu_bhl, answer.sigma_sq_bhl), naive(spec), strict=True
-  ):
+  located = answer.density.mu_bhlc[..., 0], answer.density.sigma_sq_bhlc[..., 0]
+  for ours, theirs in zip((answer.context_blhk, *located), naive(spec), strict=True):
     assert relative_error(ours, np.asarray(theirs)) < TOLERANCE
 
 
 def test_the_floor_holds():
   prepared = read.prepare(B, W_K, W_V, W_MU, -100 * np.abs(W_SIGMA))
   answer = read.read(read.ReadSpec(variance_floor=0.01, softplus_offset=-50.0), BASIS, prepared, Q)
-  assert answer.sigma_sq_bhl.min() == 0.01
+  assert answer.density.sigma_sq_bhlc.min() == 0.01
 
 
 def test_tokens_may_be_asked_one_by_one():
