@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from infformer_jax.config import ConfigError
 from infformer_jax.core import capacity
 from infformer_jax.core.basis import Basis, evaluate_on_host
 from infformer_jax.core.signal import SignalSpec, even_points, operators
@@ -94,3 +95,11 @@ def test_more_functions_of_a_fixed_width_buy_nothing(name):
 @pytest.mark.parametrize(('tau', 'half_life'), [(0.75, 23), (0.5, 11)])
 def test_half_life_of_widths_of_one_spacing(tau, half_life):
   assert capacity.half_life(spec(512, tau, 1.0)) == half_life
+
+
+def test_measures_of_a_constant_contraction_refuse_another():
+  equal = dataclasses.replace(SMALL, contraction='equal')
+  for measure in (capacity.capacity, capacity.half_life):
+    with pytest.raises(ConfigError, match="contraction = 'equal'"):
+      measure(equal)
+  assert capacity.effective_rank(equal) == capacity.effective_rank(SMALL)
