@@ -34,18 +34,22 @@ def segments():
 
 
 @pytest.mark.parametrize(
-  ('sampling', 'num_basis'),
+  ('sampling', 'num_basis', 'settings'),
   [
-    ('even', 64),
-    ('sticky', 64),
-    pytest.param('random', 64, marks=pytest.mark.slow),
-    pytest.param('even', 16, marks=pytest.mark.slow),
-    pytest.param('sticky', 16, marks=pytest.mark.slow),
+    ('even', 64, {}),
+    ('sticky', 64, {}),
+    pytest.param('random', 64, {}, marks=pytest.mark.slow),
+    pytest.param('even', 16, {}, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, {}, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, {'basis': 'fourier'}, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, {'contraction': 'equal'}, marks=pytest.mark.slow),
   ],
 )
-def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(segments, sampling, num_basis):
+def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
+  segments, sampling, num_basis, settings
+):
   site = Site(d_model=D, num_heads=H, head_dim=K, segment_length=L)
-  config = ContinuousConfig(num_basis=num_basis, num_samples=128, sampling=sampling)
+  config = ContinuousConfig(num_basis=num_basis, num_samples=128, sampling=sampling, **settings)
   memory = Continuous(config, site, rngs=nnx.Rngs(0))
   w_q_dhk = jax.random.normal(jax.random.key(0), (D, H, K)) / np.sqrt(D)
   grid_bp = jnp.linspace(0, 1, 4 * num_basis + 1)[None]

@@ -1,5 +1,7 @@
 """The model equals a plain loop over single documents, values and gradients."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +83,7 @@ def test_trunks_equal_the_plain_loop(name):
 
 
 OPEN = ['stacked', 'stacked_neighbours', 'dilated', 'most_used', 'stacked_most_used', *TRUNKS]
+OPEN += [pytest.param(name, marks=pytest.mark.slow) for name in ('equal', 'gibbs')]
 
 
 @pytest.mark.parametrize('name', OPEN)
@@ -108,10 +111,21 @@ def test_open_segments_equal_the_plain_loop(name):
     assert toy.error(logits_tbv[go_t, lane], expected) < toy.TOLERANCE
 
 
-def test_gradients_equal_finite_differences_of_the_plain_loop():
+@pytest.mark.parametrize(
+  ('first', 'second'),
+  [
+    ('gate', 'recent'),
+    pytest.param('fourier', 'gibbs_even', marks=pytest.mark.slow),
+    pytest.param('rectangular_even', 'none', marks=pytest.mark.slow),
+  ],
+)
+def test_gradients_equal_finite_differences_of_the_plain_loop(first, second):
   """Along a random direction in all parameters: window, slots, writes, gate and reads of one chunk."""
-  memory = StackedConfig(first=toy.MEMORIES['gate'], second=toy.MEMORIES['recent'])
-  config = toy.config(memory)
+  memories = toy.MEMORIES | {
+    'gibbs_even': dataclasses.replace(toy.MEMORIES['gibbs'], layers=None, sampling='even'),
+    'rectangular_even': dataclasses.replace(toy.MEMORIES['rectangular'], sampling='even'),
+  }
+  config = toy.config(StackedConfig(first=memories[first], second=memories[second]))
   graphdef, params = toy.build(config)
   batch = toy.batch(documents=((48,),))
   rng = np.random.default_rng(0)
