@@ -184,8 +184,9 @@ def update_equal(
 ) -> Float[jax.Array, 'b n d']:
   """The write after k others with τ = k/(k+1): every row solves its own regression.
 
-  A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core for
-  n, l, P 512), instead of a product with constants. In promote_types(float32, B's dtype); of rows without writes the result means nothing.
+  A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core
+  for n, l, P 512), instead of a product with constants. In promote_types(float32, B's dtype); of rows without
+  writes the result means nothing.
   """
   dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
   even_bp = jnp.broadcast_to(
