@@ -52,7 +52,7 @@ def collect_reads(
     The reads by layer; None where no layer has a continuous memory.
   """
   model = transformer.merge(graphdef, params)
-  if not any(_continuous(block.memory) for block in model.blocks):
+  if not any(continuous_memories(block.memory) for block in model.blocks):
     return None
   params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
   length = model.config.segment_length
@@ -71,7 +71,7 @@ def collect_reads(
     output = model(batch, state)
     looks: list[dict[str, Array]] = [{}, {}]
     for layer, (block, plots) in enumerate(zip(model.blocks, output.reads, strict=True)):
-      for part, memory in _continuous(block.memory).items():
+      for part, memory in continuous_memories(block.memory).items():
         name = f'layer {layer}, {part}'.strip(', _').replace('_', ' ')
         masses_bsj = plots[f'{part}masses_bhj'].mean(axis=2)
         counts_bs = jnp.where(plots[f'{part}ok_b'], batch.ok_bsl.sum(-1), jnp.nan)
@@ -145,8 +145,10 @@ def continuous_configs(config: MemoryConfig, part: str = '') -> dict[str, Contin
   return {part: config} if isinstance(config, ContinuousConfig) else {}
 
 
-def _continuous(memory: Memory, part: str = '') -> dict[str, Continuous]:
+def continuous_memories(memory: Memory, part: str = '') -> dict[str, Continuous]:
   """The same of a memory: the names are the prefixes of its plots."""
   if isinstance(memory, Stacked):
-    return _continuous(memory.first, f'{part}first_') | _continuous(memory.second, f'{part}second_')
+    return continuous_memories(memory.first, f'{part}first_') | continuous_memories(
+      memory.second, f'{part}second_'
+    )
   return {part: memory} if isinstance(memory, Continuous) else {}
