@@ -35,7 +35,7 @@ class ConfigError(UserError, ValueError):
 
 
 def config_dict(instance: Any) -> ConfigDict:
-  """The ConfigDict of a dataclass, nested. Optional fields are typed references, so that they can be set.
+  """The ConfigDict of a dataclass, nested. Fields of several types are references, so that each can be set.
 
   Raises:
     ConfigError: a value is not of its field's type.
@@ -48,9 +48,9 @@ def config_dict(instance: Any) -> ConfigDict:
       continue
     value = _value(value, hint, name)
     others = [option for option in hints.options(hint) if option is not type(None)]
-    optional = len(others) < len(hints.options(hint))
+    union = len(hints.options(hint)) > 1
     field_type = others[0] if others[0] in (int, float, bool, str) and len(others) == 1 else object
-    config[name] = FieldReference(value, field_type=field_type) if optional else value
+    config[name] = FieldReference(value, field_type=field_type) if union else value
   return config
 
 

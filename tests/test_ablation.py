@@ -26,7 +26,7 @@ from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
-from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig

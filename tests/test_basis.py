@@ -47,6 +47,28 @@ def test_a_spec_is_a_key_and_its_constants_cannot_be_changed():
     PUBLISHED.centres_n[0] = 1
 
 
+OTHERS = [Basis(num_basis=n, family=family) for family in ('rectangular', 'fourier') for n in (6, 7)]
+
+
+@pytest.mark.parametrize('basis', OTHERS, ids=str)
+def test_the_other_families_are_orthogonal_with_a_square_of_their_number(basis):
+  t_p = (np.arange(10_000) + 0.5) / 10_000
+  psi_pn = evaluate_on_host(basis, t_p)
+  size = basis.num_basis
+  np.testing.assert_allclose(psi_pn.T @ psi_pn / len(t_p), size * np.eye(size), atol=1e-2)
+  np.testing.assert_allclose(evaluate(basis, t_p.astype(np.float32)), psi_pn, atol=1e-4)
+
+
+def test_an_edge_belongs_to_the_cell_that_ends_there_whatever_rounding_does():
+  for size in (7, 49, 100, 512):
+    basis = Basis(num_basis=size, family='rectangular')
+    for tau in (1.0, 0.75, 2 / 3):
+      edges = tau * np.arange(1, size + 1) / size / tau  # Some are an ulp off.
+      for psi_pn in (evaluate_on_host(basis, edges), evaluate(basis, edges.astype(np.float32))):
+        np.testing.assert_array_equal(psi_pn, size * np.eye(size))
+    np.testing.assert_array_equal(evaluate(basis, np.float32([-0.1, 0, 1.1])).sum(axis=1), [0, size, 0])
+
+
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
@@ -58,6 +80,7 @@ def test_a_spec_is_a_key_and_its_constants_cannot_be_changed():
     ({'num_basis': 0, 'widths': (1.0,)}, 'num_basis = 0 .*use 1'),
     ({'num_basis': 8, 'widths': ()}, 'positive widths'),
     ({'num_basis': 8, 'widths': (0.5, -1.0)}, 'positive widths'),
+    ({'num_basis': 8, 'family': 'fourier', 'widths': (0.5,)}, "widths = .*only a 'gaussian' basis"),
   ],
 )
 def test_errors_teach(settings, message):

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from infformer_jax.config import ConfigError
 from infformer_jax.core import capacity
 from infformer_jax.core.basis import Basis, evaluate_on_host
 from infformer_jax.core.signal import SignalSpec, even_points, operators
-from infformer_jax.memory.continuous import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
+from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
 
 SMALL = SignalSpec(
   basis=Basis(num_basis=8, widths=(0.75,)), segment_length=6, num_samples=12, contraction=0.6, ridge=0.5
@@ -94,3 +95,11 @@ def test_more_functions_of_a_fixed_width_buy_nothing(name):
 @pytest.mark.parametrize(('tau', 'half_life'), [(0.75, 23), (0.5, 11)])
 def test_half_life_of_widths_of_one_spacing(tau, half_life):
   assert capacity.half_life(spec(512, tau, 1.0)) == half_life
+
+
+def test_measures_of_a_constant_contraction_refuse_another():
+  equal = dataclasses.replace(SMALL, contraction='equal')
+  for measure in (capacity.capacity, capacity.half_life):
+    with pytest.raises(ConfigError, match="contraction = 'equal'"):
+      measure(equal)
+  assert capacity.effective_rank(equal) == capacity.effective_rank(SMALL)

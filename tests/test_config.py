@@ -53,6 +53,7 @@ class Ship:
   draught: float = 3.0
   crew: int | None = None
   speed: float | None = 9
+  anchor: float | Literal['weighed'] = 1.5
   sails: bool = False
   port: str | None = None
   size: tuple[int, int] = (3, 4)
@@ -94,8 +95,9 @@ def test_optional_fields_of_a_config_dict_are_typed():
   config.ship.crew = 7
   config.ship.port = 'Genoa'
   config.ship.speed = None
+  config.ship.anchor = 'weighed'
   ship = config_lib.parse(Fleet, config).ship
-  assert (ship.crew, ship.port, ship.speed) == (7, 'Genoa', None)
+  assert (ship.crew, ship.port, ship.speed, ship.anchor) == (7, 'Genoa', None, 'weighed')
   with pytest.raises(TypeError):
     config.ship.crew = 'many'
 

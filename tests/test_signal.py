@@ -55,6 +55,18 @@ def test_a_write_reads_back_what_was_written():
   np.testing.assert_allclose(signal.sample(SPEC.basis, first, inner), 1, atol=0.05)
 
 
+def test_an_equal_resolution_in_float32_stays_with_float64():
+  """Every write solves its own regression, with the default widths."""
+  spec = dataclasses.replace(SPEC, contraction='equal')
+  ours, exact = jnp.zeros((1, 32, 5)), np.zeros((32, 5))
+  for k in range(12):
+    x_ld = RNG.normal(size=(16, 5)).astype(np.float32)
+    constants = signal.operators(spec, max(k, 1))
+    exact = constants.first_ln.T @ x_ld if k == 0 else constants.carry_nn @ exact + constants.new_ln.T @ x_ld
+    ours = signal.write(spec, ours, np.array([k], np.int32), x_ld[None])
+  assert np.abs(ours[0] - exact).max() < 1e-4 * np.abs(exact).max()
+
+
 def test_constants_are_solved_once_and_cannot_be_changed():
   assert signal.operators(SPEC) is signal.operators(dataclasses.replace(SPEC))
   with pytest.raises(ValueError, match='read-only'):
@@ -65,6 +77,7 @@ def test_constants_are_solved_once_and_cannot_be_changed():
   ('change', 'message'),
   [
     ({'contraction': 1.0}, 'contraction = 1.0 must lie between 0 and 1'),
+    ({'contraction': 'equal', 'positions': 'padded'}, "positions = 'padded' is the published layout"),
     ({'ridge': 0.0}, 'ridge = 0.0 must be positive'),
     ({'num_samples': 0}, 'num_samples = 0 .* must be at least 1'),
   ],

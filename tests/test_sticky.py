@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.core import sticky
-from infformer_jax.core.density import DENSITIES
+from infformer_jax.core import read, sticky
+from infformer_jax.core.basis import Basis
 from infformer_jax.core.signal import even_points
 
 PEAKS = np.array([[0, 0, 9, 1, 0, 0, 0, 5], [1, 2, 3, 4, 5, 6, 7, 8]], np.float32)
@@ -61,29 +61,43 @@ def test_without_any_mass_the_edges_are_alike():
   assert len(set(points_bp[0])) == 8
 
 
-@pytest.mark.parametrize('density', DENSITIES)
-def test_the_histogram_counts_heads_and_real_queries_only(density):
-  mu_bhl = jax.random.uniform(jax.random.key(1), (2, 3, 4))
-  sigma_sq_bhl = jnp.full((2, 3, 4), 1e-4)
+BASIS = Basis(num_basis=16)
+SPECS = [
+  read.ReadSpec(variance_floor=1e-4, softplus_offset=-9.0, mixture=3),
+  read.ReadSpec(density='sparsemax', variance_floor=1e-4, softplus_offset=-9.0, renormalize=True),
+  read.ReadSpec(density='gibbs', grid=33),
+]
+
+
+def density_of(spec, q_blhk):
+  """What queries make of random keys."""
+  components = 1 if spec.density == 'gibbs' else 3 if spec.mixture > 1 else 2
+  count = spec.grid if spec.density == 'gibbs' else components * spec.mixture
+  keys_bmhk = jax.random.normal(jax.random.key(2), (len(q_blhk), count, 3, 4))
+  prepared = read.Prepared(keys_bmhk=keys_bmhk, values_bnhk=jnp.ones((len(q_blhk), spec.grid or 16, 3, 4)))
+  return read.read(spec, BASIS, prepared, q_blhk).density
+
+
+@pytest.mark.parametrize('spec', SPECS, ids=['mixture', 'renormalized', 'gibbs'])
+def test_the_histogram_counts_the_real_queries_only(spec):
+  density = density_of(spec, jax.random.normal(jax.random.key(1), (2, 4, 3, 4)))
   ok_bl = jnp.array([[True, True, False, False], [False] * 4])
-  ours = sticky.histogram(density, mu_bhl, sigma_sq_bhl, ok_bl, num_bins=16)
-  assert ours[0].sum() == pytest.approx(6, abs=0.6)  # Near the ends a little mass lies outside.
+  ours = read.masses(spec, BASIS, density, ok_bl, num_bins=16)
+  assert ours.shape == (2, 3, 16)
+  # Near the ends a little mass lies outside, unless the density is one of [0, 1].
+  inside = spec.renormalize or spec.density == 'gibbs'
+  np.testing.assert_allclose(ours[0].sum(axis=1), 2, atol=1e-5 if inside else 0.4)
   np.testing.assert_array_equal(ours[1], 0)
-  parts = [
-    sticky.histogram(
-      density, mu_bhl[:, :, i : i + 1], sigma_sq_bhl[:, :, :1], ok_bl[:, i : i + 1], num_bins=16
-    )
-    for i in range(4)
-  ]
+  tokens = [(jax.tree.map(lambda a, i=i: a[:, :, i : i + 1], density), ok_bl[:, i : i + 1]) for i in range(4)]
+  parts = [read.masses(spec, BASIS, *token, num_bins=16) for token in tokens]
   np.testing.assert_allclose(sum(parts), ours, rtol=1e-5, atol=1e-6)
 
 
-def test_statistics_and_points_carry_no_gradient():
-  def through_both(mu_bhl):
-    histogram_bj = sticky.histogram(
-      'gaussian', mu_bhl, jnp.full((1, 1, 4), 0.01), jnp.ones((1, 4), bool), num_bins=8
-    )
-    return sticky.points(histogram_bj, 5).sum() + histogram_bj.sum()
+@pytest.mark.parametrize('spec', SPECS, ids=['mixture', 'renormalized', 'gibbs'])
+def test_statistics_and_points_carry_no_gradient(spec):
+  def through_both(q_blhk):
+    masses_bhj = read.masses(spec, BASIS, density_of(spec, q_blhk), jnp.ones((1, 4), bool), num_bins=8)
+    return sticky.points(masses_bhj.sum(axis=1), 5).sum() + masses_bhj.sum()
 
-  np.testing.assert_array_equal(jax.grad(through_both)(jnp.linspace(0.1, 0.9, 4).reshape(1, 1, 4)), 0)
+  np.testing.assert_array_equal(jax.grad(through_both)(jax.random.normal(jax.random.key(1), (1, 4, 3, 4))), 0)
   np.testing.assert_array_equal(jax.grad(lambda h: sticky.points(h, 5).sum())(PEAKS), 0)

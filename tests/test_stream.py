@@ -13,7 +13,8 @@ from flax import nnx
 
 from infformer_jax.core.signal import sample
 from infformer_jax.memory.base import Site
-from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.memory.continuous import Continuous
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Past, Segment
 from tests import toy
 
@@ -33,18 +34,22 @@ def segments():
 
 
 @pytest.mark.parametrize(
-  ('sampling', 'num_basis'),
+  ('sampling', 'num_basis', 'settings'),
   [
-    ('even', 64),
-    ('sticky', 64),
-    pytest.param('random', 64, marks=pytest.mark.slow),
-    pytest.param('even', 16, marks=pytest.mark.slow),
-    pytest.param('sticky', 16, marks=pytest.mark.slow),
+    ('even', 64, {}),
+    ('sticky', 64, {}),
+    pytest.param('random', 64, {}, marks=pytest.mark.slow),
+    pytest.param('even', 16, {}, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, {}, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, {'basis': 'fourier'}, marks=pytest.mark.slow),
+    pytest.param('sticky', 16, {'contraction': 'equal'}, marks=pytest.mark.slow),
   ],
 )
-def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(segments, sampling, num_basis):
+def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
+  segments, sampling, num_basis, settings
+):
   site = Site(d_model=D, num_heads=H, head_dim=K, segment_length=L)
-  config = ContinuousConfig(num_basis=num_basis, num_samples=128, sampling=sampling)
+  config = ContinuousConfig(num_basis=num_basis, num_samples=128, sampling=sampling, **settings)
   memory = Continuous(config, site, rngs=nnx.Rngs(0))
   w_q_dhk = jax.random.normal(jax.random.key(0), (D, H, K)) / np.sqrt(D)
   grid_bp = jnp.linspace(0, 1, 4 * num_basis + 1)[None]
@@ -58,7 +63,7 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(segments
     state = memory.observe(state, memory.read(state, segment, None).stats)
     key_b = jax.vmap(jax.random.key)(state.writes_b) if memory.draws else None
     state = memory.write(state, Past(x_bld=x_bld, whole_b=yes), None, key_b=key_b)
-    return state, jnp.abs(sample(config.basis, state.b_bnd, grid_bp)).max()
+    return state, jnp.abs(sample(config.basis_spec(), state.b_bnd, grid_bp)).max()
 
   def once_through(state, _):
     state, peaks = jax.lax.scan(step, state, segments)

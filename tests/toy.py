@@ -69,6 +69,12 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
     second=small('continuous'),
     layers=(0,),
   ),
+  'equal': small('continuous', contraction='equal', mixture=2),
+  'gibbs': small('continuous', density='gibbs', gibbs_grid=20, kl_weight=0.0, layers=(1,)),
+  'gibbs_rectangular': small('continuous', density='gibbs', basis='rectangular', kl_weight=0.0),
+  'rectangular': small('continuous', basis='rectangular', renormalize=True),
+  'fourier': small('continuous', basis='fourier', mixture=3, contraction='equal', sampling='even'),
+  'fourier_sparsemax': small('continuous', basis='fourier', density='sparsemax'),
   'stacked': StackedConfig(first=small('continuous'), second=small('recent', length=LENGTH)),
   'stacked_neighbours': StackedConfig(
     source='previous', first=small('neighbours'), second=small('continuous', source='previous')

@@ -82,5 +82,6 @@ def _of_signal(experiment: Experiment) -> dict[str, Any]:
   if not configs:
     return {'capacity': None, 'effective_rank': None}
   spec = next(iter(configs.values())).signal_spec(experiment.model.segment_length)
-  found = capacity.measure(spec)
-  return {'capacity': found.capacity, 'effective_rank': found.effective_rank}
+  # Capacity is a measure of a constant contraction.
+  held = None if spec.contraction == 'equal' else capacity.capacity(spec)
+  return {'capacity': held, 'effective_rank': capacity.effective_rank(spec)}

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from infformer_jax.config import ConfigError
 from infformer_jax.core.basis import evaluate_on_host
-from infformer_jax.core.signal import SignalSpec, even_points, first_times, operators
+from infformer_jax.core.signal import SignalSpec, even_points, first_operator, first_times, operators
 
 _PEAK_GRID = 20001
 _MAX_WRITES = 10_000
@@ -37,8 +38,10 @@ def capacity(spec: SignalSpec, *, tolerance: float = 1e-9) -> float:
 
   Args:
     tolerance: the sum stops where a segment adds less than this much of n.
+  Raises:
+    ConfigError: the contraction is not constant, so that no write is like the one before.
   """
-  constants, tau = operators(spec), spec.contraction
+  constants, tau = operators(spec), _constant_contraction(spec)
   carry_nn, map_nl = constants.carry_nn, constants.new_ln.T
   covariance_nn = _stationary(carry_nn, map_nl @ map_nl.T)
   times_l, total = tau + (1 - tau) * even_points(spec.segment_length), 0.0
@@ -68,7 +71,7 @@ def _stationary(carry_nn: np.ndarray, noise_nn: np.ndarray) -> np.ndarray:
 def effective_rank(spec: SignalSpec) -> float:
   """Degrees of freedom of the first write: the trace of its smoother ψ(t)ᵀ C1."""
   times, values = first_times(spec)
-  return float(np.sum(evaluate_on_host(spec.basis, times[values]) * operators(spec).first_ln))
+  return float(np.sum(evaluate_on_host(spec.basis, times[values]) * first_operator(spec)))
 
 
 def half_life(spec: SignalSpec) -> int:
@@ -77,8 +80,10 @@ def half_life(spec: SignalSpec) -> int:
   Zeros are written afterwards; the peak is that of |signal| over [0, 1].
 
   Raises:
+    ConfigError: the contraction is not constant.
     ValueError: it never does.
   """
+  _constant_contraction(spec)
   constants = operators(spec)
   psi_tn = evaluate_on_host(spec.basis, np.linspace(0, 1, _PEAK_GRID))
   b_n = constants.new_ln.sum(axis=0)
@@ -88,3 +93,9 @@ def half_life(spec: SignalSpec) -> int:
     if np.abs(psi_tn @ b_n).max() < half:
       return writes
   raise ValueError(f'the signal of {spec} does not decay within {_MAX_WRITES} writes.')
+
+
+def _constant_contraction(spec: SignalSpec) -> float:
+  if spec.contraction == 'equal':
+    raise ConfigError("contraction = 'equal': capacity and half-life are measures of a constant contraction.")
+  return spec.contraction

@@ -19,7 +19,8 @@ import numpy as np
 from jax.scipy.special import erf, erfc
 from jaxtyping import Float
 
-from infformer_jax.core.basis import Basis, constant, normal_pdf, offsets
+from infformer_jax.config import ConfigError
+from infformer_jax.core.basis import Basis, constant, harmonics, normal_pdf, offsets
 from infformer_jax.types import Array
 
 Density = Literal['gaussian', 'sparsemax']
@@ -35,14 +36,27 @@ def expectation(
   *,
   renormalize: bool = False,
 ) -> Float[jax.Array, '*b n']:
-  """r_n = E[ψ_n(t)] under the density.
+  """r_n = E[ψ_n(t)] under the density, in closed form for every family of basis.
+
+  Outside [0, 1] a rectangular basis is zero and a Fourier series periodic, so that what a density has behind
+  the newest falls on the oldest.
 
   Args:
     density: 'gaussian' or 'sparsemax'.
     mu: in [0, 1].
     sigma_sq: positive, in units of the whole signal squared.
     renormalize: condition the density on t in [0, 1]; the published code integrates over all reals.
+  Raises:
+    ConfigError: renormalize with a Fourier series, for which there is no closed form.
   """
+  if basis.family == 'rectangular':
+    mass_n = bin_masses(density, mu, sigma_sq, num_bins=basis.num_basis)
+    total = mass_n.sum(-1, keepdims=True) if renormalize else 1
+    return basis.num_basis * mass_n / total
+  if basis.family == 'fourier':
+    if renormalize:
+      raise ConfigError("renormalize = True with basis = 'fourier': use 'gaussian' or 'rectangular'.")
+    return harmonics(basis, mu) * _damping(basis, density, sigma_sq)
   rule = {'gaussian': _gaussian_expectation, 'sparsemax': _sparsemax_expectation}[density]
   sigmas_n = jnp.asarray(basis.sigmas_n, mu.dtype)
   return rule(mu[..., None], sigma_sq[..., None], offsets(basis, mu), sigmas_n, renormalize)
@@ -79,6 +93,20 @@ def _sparsemax_expectation(
   if not renormalize:
     return r_n
   return r_n / (_parabola_cdf(upper) - _parabola_cdf(lower))
+
+
+def _damping(basis: Basis, density: Density, sigma_sq: Array) -> jax.Array:
+  """What a density makes of every frequency: its characteristic function, centred, which is real."""
+  omega_n = jnp.asarray(2 * math.pi * basis.frequencies_n, sigma_sq.dtype)
+  if density == 'gaussian':
+    return jnp.exp(-0.5 * omega_n**2 * sigma_sq[..., None])
+  x_n = omega_n * jnp.cbrt(1.5 * sigma_sq)[..., None]
+  small_n = x_n < 0.5
+  near_n, far_n = jnp.where(small_n, x_n, 0), jnp.where(small_n, 1, x_n)
+  # 3 (sin x - x cos x) / x³, and its series where the terms cancel.
+  terms = [3 * (-1) ** k * (2 * k + 2) / math.factorial(2 * k + 3) for k in range(8)]
+  series_n = jnp.polyval(jnp.asarray(terms[::-1], x_n.dtype), near_n**2)
+  return jnp.where(small_n, series_n, 3 * (jnp.sin(far_n) - far_n * jnp.cos(far_n)) / far_n**3)
 
 
 def _narrow_support(rho_n: Array, z_n: Array, lower: Array, upper: Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Sticky memories: the next write samples the old signal where the heads have just read it.
 
-A histogram of j bins of [0, 1] holds the mass of the densities, summed over heads and real queries; the next
-write's points follow it. Neither carries a gradient.
+A histogram of j bins of [0, 1] holds the mass of the densities (`read.masses`), summed over heads and real
+queries; the next write's points follow it. Neither carries a gradient.
 
 Source: ∞-former, section 3.4. Differs from the published code, which draws the left edges of its bins
 (`left_edge_points`) and thereby loses capacity: `points` inverts the interpolated cumulative sum.
@@ -11,9 +11,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from infformer_jax.core.density import Density, bin_masses
 from infformer_jax.core.signal import even_points
 from infformer_jax.types import Array
 
@@ -22,28 +21,6 @@ UNIFORM_SHARE = 0.01
 
 PUBLISHED_MARGIN = 1e-6
 """The published histogram's outer edges are at -1e-6 and 1 + 1e-6."""
-
-
-@functools.partial(jax.jit, static_argnames=('density', 'num_bins', 'margin'))
-def histogram(
-  density: Density,
-  mu_bhl: Float[Array, 'b h l'],
-  sigma_sq_bhl: Float[Array, 'b h l'],
-  ok_bl: Bool[Array, 'b l'],
-  *,
-  num_bins: int,
-  margin: float = 0.0,
-) -> Float[jax.Array, 'b {num_bins}']:
-  """Mass of each bin, summed over heads and the real queries; additive over tokens, no gradient.
-
-  Args:
-    ok_bl: bool, the real queries.
-    num_bins: j.
-    margin: by which the outer edges lie outside [0, 1].
-  """
-  mu_bhl, sigma_sq_bhl = jax.lax.stop_gradient((mu_bhl, sigma_sq_bhl))
-  masses_bhlj = bin_masses(density, mu_bhl, sigma_sq_bhl, num_bins=num_bins, margin=margin)
-  return jnp.where(ok_bl[:, None, :, None], masses_bhlj, 0).sum(axis=(1, 2))
 
 
 @functools.partial(jax.jit, static_argnames='num_points')

@@ -1,7 +1,6 @@
 """What the plots of the memory show: where a long document is read, and what the signal can hold."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -9,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.core import basis, signal, sticky
+from infformer_jax.core import basis, signal
 from infformer_jax.data.base import Split, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.memory.base import Memory, MemoryConfig
-from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.memory.continuous import PLOT_BINS, Continuous
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.stacked import Stacked, StackedConfig
 from infformer_jax.nn import transformer
 from infformer_jax.types import Array, Batch, PyTree
 
-DENSITY_BINS = 128
+DENSITY_BINS = PLOT_BINS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def collect_reads(
     The reads by layer; None where no layer has a continuous memory.
   """
   model = transformer.merge(graphdef, params)
-  if not any(_continuous(block.memory) for block in model.blocks):
+  if not any(continuous_memories(block.memory) for block in model.blocks):
     return None
   params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
   length = model.config.segment_length
@@ -71,11 +71,13 @@ def collect_reads(
     output = model(batch, state)
     looks: list[dict[str, Array]] = [{}, {}]
     for layer, (block, plots) in enumerate(zip(model.blocks, output.reads, strict=True)):
-      for part, memory in _continuous(block.memory).items():
+      for part, memory in continuous_memories(block.memory).items():
         name = f'layer {layer}, {part}'.strip(', _').replace('_', ' ')
-        looks[0][name] = _masses(memory, plots, part, batch.ok_bsl, DENSITY_BINS) * DENSITY_BINS
+        masses_bsj = plots[f'{part}masses_bhj'].mean(axis=2)
+        counts_bs = jnp.where(plots[f'{part}ok_b'], batch.ok_bsl.sum(-1), jnp.nan)
+        looks[0][name] = DENSITY_BINS * masses_bsj / counts_bs[..., None]
         if memory.config.sampling != 'even':
-          looks[1][name] = _masses(memory, plots, part, batch.ok_bsl, memory.config.histogram_bins)
+          looks[1][name] = plots[f'{part}histogram_bj'] / (counts_bs * model.config.num_heads)[..., None]
     return output.state, looks
 
   state, chunks = model.init_state(1), []
@@ -91,8 +93,8 @@ def collect_reads(
 
 def basis_functions(config: ContinuousConfig) -> tuple[np.ndarray, np.ndarray]:
   """A grid over [0, 1] that is finer than the narrowest function, and the functions on it [t, n]."""
-  times_t = np.linspace(0, 1, max(2001, int(8 / config.basis.sigmas_n.min()) + 1))
-  return times_t, basis.evaluate_on_host(config.basis, times_t)
+  times_t = np.linspace(0, 1, max(2001, int(8 / config.basis_spec().finest) + 1))
+  return times_t, basis.evaluate_on_host(config.basis_spec(), times_t)
 
 
 def reconstructions(config: ContinuousConfig, segment_length: int) -> list[dict[str, Any]]:
@@ -105,8 +107,7 @@ def reconstructions(config: ContinuousConfig, segment_length: int) -> list[dict[
     writes now stand in [0, 1], the values, and the signal on a grid.
   """
   spec = config.signal_spec(segment_length)
-  constants = signal.operators(spec)
-  (first, in_first), (later, in_later) = signal.first_times(spec), signal.later_times(spec)
+  first, in_first = signal.first_times(spec)
   num_writes = 8
   noise_t = np.random.default_rng(0).normal(size=(num_writes + 1) * segment_length)
   width = max(1, segment_length // 8)
@@ -115,11 +116,12 @@ def reconstructions(config: ContinuousConfig, segment_length: int) -> list[dict[
   times_t, basis_tn = basis_functions(config)
 
   fits = []
-  b_n, times_p = constants.first_ln.T @ values_wl[0], first[in_first]
+  b_n, times_p = signal.first_operator(spec).T @ values_wl[0], first[in_first]
   for write in range(1, num_writes + 1):
     if write > 1:
+      constants, (later, in_later) = signal.operators(spec, write - 1), signal.later_times(spec, write - 1)
       b_n = constants.carry_nn @ b_n + constants.new_ln.T @ values_wl[write - 1]
-      times_p = np.concatenate([spec.contraction * times_p, later[in_later][spec.num_samples :]])
+      times_p = np.concatenate([spec.tau(write - 1) * times_p, later[in_later][spec.num_samples :]])
     if write in (1, 3, 8):
       fits.append(
         {
@@ -143,17 +145,10 @@ def continuous_configs(config: MemoryConfig, part: str = '') -> dict[str, Contin
   return {part: config} if isinstance(config, ContinuousConfig) else {}
 
 
-def _continuous(memory: Memory, part: str = '') -> dict[str, Continuous]:
+def continuous_memories(memory: Memory, part: str = '') -> dict[str, Continuous]:
   """The same of a memory: the names are the prefixes of its plots."""
   if isinstance(memory, Stacked):
-    return _continuous(memory.first, f'{part}first_') | _continuous(memory.second, f'{part}second_')
+    return continuous_memories(memory.first, f'{part}first_') | continuous_memories(
+      memory.second, f'{part}second_'
+    )
   return {part: memory} if isinstance(memory, Continuous) else {}
-
-
-def _masses(memory: Continuous, plots: dict[str, Array], part: str, ok_bsl: Array, num_bins: int) -> Array:
-  """Mass of each bin [b, s, j], mean over heads and real tokens; NaN where the memory is empty."""
-  mu_bshl, sigma_sq_bshl, filled_bs = (plots[part + name] for name in ('mu_bhl', 'sigma_sq_bhl', 'ok_b'))
-  histogram = functools.partial(sticky.histogram, memory.config.density, num_bins=num_bins)
-  masses_bsj = jax.vmap(histogram, in_axes=1, out_axes=1)(mu_bshl, sigma_sq_bshl, ok_bsl)
-  count_bs = jnp.where(filled_bs, ok_bsl.sum(-1) * mu_bshl.shape[2], jnp.nan)
-  return masses_bsj / count_bs[..., None]

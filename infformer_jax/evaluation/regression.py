@@ -83,9 +83,12 @@ def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array)
   total = jnp.zeros(2)
   for memory, state in _states(block.memory, after.memory):
     x_bld = memory.gated(h_btd[:, first : first + length].astype(state.b_bnd.dtype))
-    times, values = signal.later_times(memory.spec)
-    present_l = np.asarray(times[values][memory.spec.num_samples :])
-    held_bld = signal.sample(memory.spec.basis, state.b_bnd, present_l)
+    spec, before_b = memory.spec, state.writes_b - 1
+    tau_b = (
+      before_b / (before_b + 1) if spec.contraction == 'equal' else jnp.full(len(x_bld), spec.contraction)
+    )
+    present_bl = tau_b[:, None] + (1 - tau_b[:, None]) * signal.even_points(length)
+    held_bld = signal.sample(spec.basis, state.b_bnd, present_bl)
     written_b = (segment_b >= block.lag) & (state.writes_b > 1)
     sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])
     total += jnp.where(written_b, sums, 0).sum(-1)

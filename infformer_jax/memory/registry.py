@@ -4,7 +4,8 @@ from flax import nnx
 
 from infformer_jax.memory.base import Memory, MemoryConfig, Site
 from infformer_jax.memory.compressive import Compressive, CompressiveConfig
-from infformer_jax.memory.continuous import Continuous, ContinuousConfig
+from infformer_jax.memory.continuous import Continuous
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing, NothingConfig
 from infformer_jax.memory.recent import Recent, RecentConfig

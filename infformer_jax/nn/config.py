@@ -6,7 +6,7 @@ from typing import Literal
 from infformer_jax.config import ConfigError
 from infformer_jax.core.attention import Window
 from infformer_jax.memory.base import MemoryConfig
-from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.memory.continuous_config import ContinuousConfig
 
 Positions = Literal['xl', 'rotary', 't5', 'learned']
 

@@ -110,7 +110,8 @@ def basis(times_t: np.ndarray, basis_tn: np.ndarray, path: str | Path) -> Figure
     middle.set(xlim=(0.5 - reach, 0.5 + reach), ylabel='ψ(t)', title='Those centred near the middle')
     middle.set_xlabel('t, time in the memory (0 oldest, 1 newest)')
     for panel in (whole, middle):
-      panel.set_ylim(bottom=0)
+      if basis_tn.min() >= 0:
+        panel.set_ylim(bottom=0)
     style.headline(figure, f'The {num} basis functions of the memory')
   return figure
 

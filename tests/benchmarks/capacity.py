@@ -2,7 +2,7 @@
 
 from infformer_jax.core import capacity
 from infformer_jax.core.signal import SignalSpec
-from infformer_jax.memory.continuous import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
+from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
 
 
 def presets() -> dict[str, SignalSpec]:

@@ -48,7 +48,7 @@ def check(report: Report, dtype: Any = jnp.float64) -> None:
 
 def _check_constants(report: Report, case: Case) -> None:
   """Basis and operators; a first write of another length has its own."""
-  basis = case.config.basis
+  basis = case.config.basis_spec()
   report.compare('basis_mu', basis.centres_n)
   report.compare('basis_sigma', basis.sigmas_n)
   report.compare('bins', density.bin_edges(case.config.histogram_bins))
@@ -108,7 +108,7 @@ def _check_past(
     points_bp = jnp.broadcast_to(jnp.asarray(even_p, case.dtype), (case.batch, len(even_p)))
   elif case.config.density == 'gaussian':
     report.compare(f'{seg}/p', state.histogram_bj / state.histogram_bj.sum(axis=-1, keepdims=True))
-  samples_bpd = signal.sample(case.config.basis, state.b_bnd, points_bp)
+  samples_bpd = signal.sample(case.config.basis_spec(), state.b_bnd, points_bp)
   report.compare(f'{seg}/xm_tau', jnp.swapaxes(samples_bpd, 1, 2))
 
 
@@ -130,13 +130,15 @@ def _check_values(
   report.compare(f'{seg}/mu', mu_bhl)
   report.compare(f'{seg}/sigma_sq', sigma_sq_bhl)
   r_bhln = density.expectation(
-    config.basis, config.density, mu_bhl, sigma_sq_bhl, renormalize=config.renormalize
+    config.basis_spec(), config.density, mu_bhl, sigma_sq_bhl, renormalize=config.renormalize
   )
   report.compare(f'{seg}/r', r_bhln[:, :, :: case.r_stride])
   report.compare(f'{seg}/context', case.published(answer.added_bld))
 
   prepared = memory.prepare(written, unused)[0]
-  head_context_blhk = read.read(config.read_spec(), config.basis, prepared, case.queries(q)).context_blhk
+  head_context_blhk = read.read(
+    config.read_spec(), config.basis_spec(), prepared, case.queries(q)
+  ).context_blhk
   report.compare(f'{seg}/context_pre', case.published(head_context_blhk))
   # The scores that training never forms, by the preparation that it uses without affines.
   all_keys = read.prepare(written.b_bnd, memory.w_k_dhk[...], memory.w_v_dhk[...])

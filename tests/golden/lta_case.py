@@ -12,7 +12,8 @@ from flax import nnx
 from infformer_jax.config import ConfigError
 from infformer_jax.core.density import Density
 from infformer_jax.memory.base import Site
-from infformer_jax.memory.continuous import Continuous, ContinuousConfig, ContinuousState
+from infformer_jax.memory.continuous import Continuous, ContinuousState
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Past, Read, Segment
 from tests.golden.report import NotCovered, Report, Settings
 

@@ -1,5 +1,6 @@
-"""The ∞-former's memory: B by least squares, densities by quadrature."""
+"""The ∞-former's memory, query by query: B by least squares, expectations by quadrature."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,20 +10,20 @@ from tests.reference.memories import Memory
 
 
 class Continuous(Memory):
-  """The ∞-former's: B by least squares, densities by quadrature."""
+  """A signal, every write a least-squares problem."""
 
   def __init__(self, config, params, model, project):
     super().__init__(config, params, model, project)
-    n, groups = config.num_basis, len(config.widths)
-    self.centres_n = np.repeat(np.linspace(0, 1, n // groups), groups)
-    unit = n if config.width_unit == 'spacing' else 1
-    self.widths_n = np.tile(config.widths, n // groups) / unit
-    self.samples = config.num_samples or max(n, 512)
+    self.basis = Basis(config)
+    self.samples = config.num_samples or max(config.num_basis, 512)
+    self.writes = 0
     self.b_nd = None
     self.histogram_j = np.zeros(config.histogram_bins)
 
   def write(self, x_ld):
     l, p, tau = len(x_ld), self.samples, self.config.contraction
+    if tau == 'equal':
+      tau = self.writes / (self.writes + 1)
     if self.config.gate:
       kernel, padded = self.params['gate']['kernel'], np.pad(x_ld, ((1, 1), (0, 0)))
       x_ld = x_ld * sigmoid(
@@ -36,66 +37,115 @@ class Continuous(Memory):
         times, outside = cells[l // 2 : l // 2 + l], cells[(cells < 0) | (cells > 1)]
     else:
       times = np.concatenate([tau * even_p, tau + (1 - tau) * np.arange(1, l + 1) / l])
-      values = np.concatenate([self._psi(self._points(even_p)) @ self.b_nd, x_ld])
+      values = np.concatenate([self.basis.psi(self._points(even_p)) @ self.b_nd, x_ld])
       shift = 1 / (2 * l + p)
       cells = np.linspace(-0.5 + shift, 1.5 - shift, 2 * (l + p))
       outside = cells[(cells < 0) | (cells > 1)] if self.config.signal_positions == 'padded' else []
     times = np.concatenate([times, outside])
     values = np.concatenate([values, np.zeros((len(outside), x_ld.shape[1]))])
     # min |Psi B - X|² + lambda |B|²
-    ridge_nn = math.sqrt(self.config.ridge) * np.eye(len(self.centres_n))
-    matrix = np.concatenate([self._psi(times), ridge_nn])
+    ridge_nn = math.sqrt(self.config.ridge) * np.eye(self.config.num_basis)
+    matrix = np.concatenate([self.basis.psi(times), ridge_nn])
     values = np.concatenate([values, np.zeros((len(ridge_nn), x_ld.shape[1]))])
     self.b_nd = np.linalg.lstsq(matrix, values, rcond=None)[0]
     self.histogram_j[:] = 0
+    self.writes += 1
 
   def read(self, q_hk):
     if self.b_nd is None:
       return 0.0
     config, params = self.config, self.params
-    k_nhk = np.einsum('nd,dhk->nhk', self.b_nd, params['w_k_dhk'])
-    v_nhk = np.einsum('nd,dhk->nhk', self.b_nd, params['w_v_dhk'])
-    scores_nh = (q_hk * k_nhk).sum(-1) / math.sqrt(q_hk.shape[1])
     context_hk = np.zeros_like(q_hk)
-    for h, scores_n in enumerate(scores_nh.T):
-      mu, variance = self._density(scores_n)
-      if config.kl_weight:
-        self.aux += [_kl(config, mu, variance), 1]
-      t_p, mass_p = self._quadrature(mu, variance)
-      mass = mass_p.sum() if config.renormalize else 1
-      context_hk[h] = mass_p @ self._psi(t_p) / mass @ v_nhk[:, h]
-      edges = np.linspace(0, 1, config.histogram_bins + 1)
-      if config.sampling == 'edges':
-        edges[0], edges[-1] = -1e-6, 1 + 1e-6  # As published.
-      self.histogram_j += self._mass(mu, variance, edges[:-1], edges[1:]) / mass
+    for h, q_k in enumerate(q_hk):
+      w_k_dk, w_v_dk = params['w_k_dhk'][:, h], params['w_v_dhk'][:, h]
+      values_nk = self.b_nd @ w_v_dk
+      scores_n = self.b_nd @ w_k_dk @ q_k / math.sqrt(len(q_k))
+      if config.density == 'gibbs':
+        r_n, mass_j = self._gibbs(scores_n)
+      else:
+        r_n, mass_j, kl = 0, 0, 0
+        for weight, mu, variance in self._components(scores_n):
+          part_n, part_j = self._located(mu, variance)
+          r_n, mass_j = r_n + weight * part_n, mass_j + weight * part_j
+          kl += weight * _kl(config, mu, variance)
+        if config.kl_weight:
+          self.aux += [kl, 1]
+      context_hk[h] = r_n @ values_nk
+      self.histogram_j += mass_j
     return np.einsum('hk,hkd->d', context_hk, params['w_o_hkd'])
 
-  def _density(self, scores_n):
-    """mu and sigma²."""
+  def _gibbs(self, scores_n):
+    """Expectations and bin masses of exp(score signal): constant on cells, or linear between grid points."""
+    edges = np.linspace(0, 1, self.config.histogram_bins + 1)
+    size = self.config.gibbs_grid or 4 * len(scores_n) + 1
+    if self.config.basis == 'rectangular':  # Halves of cells, so that both ends of one are the same.
+      t_p = np.repeat(np.arange(1, len(scores_n)) / len(scores_n), 2)
+      inside = np.tile([-1e-7, 1e-7], len(scores_n) - 1)
+      t_p, looked_p = np.concatenate([[0], t_p, [1]]), np.concatenate([[0], t_p + inside, [1]])
+    else:
+      t_p = looked_p = np.linspace(0, 1, size)
+    score_p = self.basis.psi(looked_p) @ scores_n
+    p_p = np.exp(score_p - score_p.max())
+    p_p /= np.trapezoid(p_p, t_p)
+    r_n = np.trapezoid(p_p[:, None] * self.basis.psi(looked_p), t_p, axis=0)
+    # The cumulative sum at the edges of bins, piece by piece of the polygon.
+    mass_j = []
+    for low, high in itertools.pairwise(edges):
+      mass = 0.0
+      for a, b, p_a, p_b in zip(t_p[:-1], t_p[1:], p_p[:-1], p_p[1:], strict=True):
+        start, end = max(a, low), min(b, high)
+        if start < end:
+          middle = ((start + end) / 2 - a) / (b - a)
+          mass += (end - start) * (p_a + (p_b - p_a) * middle)
+      mass_j.append(mass)
+    return r_n, np.array(mass_j)
+
+  def _components(self, scores_n):
+    """Weight, mu and sigma² of each."""
     config, params = self.config, self.params
     n = len(scores_n)
     if config.affine:
       scale = n if config.affine_scale is None else config.affine_scale
-      mu = sigmoid(scale * params['w_mu_n'] @ scores_n)
       offset = 0 if config.initial_sigma is None else math.log(math.exp(config.initial_sigma**2) - 1)
-      variance = math.log1p(math.exp(scale * params['w_sigma_n'] @ scores_n + offset))
+      if config.mixture == 1:
+        rows = params['w_mu_n'][None], params['w_sigma_n'][None], np.zeros((1, n))
+      else:
+        rows = params['w_mu_cn'], params['w_sigma_cn'], params['w_pi_cn']
+      mu_c, sigma_c, weight_c = (scale * row @ scores_n for row in rows)
+      mu_c, variance_c, weight_c = (
+        sigmoid(mu_c),
+        np.log1p(np.exp(sigma_c + offset)),
+        softmax(weight_c, axis=0),
+      )
     else:
-      weights_n = softmax(scores_n, axis=0)
-      mu = weights_n @ self.centres_n
-      variance = weights_n @ ((self.centres_n - mu) ** 2 + self.widths_n**2)
-    spacing = 1 / (n // len(config.widths) - 1)
+      weights_n, (mean_n, square_n) = softmax(scores_n, axis=0), self.basis.moments()
+      mu_c, weight_c = [weights_n @ mean_n], [1.0]
+      variance_c = [weights_n @ square_n - mu_c[0] ** 2]
+    spacing = 1 / (n // len(config.widths) - 1) if config.basis == 'gaussian' else 1 / n
     floor = spacing / 2 if config.sigma_floor is None else config.sigma_floor
-    return mu, max(variance, floor**2)
+    return [(w, mu, max(v, floor**2)) for w, mu, v in zip(weight_c, mu_c, variance_c, strict=True)]
+
+  def _located(self, mu, variance):
+    """Expectations and bin masses of one density."""
+    config = self.config
+    t_p, mass_p = self._quadrature(mu, variance)
+    mass = mass_p.sum() if config.renormalize else 1
+    edges = np.linspace(0, 1, config.histogram_bins + 1)
+    if config.sampling == 'edges':
+      edges[0], edges[-1] = -1e-6, 1 + 1e-6  # As published.
+    return mass_p @ self.basis.psi(t_p) / mass, self._mass(mu, variance, edges[:-1], edges[1:]) / mass
 
   def _quadrature(self, mu, variance):
     """Nodes and weights of ∫ · p(t) dt over [0, 1] if renormalized, else over all that the basis reaches."""
-    margin = 0 if self.config.renormalize else 9 * self.widths_n.max()
+    margin = 0 if self.config.renormalize else self.basis.margin
     reach = 9 * math.sqrt(variance) if self.config.density == 'gaussian' else math.cbrt(1.5 * variance)
-    edges = np.linspace(max(-margin, mu - reach), min(1 + margin, mu + reach), 41)
+    edges = np.linspace(max(-margin, mu - reach), min(1 + margin, mu + reach), self.basis.panels + 1)
+    jumps = self.basis.jumps
+    edges = np.unique(np.concatenate([edges, jumps[(jumps > edges[0]) & (jumps < edges[-1])]]))
     nodes, weights = np.polynomial.legendre.leggauss(16)
-    half = (edges[1] - edges[0]) / 2
-    t_p = ((edges[:-1] + half)[:, None] + half * nodes).ravel()
-    return t_p, np.tile(half * weights, 40) * self._pdf(mu, variance, t_p)
+    half, middle = np.diff(edges)[:, None] / 2, (edges[:-1] + edges[1:])[:, None] / 2
+    t_p = (middle + half * nodes).ravel()
+    return t_p, (half * weights).ravel() * self._pdf(mu, variance, t_p)
 
   def _pdf(self, mu, variance, t_p):
     if self.config.density == 'gaussian':
@@ -127,9 +177,43 @@ class Continuous(Memory):
     probability_j = 0.99 * self.histogram_j / total + 0.01 / bins
     return np.interp(even_p, np.append(0, np.cumsum(probability_j)), np.linspace(0, 1, bins + 1))
 
-  def _psi(self, t_p):
-    z_pn = (np.asarray(t_p)[:, None] - self.centres_n) / self.widths_n
-    return np.exp(-(z_pn**2) / 2) / (math.sqrt(2 * math.pi) * self.widths_n)
+
+class Basis:
+  """The functions, and what a quadrature should know of them."""
+
+  def __init__(self, config):
+    n, groups = config.num_basis, len(config.widths)
+    self.kind, self.size, self.panels = config.basis, n, 40
+    self.jumps, self.margin = np.zeros(0), 0.0
+    if self.kind == 'gaussian':
+      self.centres_n = np.repeat(np.linspace(0, 1, n // groups), groups)
+      self.widths_n = np.tile(config.widths, n // groups) / (n if config.width_unit == 'spacing' else 1)
+      self.margin = 9 * self.widths_n.max()
+    elif self.kind == 'rectangular':
+      self.jumps = np.arange(n + 1) / n
+    else:
+      self.margin, self.panels = math.inf, 400
+
+  def psi(self, t_p):
+    t_p1, n = np.asarray(t_p)[:, None], self.size
+    if self.kind == 'gaussian':
+      z_pn = (t_p1 - self.centres_n) / self.widths_n
+      return np.exp(-(z_pn**2) / 2) / (math.sqrt(2 * math.pi) * self.widths_n)
+    if self.kind == 'rectangular':  # An edge belongs to the cell that ends there.
+      left_n = np.arange(n) / n + 1e-12
+      left_n[0] = 0
+      return n * ((t_p1 >= left_n) & (t_p1 <= np.arange(1, n + 1) / n + 1e-12)).astype(float)
+    columns = [np.ones_like(t_p1)]
+    for j in range(1, n // 2 + 1):
+      columns += [math.sqrt(2) * f(2 * math.pi * j * t_p1) for f in (np.cos, np.sin)]
+    return math.sqrt(n) * np.concatenate(columns[:n], axis=1)
+
+  def moments(self):
+    """∫ t ψ_n dt and ∫ t² ψ_n dt."""
+    if self.kind == 'rectangular':
+      low_n, high_n = np.arange(self.size) / self.size, np.arange(1, self.size + 1) / self.size
+      return (low_n + high_n) / 2, (low_n**2 + low_n * high_n + high_n**2) / 3
+    return self.centres_n, self.centres_n**2 + self.widths_n**2
 
 
 def _kl(config, mu, variance):

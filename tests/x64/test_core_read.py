@@ -44,16 +44,15 @@ def test_the_read_equals_the_published_order_of_operations(name, renormalize, af
   )
   prepared = read.prepare(B, W_K, W_V, *((W_MU, W_SIGMA) if affine else ()))
   answer = read.read(spec, BASIS, prepared, Q)
-  for ours, theirs in zip(
-    (answer.context_blhk, answer.mu_bhl, answer.sigma_sq_bhl), naive(spec), strict=True
-  ):
+  located = answer.density.mu_bhlc[..., 0], answer.density.sigma_sq_bhlc[..., 0]
+  for ours, theirs in zip((answer.context_blhk, *located), naive(spec), strict=True):
     assert relative_error(ours, np.asarray(theirs)) < TOLERANCE
 
 
 def test_the_floor_holds():
   prepared = read.prepare(B, W_K, W_V, W_MU, -100 * np.abs(W_SIGMA))
   answer = read.read(read.ReadSpec(variance_floor=0.01, softplus_offset=-50.0), BASIS, prepared, Q)
-  assert answer.sigma_sq_bhl.min() == 0.01
+  assert answer.density.sigma_sq_bhlc.min() == 0.01
 
 
 def test_tokens_may_be_asked_one_by_one():
@@ -76,3 +75,23 @@ def test_no_intermediate_has_keys_or_scores():
   products = [line for line in text.splitlines() if 'dot_general' in line]
   assert sum('-> tensor<2x12x3x4xf64>' in line for line in products) == 1  # V
   assert not any(line.rstrip().endswith('-> tensor<2x3x5x12xf64>') for line in products)  # no scores
+
+
+def test_a_mixture_reads_with_every_component_and_weighs():
+  """A component by itself is the paper's read."""
+  spec = read.ReadSpec(density='sparsemax', variance_floor=1e-3, softplus_offset=-3.0)
+  mixture = dataclasses.replace(spec, mixture=3)
+  w_mu, w_sigma, w_pi = RNG.normal(size=(3, 3, 12))
+  mixed = read.read(mixture, BASIS, read.prepare(B, W_K, W_V, *w_mu, *w_sigma, *w_pi), Q)
+  pairs = zip(w_mu, w_sigma, strict=True)
+  parts = [read.read(spec, BASIS, read.prepare(B, W_K, W_V, *pair), Q) for pair in pairs]
+  scores = np.einsum('blhk,bnhk->bhln', Q, np.einsum('bnd,dhk->bnhk', B, W_K)) / np.sqrt(4)
+  weights = np.asarray(jax.nn.softmax(scores @ w_pi.T))
+  context = sum(weights[..., c].swapaxes(1, 2)[..., None] * part.context_blhk for c, part in enumerate(parts))
+  assert relative_error(mixed.context_blhk, np.asarray(context)) < TOLERANCE
+  masses = read.masses(mixture, BASIS, mixed.density, np.ones((2, 5), bool), num_bins=7)
+  alone = 0.0
+  for c, part in enumerate(parts):
+    located = part.density.mu_bhlc[..., 0], part.density.sigma_sq_bhlc[..., 0]
+    alone += (weights[..., c, None] * density.bin_masses('sparsemax', *located, num_bins=7)).sum(axis=2)
+  assert relative_error(masses, np.asarray(alone)) < TOLERANCE

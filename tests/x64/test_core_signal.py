@@ -1,12 +1,14 @@
 """core/signal.py against least squares on stacked problems."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
 from infformer_jax.core import signal
-from infformer_jax.core.basis import Basis
+from infformer_jax.core.basis import Basis, evaluate_on_host
 from tests.golden import TOLERANCE
 from tests.golden.report import relative_error
 
@@ -97,3 +99,55 @@ def test_the_padding_is_why_the_published_signal_fades_at_its_end(positions, sha
   )
   b_n = np.linalg.solve(np.eye(512) - constants.carry_nn, constants.new_ln.sum(axis=0))
   assert float((psi(basis, [1.0]) @ b_n)[0]) == pytest.approx(share, abs=1e-3)
+
+
+@pytest.mark.parametrize('family', ['gaussian', 'rectangular', 'fourier'])
+def test_equal_writes_are_regressions_at_their_own_times(family):
+  """Rows with different numbers of writes, sampled evenly and at given points; on the host, too."""
+  basis = Basis(num_basis=10, family=family)
+  s = dataclasses.replace(spec('plain'), basis=basis, contraction='equal')
+  b_nd, x_ld, points_p = RNG.normal(size=(10, 3)), RNG.normal(size=(12, 3)), np.sort(RNG.uniform(size=8))
+  even_p = signal.even_points(8)
+  for points in (even_p, points_p):
+    given = None if points is even_p else np.stack([points] * 4)
+    writes_b = np.array([0, 1, 2, 9])
+    written = signal.write(s, np.stack([b_nd] * 4), writes_b, np.stack([x_ld] * 4), given)
+    for k, ours_nd in zip(writes_b.tolist(), written, strict=True):
+      times, values = np.arange(1, 13) / 12, x_ld
+      if k:
+        times = np.concatenate([k / (k + 1) * even_p, (k + times) / (k + 1)])
+        values = np.concatenate([evaluate_on_host(basis, points) @ b_nd, x_ld])
+      psi_pn = evaluate_on_host(basis, times)
+      expected_nd = np.linalg.solve(psi_pn.T @ psi_pn + 0.4 * np.eye(10), psi_pn.T @ values)
+      assert relative_error(ours_nd, expected_nd) < TOLERANCE
+      if k and points is even_p:
+        constants = signal.operators(s, k)
+        on_host = constants.carry_nn @ b_nd + constants.new_ln.T @ x_ld
+        assert relative_error(on_host, expected_nd) < TOLERANCE
+
+
+def test_equal_writes_leave_every_segment_the_same_share_and_accuracy():
+  """Eight segments of noise that the memory can just hold, of which each has eight functions in the end."""
+  settings = {'basis': Basis(num_basis=64), 'segment_length': 64, 'num_samples': 512, 'ridge': 0.5}
+  errors = {}
+  for contraction in ('equal', 0.75):
+    s = signal.SignalSpec(contraction=contraction, **settings)
+    noise = np.random.default_rng(1).normal(size=(8, 64, 200))
+    smooth = np.apply_along_axis(lambda x: np.convolve(x, np.hanning(34)[1:-1] / 4, 'same'), 1, noise)
+    b_nd = signal.first_operator(s).T @ smooth[0]
+    times = [signal.even_points(64)]
+    for k in range(1, 8):
+      constants, tau = signal.operators(s, k), s.tau(k)
+      b_nd = constants.carry_nn @ b_nd + constants.new_ln.T @ smooth[k]
+      times = [tau * t for t in times] + [tau + (1 - tau) * signal.even_points(64)]
+    if contraction == 'equal':
+      np.testing.assert_allclose(np.concatenate(times), np.arange(1, 513) / 512, atol=1e-12)
+    inner = slice(16, 48)  # Away from the jumps between segments.
+    errors[contraction] = np.array(
+      [
+        np.sqrt(np.mean((evaluate_on_host(s.basis, t)[inner] @ b_nd - x[inner]) ** 2))
+        for t, x in zip(times, smooth, strict=True)
+      ]
+    )
+  assert errors['equal'].max() < 2 * errors['equal'].min()
+  assert errors[0.75].max() > 10 * errors[0.75].min()

@@ -1,5 +1,7 @@
 """The model equals a plain loop over single documents, values and gradients."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,6 +83,7 @@ def test_trunks_equal_the_plain_loop(name):
 
 
 OPEN = ['stacked', 'stacked_neighbours', 'dilated', 'most_used', 'stacked_most_used', *TRUNKS]
+OPEN += [pytest.param(name, marks=pytest.mark.slow) for name in ('equal', 'gibbs')]
 
 
 @pytest.mark.parametrize('name', OPEN)
@@ -108,10 +111,21 @@ def test_open_segments_equal_the_plain_loop(name):
     assert toy.error(logits_tbv[go_t, lane], expected) < toy.TOLERANCE
 
 
-def test_gradients_equal_finite_differences_of_the_plain_loop():
+@pytest.mark.parametrize(
+  ('first', 'second'),
+  [
+    ('gate', 'recent'),
+    pytest.param('fourier', 'gibbs_even', marks=pytest.mark.slow),
+    pytest.param('rectangular_even', 'none', marks=pytest.mark.slow),
+  ],
+)
+def test_gradients_equal_finite_differences_of_the_plain_loop(first, second):
   """Along a random direction in all parameters: window, slots, writes, gate and reads of one chunk."""
-  memory = StackedConfig(first=toy.MEMORIES['gate'], second=toy.MEMORIES['recent'])
-  config = toy.config(memory)
+  memories = toy.MEMORIES | {
+    'gibbs_even': dataclasses.replace(toy.MEMORIES['gibbs'], layers=None, sampling='even'),
+    'rectangular_even': dataclasses.replace(toy.MEMORIES['rectangular'], sampling='even'),
+  }
+  config = toy.config(StackedConfig(first=memories[first], second=memories[second]))
   graphdef, params = toy.build(config)
   batch = toy.batch(documents=((48,),))
   rng = np.random.default_rng(0)
@@ -127,5 +141,5 @@ def test_gradients_equal_finite_differences_of_the_plain_loop():
 
   gradient = toy.quickly(jax.grad(loss))(params)
   slope = sum(jax.tree.leaves(jax.tree.map(lambda g, along: (g * along).sum(), gradient, direction)))
-  step = 1e-5  # The error of the quotient is of the order of its square.
+  step = 3e-6  # The error of the quotient is of the order of its square.
   assert slope == pytest.approx((slow_loss(step) - slow_loss(-step)) / (2 * step), rel=1e-6)

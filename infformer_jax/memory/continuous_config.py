@@ -1,0 +1,142 @@
+"""The settings of the ∞-former's memory: the default, and the two published experiments as presets."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from infformer_jax.config import ConfigError
+from infformer_jax.core import gibbs, read, signal
+from infformer_jax.core.basis import Basis, Family
+from infformer_jax.memory.base import MemoryConfig
+
+Sampling = Literal['even', 'sticky', 'random', 'edges']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContinuousConfig(MemoryConfig):
+  """The signal (its basis and its writes) and the read. Times are in units of the whole signal, [0, 1]."""
+
+  kind: Literal['continuous'] = 'continuous'
+  num_basis: int = 512  # n
+  basis: Family = 'gaussian'  # core/basis.py; 'fourier' joins the newest to the oldest
+  widths: tuple[float, ...] = (0.75,)  # of Gaussians: each centre carries every width
+  width_unit: Literal['spacing', 'absolute'] = 'spacing'  # 'spacing': width / n
+  num_samples: int | None = None  # P, samples of the old signal per write; None: max(n, 512)
+  # τ: a write squeezes the old signal into [0, τ]. 'equal': τ = k/(k+1) after k writes, so that every segment
+  # of the past keeps the same share of [0, 1]; each write then solves a regression of its own.
+  contraction: float | Literal['equal'] = 0.75
+  ridge: float = 0.5  # λ
+  signal_positions: Literal['plain', 'padded'] = 'plain'  # 'padded': the published layout
+  gate: bool = False  # X ⊙ sigmoid(conv(X, width 3)) before the regression
+  # Where the old signal is sampled: evenly; where the heads have read it (evenly stratified, or drawn); or
+  # at drawn left edges of the histogram's bins, as published.
+  sampling: Sampling = 'sticky'
+  histogram_bins: int = 128  # j
+  density: read.Density = 'gaussian'  # 'gibbs': a softmax over time, without affines
+  gibbs_grid: int | None = None  # points of its integrals; None: 4 n + 1. Rectangular cells need none
+  mixture: int = 1  # K densities per head and query; 1 is the paper
+  renormalize: bool = False  # the density to [0, 1]
+  affine: bool = True  # False: moment matching from softmax scores
+  # The affines see coefficients times this; None: n, which makes them values of the signal. Published: 1.
+  affine_scale: float | None = None
+  sigma_floor: float | None = None  # None: half a spacing of the centres
+  initial_sigma: float | None = 0.1  # by an offset inside the softplus; None: no offset, σ starts near .83
+  kl_weight: float = 0.0  # of KL(N(μ, σ²) ‖ N(kl_mu, kl_sigma²)), averaged over heads and tokens
+  kl_sigma: float = 0.05
+  kl_mu: float | None = None  # None: without the term of the mean
+
+  def __post_init__(self) -> None:
+    for name, least in (('initial_sigma', 1e-4), ('sigma_floor', 1e-6)):
+      if (value := getattr(self, name)) is not None and not least <= value <= 10:
+        raise ConfigError(f'{name} = {value} is not in [{least}, 10], in units of the whole signal')
+    if self.kl_weight < 0 or self.kl_sigma <= 0:
+      raise ConfigError(
+        f'kl_weight = {self.kl_weight} must not be negative and kl_sigma = {self.kl_sigma} must be positive'
+      )
+    if self.histogram_bins < 1:
+      raise ConfigError(f'histogram_bins = {self.histogram_bins} must be at least 1, such as 128')
+    if self.basis == 'fourier' and (self.renormalize or not self.affine):
+      raise ConfigError(
+        f'renormalize = {self.renormalize} and affine = {self.affine} must be False and True with '
+        "basis = 'fourier'; or use 'gaussian' or 'rectangular'"
+      )
+    self.signal_spec(1)
+    self.read_spec()
+    if self.density == 'gibbs':
+      gibbs.size(self.basis_spec(), self.gibbs_grid)
+      if self.kl_weight:
+        raise ConfigError(
+          f"kl_weight = {self.kl_weight} must be 0 with density = 'gibbs', which has no μ and σ²"
+        )
+
+  def check(self, segment_length: int) -> None:
+    if self.ridge < 1e-3:  # May be too little to solve with; otherwise there is no need to try.
+      signal.operators(self.signal_spec(segment_length))
+
+  def basis_spec(self) -> Basis:
+    """Which functions span the signal."""
+    return Basis(num_basis=self.num_basis, widths=self.widths, unit=self.width_unit, family=self.basis)
+
+  def signal_spec(self, segment_length: int) -> signal.SignalSpec:
+    """What the constants of a write depend on."""
+    samples = max(self.num_basis, 512) if self.num_samples is None else self.num_samples
+    return signal.SignalSpec(
+      basis=self.basis_spec(),
+      segment_length=segment_length,
+      num_samples=samples,
+      contraction=self.contraction,
+      ridge=self.ridge,
+      positions=self.signal_positions,
+    )
+
+  def read_spec(self) -> read.ReadSpec:
+    """How a head turns its scores into a density."""
+    spacing = 1 / (
+      max(1, self.num_basis // len(self.widths) - 1) if self.basis == 'gaussian' else self.num_basis
+    )
+    floor = 0.5 * spacing if self.sigma_floor is None else self.sigma_floor
+    offset = 0.0 if self.initial_sigma is None else math.log(math.expm1(self.initial_sigma**2))
+    return read.ReadSpec(
+      density=self.density,
+      renormalize=self.renormalize,
+      variance_floor=floor**2,
+      softplus_offset=offset,
+      affine=self.affine,
+      mixture=self.mixture,
+      grid=self.gibbs_grid,
+    )
+
+
+PUBLISHED_SORTING = ContinuousConfig(
+  num_basis=512,
+  widths=(0.01, 0.05),
+  width_unit='absolute',
+  num_samples=512,
+  contraction=0.75,
+  ridge=1.0,
+  signal_positions='padded',
+  sampling='edges',
+  affine_scale=1.0,
+  sigma_floor=1e-3,
+  initial_sigma=None,
+  kl_weight=1e-6,
+)
+"""The published sorting experiment (segments of 1024 tokens)."""
+
+PUBLISHED_GPT2 = ContinuousConfig(
+  num_basis=512,
+  widths=(0.005, 0.01),
+  width_unit='absolute',
+  num_samples=512,
+  contraction=0.5,
+  ridge=0.5,
+  signal_positions='padded',
+  gate=True,
+  sampling='edges',
+  affine_scale=1.0,
+  sigma_floor=1e-2,
+  initial_sigma=None,
+  kl_weight=1e-6,
+  kl_mu=-1.0,  # The published code's test of the mean is inverted: it uses its sentinel as a mean.
+)
+"""The published GPT-2 experiment (segments of 512 tokens)."""
