@@ -24,7 +24,7 @@ from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
-from infformer_jax.memory.continuous import ContinuousConfig
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.neighbours import NeighboursConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import RecentConfig

@@ -3,9 +3,9 @@
     python -m infformer_jax.main --config=configs/sort.py --workdir=W
     python -m infformer_jax.main --config=configs/sort.py:memory=recent,size=paper --workdir=W
 
-A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of the
-answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold the same
-number of bytes. A chunk holds one sequence, so that a gradient reaches every write; another length,
+A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
+the answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold
+the same number of bytes. A chunk holds one sequence, so that a gradient reaches every write; another length,
 --config.data.length=1024, wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
 
     size    parameters  sequence  segments and cache  hardware      time
@@ -13,8 +13,8 @@ number of bytes. A chunk holds one sequence, so that a gradient reaches every wr
     gpu     9 M            4,000                 512  one GPU       not yet measured
     paper   3.5 M          8,000               1,024  one GPU       not yet measured
 
-`paper` is the published setting (3 layers of width 300, Adam at 2e-4 without warm-up, 20,000 steps of 8 lanes,
-one segment per chunk) with the published memory; accuracies: docs/results.md.
+`paper` is the published setting (3 layers of width 300, Adam at 2e-4 without warm-up, 20,000 steps of 8
+lanes, one segment per chunk) with the published memory; accuracies: docs/results.md.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
-from infformer_jax.memory.continuous import PUBLISHED_SORTING, ContinuousConfig
+from infformer_jax.memory.continuous_config import PUBLISHED_SORTING, ContinuousConfig
 from infformer_jax.memory.neighbours import NeighboursConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import RecentConfig

@@ -123,7 +123,8 @@ def test_a_killed_sweep_goes_on_where_it_was(config, tmp_path):
   assert [row['num_basis'] for row in found['rows']] == ['8', '16']
   small, large = found['rows']
   assert 0 < large['regression_error'] < small['regression_error'] < 1
-  assert small['capacity'] <= small['effective_rank'] <= 8 < large['effective_rank'] <= 16
+  assert 4 < small['capacity'] <= 8 < large['capacity'] <= 16
+  assert small['effective_rank'] < large['effective_rank']
   assert large['memory_bytes_per_lane'] - small['memory_bytes_per_lane'] == 8 * 16 * 4
   for name in ('ms_per_segment_forward', 'ms_per_segment_forward_backward', 'memory_flops_per_token'):
     assert large[name] > 0
@@ -168,7 +169,7 @@ def test_every_memory_states_its_bytes_and_its_arithmetic(kind):
   state = toy.build(model)
   assert figures['num_parameters'] == sum(np.size(leaf) for leaf in _leaves(state[1]))
   assert figures['memory_bytes_per_lane'] > 0
-  assert (figures['memory_flops_per_token'] > 0) == (kind not in ('none', 'stacked'))
+  assert (figures['memory_flops_per_token'] > 0) == (kind != 'none')
 
 
 def test_bytes_of_a_memory_by_hand():

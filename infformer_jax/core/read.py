@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float
 
 from infformer_jax.config import ConfigError
@@ -40,6 +41,7 @@ class ReadSpec:
   renormalize: bool = False  # to [0, 1]; the published density is over all reals
   variance_floor: float = 1e-6  # σ² is never smaller, in units of the whole signal squared
   softplus_offset: float = 0.0  # added inside the softplus, so that σ can start small
+  spread: bool = False  # offsets inside the sigmoid let heads and components start evenly over [0, 1]
   affine: bool = True  # False: moment matching from softmax scores, which forms the keys
   mixture: int = 1  # K components; 1 is the paper
   grid: int | None = None  # of 'gibbs'
@@ -155,6 +157,8 @@ def _located(spec: ReadSpec, basis: Basis, scores_bhlm: Array) -> Located:
   weight_bhlc = jnp.ones((*scores_bhlm.shape[:-1], 1), scores_bhlm.dtype)
   if spec.affine:
     mu_bhlc, sigma_bhlc, *weights = jnp.split(scores_bhlm, 2 if spec.mixture == 1 else 3, axis=-1)
+    if spec.spread:
+      mu_bhlc += _offsets(scores_bhlm.shape[1], spec.mixture).astype(mu_bhlc.dtype)
     mu_bhlc, sigma_sq_bhlc = jax.nn.sigmoid(mu_bhlc), jax.nn.softplus(sigma_bhlc + spec.softplus_offset)
     if weights:
       weight_bhlc = jax.nn.softmax(weights[0])
@@ -163,6 +167,12 @@ def _located(spec: ReadSpec, basis: Basis, scores_bhlm: Array) -> Located:
     mu_bhlc, sigma_sq_bhlc = (a_bhl[..., None] for a_bhl in moments)
   sigma_sq_bhlc = jnp.maximum(sigma_sq_bhlc, spec.variance_floor)
   return Located(mu_bhlc=mu_bhlc, sigma_sq_bhlc=sigma_sq_bhlc, weight_bhlc=weight_bhlc)
+
+
+def _offsets(num_heads: int, mixture: int) -> Array:
+  """[h, 1, c]: what the sigmoid turns into evenly spaced times, those of a head as far apart as can be."""
+  times_hc = (np.arange(mixture) + (np.arange(num_heads)[:, None] + 0.5) / num_heads) / mixture
+  return jnp.asarray(np.log(times_hc / (1 - times_hc))[:, None])
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'basis', 'num_bins', 'margin'))

@@ -147,10 +147,9 @@ class Continuous(Memory):
     """w_μ of every component, then w_σ, then of a mixture w_π; each [n]."""
     if not self.located:
       return []
-    scale = self.config.num_basis if self.config.affine_scale is None else self.config.affine_scale
     if self.config.mixture == 1:
-      return [scale * self.w_mu_n[...], scale * self.w_sigma_n[...]]
-    return [*(scale * jnp.concatenate([self.w_mu_cn[...], self.w_sigma_cn[...], self.w_pi_cn[...]]))]
+      return [self.w_mu_n[...], self.w_sigma_n[...]]
+    return [*jnp.concatenate([self.w_mu_cn[...], self.w_sigma_cn[...], self.w_pi_cn[...]])]
 
   def _points(self, state: ContinuousState, key_b: Array | None) -> Array | None:
     """Where the old signal is sampled [b, p]; None: evenly."""

@@ -37,9 +37,10 @@ class ContinuousConfig(MemoryConfig):
   mixture: int = 1  # K densities per head and query; 1 is the paper
   renormalize: bool = False  # the density to [0, 1]
   affine: bool = True  # False: moment matching from softmax scores
-  # The affines see coefficients times this; None: n, which makes them values of the signal. Published: 1.
-  affine_scale: float | None = None
   sigma_floor: float | None = None  # None: half a spacing of the centres
+  # Where the heads begin to look: 'spread' evenly over [0, 1] by an offset inside the sigmoid, so that each
+  # has something of its own to read, or all in the 'middle' (published).
+  initial_mu: Literal['spread', 'middle'] = 'spread'
   initial_sigma: float | None = 0.1  # by an offset inside the softplus; None: no offset, σ starts near .83
   kl_weight: float = 0.0  # of KL(N(μ, σ²) ‖ N(kl_mu, kl_sigma²)), averaged over heads and tokens
   kl_sigma: float = 0.05
@@ -101,6 +102,7 @@ class ContinuousConfig(MemoryConfig):
       renormalize=self.renormalize,
       variance_floor=floor**2,
       softplus_offset=offset,
+      spread=self.initial_mu == 'spread',
       affine=self.affine,
       mixture=self.mixture,
       grid=self.gibbs_grid,
@@ -116,8 +118,8 @@ PUBLISHED_SORTING = ContinuousConfig(
   ridge=1.0,
   signal_positions='padded',
   sampling='edges',
-  affine_scale=1.0,
   sigma_floor=1e-3,
+  initial_mu='middle',
   initial_sigma=None,
   kl_weight=1e-6,
 )
@@ -133,8 +135,8 @@ PUBLISHED_GPT2 = ContinuousConfig(
   signal_positions='padded',
   gate=True,
   sampling='edges',
-  affine_scale=1.0,
   sigma_floor=1e-2,
+  initial_mu='middle',
   initial_sigma=None,
   kl_weight=1e-6,
   kl_mu=-1.0,  # The published code's test of the mean is inverted: it uses its sentinel as a mean.

@@ -13,12 +13,14 @@ from infformer_jax.memory.base import Site, View
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import windows
 from infformer_jax.nn import received
-from infformer_jax.nn.attention import Attention
+from infformer_jax.nn.attention import Attention, Keys
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import FeedForward, dropout, fold_in, norm
 from infformer_jax.types import Array, Past, PyTree, Read, Segment, pytree
 
 Biases = tuple[Array, Array] | None
+Window = tuple[Array, Array, Array]
+"""k, v [..., w, h, k] and ok [..., w] of w = M + l consecutive tokens."""
 
 
 @pytree
@@ -143,13 +145,12 @@ class Block(nnx.Module):
     )
     draws_bs = fold_in(keys_bs, 3) if self.memory.draws and keys_bs is not None else None  # 0 to 2: dropout.
     window = self._window(timeline_btd, h_btd, segments, chunk)
-    attend = functools.partial(self._attended, biases=chunk.biases)
     memory, received_bt, project = state.memory, state.received_bt, self.attention.projection
     options: dict[str, Any] = {'keys_bs': draws_bs, 'view': view}
     if self.memory.uses_attention:
       (memory, received_bt), read, out_bsld = received.scan(
         self.memory,
-        attend,
+        functools.partial(self._attended_and_received, biases=chunk.biases),
         (memory, received_bt),
         segments,
         window,
@@ -163,25 +164,31 @@ class Block(nnx.Module):
       # From here on the segments are as independent as the lanes: one row each.
       answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
       rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (segments, window, answer))
-      out_bsld = attend(*rows)[0].reshape(b, s, length, d)
+      out_bsld = self._attended(*rows, biases=chunk.biases).reshape(b, s, length, d)
     cache = timeline_btd[:, -self.cache_length :].astype(state.cache_btd.dtype) if self.cache_length else ()
     return out_bsld, BlockState(cache_btd=cache, memory=memory, received_bt=received_bt), read
 
-  def _attended(
-    self, segment: Segment, window: tuple[Array, Array, Array], read: Read, *, biases: Biases
+  def _attended(self, segment: Segment, window: Window, read: Read, *, biases: Biases) -> Array:
+    """The attention's result [b, l, d]; rows are lanes, or lanes times segments."""
+    out_bld = self.attention.attend(self._keys(segment, window, read, biases), read.gated)
+    return out_bld if isinstance(read.added_bld, tuple) else out_bld + read.added_bld.astype(out_bld.dtype)
+
+  def _attended_and_received(
+    self, segment: Segment, window: Window, read: Read, *, biases: Biases
   ) -> tuple[Array, Array]:
-    """Rows of lanes, or lanes times segments: out [b, l, d], what the window's tokens received [b, w]."""
+    """The same, and what the window's tokens received [b, w]."""
+    weights_bhlm = self.attention.weights(self._keys(segment, window, read, biases))
+    received_bw = received.received(weights_bhlm, segment.ok_bl, window[2].shape[1])
+    return self._attended(segment, window, read, biases=biases), received_bw
+
+  def _keys(self, segment: Segment, window: Window, read: Read, biases: Biases) -> list[Keys]:
     k_bwhk, v_bwhk, ok_bw = window
     keys = [self.attention.window(segment.q_blhk, k_bwhk, v_bwhk, ok_bw, biases)]
-    keys += [self.attention.aged(segment.q_blhk, segment.offset_bl, part, biases) for part in read.slots]
-    out_bld = self.attention.attend(keys, read.gated)
-    if not isinstance(read.added_bld, tuple):
-      out_bld = out_bld + read.added_bld.astype(out_bld.dtype)
-    return out_bld, received.received(self.attention.weights(keys), segment.ok_bl, ok_bw.shape[1])
+    return keys + [
+      self.attention.aged(segment.q_blhk, segment.offset_bl, part, biases) for part in read.slots
+    ]
 
-  def _window(
-    self, timeline_btd: Array, h_btd: Array, segments: Segment, chunk: Chunk
-  ) -> tuple[Array, Array, Array]:
+  def _window(self, timeline_btd: Array, h_btd: Array, segments: Segment, chunk: Chunk) -> Window:
     """k, v [b, s, M + l, h, k] and ok [b, s, M + l]: each segment with the M tokens before it.
 
     With stop_short_term_gradient those are projected separately, from stopped values, so that W_K and W_V

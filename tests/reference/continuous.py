@@ -64,7 +64,7 @@ class Continuous(Memory):
         r_n, mass_j = self._gibbs(scores_n)
       else:
         r_n, mass_j, kl = 0, 0, 0
-        for weight, mu, variance in self._components(scores_n):
+        for weight, mu, variance in self._components(scores_n, (h + 0.5) / len(q_hk)):
           part_n, part_j = self._located(mu, variance)
           r_n, mass_j = r_n + weight * part_n, mass_j + weight * part_j
           kl += weight * _kl(config, mu, variance)
@@ -100,18 +100,20 @@ class Continuous(Memory):
       mass_j.append(mass)
     return r_n, np.array(mass_j)
 
-  def _components(self, scores_n):
-    """Weight, mu and sigma² of each."""
+  def _components(self, scores_n, place):
+    """Weight, mu and sigma² of each; the head's place among the others is in [0, 1]."""
     config, params = self.config, self.params
     n = len(scores_n)
     if config.affine:
-      scale = n if config.affine_scale is None else config.affine_scale
       offset = 0 if config.initial_sigma is None else math.log(math.exp(config.initial_sigma**2) - 1)
       if config.mixture == 1:
         rows = params['w_mu_n'][None], params['w_sigma_n'][None], np.zeros((1, n))
       else:
         rows = params['w_mu_cn'], params['w_sigma_cn'], params['w_pi_cn']
-      mu_c, sigma_c, weight_c = (scale * row @ scores_n for row in rows)
+      mu_c, sigma_c, weight_c = (row @ scores_n for row in rows)
+      if config.initial_mu == 'spread':
+        times_c = (np.arange(config.mixture) + place) / config.mixture
+        mu_c = mu_c + np.log(times_c / (1 - times_c))
       mu_c, variance_c, weight_c = (
         sigmoid(mu_c),
         np.log1p(np.exp(sigma_c + offset)),
