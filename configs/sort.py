@@ -128,7 +128,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
   """The config of 'configs/sort.py:memory=...,size=cpu|gpu|paper'; continuous and cpu if nothing is said."""
   asked = parse_argument(argument, memory=('continuous', MEMORIES), size=('cpu', tuple(MODELS)))
   length, model, train = LENGTHS[asked.size], MODELS[asked.size], TRAIN[asked.size]
-  data = SortingConfig(length=length)
+  # Short sequences need distributions whose counts differ by more than chance.
+  data = SortingConfig(length=length, weights='exponential' if asked.size == 'cpu' else 'integers')
   segments = math.ceil((length + 1 + data.num_symbols) / model.segment_length)
   if asked.size != 'paper':
     train = dataclasses.replace(train, segments_per_chunk=segments)

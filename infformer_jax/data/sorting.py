@@ -8,6 +8,7 @@ first comes first. It trains on 8,000 sequences again and again, here every sequ
 """
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,10 @@ class SortingConfig(TaskConfig):
   kind: str = 'sorting'
   length: int = 4000  # tokens of the sequence
   num_symbols: int = 20
+  # What the probabilities of a distribution are proportional to. 'integers': 1 to 9, as published; the counts
+  # of a short sequence then differ by chance more than by design. 'exponential': uniform among all
+  # distributions (Dirichlet with ones), whose counts differ more.
+  weights: Literal['integers', 'exponential'] = 'integers'
 
   def __post_init__(self) -> None:
     super().__post_init__()
@@ -60,9 +65,13 @@ def sorted_by_frequency(sequence: np.ndarray, num_symbols: int) -> np.ndarray:
 
 
 def _sequence(config: SortingConfig, uniforms: Uniforms) -> np.ndarray:
-  weights = 1 + uniforms.integers(_LARGEST_WEIGHT, 2, config.num_symbols)
-  cumulative = np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)
+  if config.weights == 'integers':
+    weights = 1.0 + uniforms.integers(_LARGEST_WEIGHT, 2, config.num_symbols)
+  else:
+    weights = -np.log1p(-uniforms.uniform(2, config.num_symbols))
+  cumulative = np.cumsum(weights, axis=1)
+  cumulative /= cumulative[:, -1:]
   second = uniforms.uniform(config.length) < np.arange(1, config.length + 1) / config.length
   drawn = uniforms.uniform(config.length)
   first, last = (np.searchsorted(row, drawn, side='right') for row in cumulative)
-  return np.where(second, last, first).astype(np.int32)
+  return np.minimum(np.where(second, last, first), config.num_symbols - 1).astype(np.int32)
