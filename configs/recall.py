@@ -97,7 +97,8 @@ def memory(kind: str, size: str) -> MemoryConfig:
   if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
     return NeighboursConfig(length=slots * max(1, MODELS[size].num_layers // 2))
   # Coefficients are float32 whatever the activations are.
-  return ContinuousConfig(num_basis=slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4)
+  num_basis = slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4
+  return ContinuousConfig(num_basis=num_basis, num_samples=128 if size == 'cpu' else None)
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

@@ -121,7 +121,8 @@ def memory(kind: str, size: str) -> MemoryConfig:
   if size == 'paper':
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)
   # Coefficients are float32 whatever the activations are.
-  return ContinuousConfig(num_basis=slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4)
+  num_basis = slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4
+  return ContinuousConfig(num_basis=num_basis, num_samples=128 if size == 'cpu' else None)
 
 
 def get_config(argument: str | None = None) -> ConfigDict:

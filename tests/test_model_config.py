@@ -19,6 +19,7 @@ IMPOSSIBLE = [
   ({'clamp_length': 9, 'positions': 't5'}, "with positions = 'xl', not 't5'"),
   ({'dropout': 1.0}, 'dropout = 1.0 is not in'),
   ({'memory': toy.small('continuous', layers=(2,))}, 'memory.layers = (2,) names layer 2; num_layers = 2'),
+  ({'memory': toy.small('continuous', num_samples=None)}, 'num_samples = 512 are too many beside the 4 new'),
   ({'memory': toy.small('recent', length=6)}, 'memory.length = 6 is not a multiple of model.segment_length'),
 ]
 

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Literal
 
+import numpy as np
+
 from infformer_jax.config import ConfigError
 from infformer_jax.core import gibbs, read, signal
 from infformer_jax.core.basis import Basis, Family
@@ -73,6 +75,15 @@ class ContinuousConfig(MemoryConfig):
   def check(self, segment_length: int) -> None:
     if self.ridge < 1e-3:  # May be too little to solve with; otherwise there is no need to try.
       signal.operators(self.signal_spec(segment_length))
+    if self.num_basis <= 32 and self.contraction != 'equal':  # Larger ones shrink with every write.
+      spec = self.signal_spec(segment_length)
+      growth = np.abs(np.linalg.eigvals(signal.operators(spec).carry_nn)).max()
+      if growth >= 1:
+        raise ConfigError(
+          f'num_samples = {spec.num_samples} are too many beside the {segment_length} new values of '
+          f'model.segment_length for num_basis = {self.num_basis}: every write would make the old signal '
+          f'{growth:.2f} times larger; use num_samples = {max(self.num_basis, segment_length)}'
+        )
 
   def basis_spec(self) -> Basis:
     """Which functions span the signal."""
