@@ -105,18 +105,21 @@ def test_an_impossible_point_is_named_before_anything_runs(config, tmp_path):
       grid(config, [], [Axis(key=key, values=values)], 1, tmp_path)
 
 
-def test_a_killed_sweep_goes_on_where_it_was(config, tmp_path):
+def test_one_index_runs_one_point_and_a_killed_sweep_goes_on(config, tmp_path):
   workdir = tmp_path / 'sweep'
-  first = workdir / 'points/num_basis=8,seed=0/point.json'
-  kill_when(start(config, workdir), first.is_file)
-  before = first.stat().st_mtime_ns
-  process = start(config, workdir)
-  out, err = process.communicate()
-  assert (process.returncode, err) == (0, '')
-  assert first.stat().st_mtime_ns == before
+  out, err = start(config, workdir, '--index=1').communicate()
+  assert err == ''
+  assert finished(workdir) == ['num_basis=16,seed=0']
+  assert json.loads((workdir / 'ablation.json').read_text())['missing'] == ['num_basis=8,seed=0']
+  done, other = (workdir / f'points/num_basis={n},seed=0' for n in (16, 8))
+  before = (done / 'point.json').stat().st_mtime_ns
+  kill_when(start(config, workdir), (other / 'config.json').is_file)
+  out, err = start(config, workdir).communicate()
+  assert err == ''
+  assert (done / 'point.json').stat().st_mtime_ns == before
   assert finished(workdir) == ['num_basis=16,seed=0', 'num_basis=8,seed=0']
-  assert '== num_basis=16,seed=0 (1 of 2)' in out
-  assert '== num_basis=8' not in out
+  assert '== num_basis=8,seed=0 (0 of 2)' in out
+  assert '== num_basis=16' not in out
 
   found = json.loads((workdir / 'ablation.json').read_text())
   assert (found['metric'], found['missing']) == ('accuracy', [])
@@ -136,24 +139,16 @@ def test_a_killed_sweep_goes_on_where_it_was(config, tmp_path):
     assert (workdir / 'plots' / f'{name}.png').stat().st_size > 10_000
 
 
-def test_one_index_runs_one_point_and_a_dry_run_none(config, tmp_path):
+def test_a_dry_run_prints_the_grid_and_an_index_must_be_in_it(config, tmp_path):
   workdir = tmp_path / 'sweep'
-  process = start(config, workdir, '--dry_run', '--seeds=2')
-  out, _ = process.communicate()
-  assert process.returncode == 0
+  out, err = start(config, workdir, '--dry_run', '--seeds=2').communicate()
+  assert err == ''
   assert len(out.splitlines()) == 1 + 4
   assert 'num_basis=16,seed=1' in out
   assert 'training_tflops' in out
-  assert not workdir.exists()
-  process = start(config, workdir, '--index=1')
-  out, err = process.communicate()
-  assert process.returncode == 0, err
-  assert finished(workdir) == ['num_basis=16,seed=0']
-  assert json.loads((workdir / 'ablation.json').read_text())['missing'] == ['num_basis=8,seed=0']
-  process = start(config, workdir, '--index=2')
-  _, err = process.communicate()
-  assert process.returncode == 2
+  _, err = start(config, workdir, '--index=2').communicate()
   assert err == 'error: --index = 2: the grid has 2 runs, 0 to 1\n'
+  assert not workdir.exists()
 
 
 def test_an_estimate_follows_the_shapes(config, tmp_path):

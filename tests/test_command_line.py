@@ -133,7 +133,7 @@ QUICKSTART = '--config=configs/quickstart.py'
     ([QUICKSTART, '--config.model.d_model', '65'], 'model.d_model = 65 is not a multiple of num_heads = 4'),
     (
       [QUICKSTART, '--config.model.memory.kind=recnt'],
-      'is not one of none, recent, continuous, stacked; did',
+      'is not one of none, recent, compressive, neighbours, continuous, stacked; did',
     ),
     (
       [QUICKSTART, '--model.d_model=64'],
