@@ -96,9 +96,8 @@ class Job:
       console=self._console,
       initial=initial,
     )
-    found = self._report(trained(run), corpus, 'results.json')
-    self._plot_training()
-    self._plot_memory(trained(run), corpus, found)
+    self._report(trained(run), corpus, 'results.json')
+    self._plot(trained(run), corpus)
     self._console.say(f'all of it is in {self._workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
 
   def evaluate(self, file: str) -> None:
@@ -163,39 +162,35 @@ class Job:
     )
     return {'step': trained.step, **found}
 
-  def _report(self, trained: _Trained, corpus: Corpus, file: str) -> dict[str, Any]:
+  def _report(self, trained: _Trained, corpus: Corpus, file: str) -> None:
     """Evaluates with the memory and its controls, into a file and for the terminal."""
     found = self._evaluated(trained, corpus, views=tuple(VIEWS))
     self._write(file, found)
     self._console.say(f'{found["split"]} after step {trained.step}:\n{results.table(found)}')
-    return found
 
   def _plot_training(self) -> None:
-    from infformer_jax.plotting import losses  # Here: a mistake in a flag need not wait for matplotlib.
+    from infformer_jax.plotting import workdir  # Here: a mistake in a flag need not wait for matplotlib.
 
     if jax.process_index() == 0:
-      lines = (self._workdir / 'metrics.jsonl').read_text(encoding='utf-8').splitlines()
-      losses.loss_curves(map(json.loads, lines), self._workdir / 'plots' / 'loss.png')
+      workdir.draw_training(self._workdir)
 
-  def _plot_memory(self, trained: _Trained, corpus: Corpus, found: dict[str, Any]) -> None:
-    """What the memory gains, where it is read and what it can hold."""
-    from infformer_jax.plotting import losses, memory
+  def _plot(self, trained: _Trained, corpus: Corpus) -> None:
+    """Keeps what there is to draw, and draws it as plot.py does."""
+    from infformer_jax.plotting import workdir
 
     if jax.process_index() != 0:
       return
-    plots, model, evaluation = self._workdir / 'plots', self._experiment.model, self._experiment.evaluation
-    losses.loss_by_position(
-      found['by_position'], found['beyond_reach_from_token'], plots / 'loss_by_position.png'
+    self._console.status('drawing')
+    inspection.inspect(
+      trained.graphdef,
+      trained.params,
+      self._experiment.model,
+      corpus,
+      self._experiment.evaluation.split,
+      step=trained.step,
+      folder=self._workdir / 'inspection',
     )
-    split, bos_id = corpus.split(evaluation.split), corpus.tokenizer.bos_id
-    if reads := inspection.collect_reads(trained.graphdef, trained.params, split, bos_id):
-      memory.where_layers_read(reads.density_sj, plots / 'where_layers_read.png')
-      if reads.histogram_sj:
-        memory.sticky_histogram(reads.histogram_sj, plots / 'sticky_histogram.png')
-    for part, config in inspection.continuous_configs(model.memory).items():
-      memory.basis(*inspection.basis_functions(config), plots / f'{part}basis.png')
-      fits = inspection.reconstructions(config, model.segment_length)
-      memory.reconstruction(fits, plots / f'{part}reconstruction.png')
+    workdir.draw(self._workdir)
 
   def _write(self, file: str, content: Any) -> None:
     """Replaces a file as a whole: whoever reads it, and whoever is killed, never meets half of it."""

@@ -22,6 +22,7 @@ import numpy as np
 from infformer_jax.config import ConfigError, UserError, unknown
 
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
+_MAX_BYTES = 4  # of a character in UTF-8
 # Ordinary text of the kind that tokenizers lose.
 _PROBE = " The\n\n\t“naïve”  café—\r\n漢字 \U0001f600 e\u0301 ﬁ, don't\n "
 
@@ -49,6 +50,26 @@ class Tokenizer(abc.ABC):
   def decode(self, ids: Iterable[int]) -> str:
     """The text of ids; BOS has none, and bytes that are no UTF-8 become U+FFFD."""
     return self._decode([int(i) for i in ids if i != self.bos_id])
+
+  def pieces(self, ids: Iterable[int]) -> list[str]:
+    """The text of each id; joined they are the text of all.
+
+    Of a character that several ids make together the last has it, and the others have ''.
+    """
+    pieces: list[str] = []
+    before: list[int] = []  # Some tokenizers drop the space with which a text begins.
+    pending: list[int] = []
+    for i in ids:
+      pending.append(int(i))
+      text = self.decode(before + pending)
+      if text.endswith('\N{REPLACEMENT CHARACTER}') and len(pending) < _MAX_BYTES:
+        pieces.append('')
+        continue
+      pieces.append(text[len(self.decode(before)) :])
+      before, pending = pending, []
+    if pending:
+      pieces[-1] = self.decode(before + pending)[len(self.decode(before)) :]
+    return pieces
 
   @abc.abstractmethod
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:

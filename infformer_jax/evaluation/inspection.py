@@ -1,94 +1,90 @@
-"""What the plots of the memory show: where a long document is read, and what the signal can hold."""
+"""What the plots show besides losses, kept in W/inspection: plots are remade from it, without the model.
 
-import dataclasses
+`arrays.npz` holds what looks.py sees of one document, and what the signals can hold, under 'what/layer';
+`about.json` says which document it was, after how many steps, and has its text, token by token.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from infformer_jax.core import basis, signal
-from infformer_jax.data.base import Split, StoredSplit
-from infformer_jax.data.lanes import evaluation_batches
-from infformer_jax.memory.base import Memory, MemoryConfig
-from infformer_jax.memory.continuous import PLOT_BINS, Continuous
+from infformer_jax.data.base import Corpus
+from infformer_jax.evaluation import looks
+from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
-from infformer_jax.memory.stacked import Stacked, StackedConfig
-from infformer_jax.nn import transformer
-from infformer_jax.types import Array, Batch, PyTree
+from infformer_jax.memory.stacked import StackedConfig
+from infformer_jax.nn.config import ModelConfig
+from infformer_jax.types import PyTree
 
-DENSITY_BINS = PLOT_BINS
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Reads:
-  """How each continuous memory read one document: rows are its segments, NaN while the memory was empty."""
-
-  density_sj: dict[str, np.ndarray]  # mean over heads and tokens in equal bins of [0, 1]; uniform is 1
-  histogram_sj: dict[str, np.ndarray]  # what a sticky memory's next write samples by, not normalized
+MAX_SEGMENTS = 256
+"""Where the document is cut."""
 
 
-def collect_reads(
+def inspect(
   graphdef: nnx.GraphDef,
   params: PyTree,
-  split: Split,
-  bos_id: int,
+  model: ModelConfig,
+  corpus: Corpus,
+  split: str,
   *,
-  segments_per_chunk: int = 4,
-  max_segments: int = 256,
-) -> Reads | None:
-  """Runs the longest document of a split, or its beginning, through the model and looks at its memories.
+  step: int,
+  folder: pathlib.Path,
+) -> None:
+  """Looks at the longest document of a split, or its beginning, and writes what there is to draw.
 
-  On one device of this process: of several processes one can call this alone.
+  One process alone does this.
 
   Args:
-    graphdef, params: the model.
-    split: the documents.
-    bos_id: the first input of a document.
-    segments_per_chunk: s.
-    max_segments: where the document is cut.
-  Returns:
-    The reads by layer; None where no layer has a continuous memory.
+    graphdef, params, model: the model and its config.
+    corpus, split: where the document is from.
+    step: after how many steps of training.
+    folder: W/inspection.
   """
-  model = transformer.merge(graphdef, params)
-  if not any(continuous_memories(block.memory) for block in model.blocks):
-    return None
-  params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
-  length = model.config.segment_length
-  batches = evaluation_batches(
-    StoredSplit.of([split.tokens(int(np.argmax(split.lengths)), 0, max_segments * length)]),
-    bos_id,
-    num_lanes=1,
-    lanes=range(1),
-    segment_length=length,
-    segments_per_chunk=segments_per_chunk,
-  )
+  tokenizer = corpus.tokenizer
+  document = looks.longest(corpus.split(split), MAX_SEGMENTS * model.segment_length)
+  arrays = looks.look(graphdef, params, document, tokenizer.bos_id)
+  arrays |= _of_signals(model)
+  ids = document.tokens(0)
+  counts_t = document.group(0, 0, len(ids)) >= 0
+  arrays['counts_t'] = {'targets': counts_t}
+  about = {
+    'step': step,
+    'split': split,
+    'document': document.index,
+    'segment_length': model.segment_length,
+    'text_sha256': hashlib.sha256(tokenizer.identity.encode() + ids.tobytes()).hexdigest(),
+    'pieces': tokenizer.pieces(ids),
+  }
+  folder.mkdir(parents=True, exist_ok=True)
+  partial = folder / f'{os.getpid()}.partial'
+  with partial.open('wb') as file:
+    flat: dict[str, Any] = {
+      f'{what}/{name}': array for what, of in arrays.items() for name, array in of.items()
+    }
+    np.savez_compressed(file, **flat)
+  os.replace(partial, folder / 'arrays.npz')
+  partial.write_text(json.dumps(about) + '\n', encoding='utf-8')
+  os.replace(partial, folder / 'about.json')
 
-  @jax.jit
-  def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, list[dict[str, Array]]]:
-    model = transformer.merge(graphdef, params)
-    output = model(batch, state)
-    looks: list[dict[str, Array]] = [{}, {}]
-    for layer, (block, plots) in enumerate(zip(model.blocks, output.reads, strict=True)):
-      for part, memory in continuous_memories(block.memory).items():
-        name = f'layer {layer}, {part}'.strip(', _').replace('_', ' ')
-        masses_bsj = plots[f'{part}masses_bhj'].mean(axis=2)
-        counts_bs = jnp.where(plots[f'{part}ok_b'], batch.ok_bsl.sum(-1), jnp.nan)
-        looks[0][name] = DENSITY_BINS * masses_bsj / counts_bs[..., None]
-        if memory.config.sampling != 'even':
-          looks[1][name] = plots[f'{part}histogram_bj'] / (counts_bs * model.config.num_heads)[..., None]
-    return output.state, looks
 
-  state, chunks = model.init_state(1), []
-  for batch in batches:
-    state, looks = step(params, state, batch)
-    chunks.append(jax.tree.map(np.asarray, looks))
-  num_segments = int(np.sum(batch.segment_bs >= 0)) + (len(chunks) - 1) * segments_per_chunk
-  density_sj, histogram_sj = jax.tree.map(
-    lambda *parts: np.concatenate([part[0] for part in parts])[:num_segments], *chunks
-  )
-  return Reads(density_sj=density_sj, histogram_sj=histogram_sj)
+def _of_signals(model: ModelConfig) -> looks.Arrays:
+  """The basis of every continuous memory, and how well it holds a signal."""
+  arrays: looks.Arrays = {}
+  for part, config in continuous_configs(model.memory).items():
+    times_t, basis_tn = basis_functions(config)
+    fits = reconstructions(config, model.segment_length)
+    # Three digits are enough to be drawn.
+    found = {'basis_times_t': times_t, 'basis_tn': basis_tn.astype(np.float16)}
+    found |= {f'fit{i}_{key}': np.asarray(value) for i, fit in enumerate(fits) for key, value in fit.items()}
+    for what, array in found.items():
+      arrays.setdefault(what, {})[part] = array
+  return arrays
 
 
 def basis_functions(config: ContinuousConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -143,12 +139,3 @@ def continuous_configs(config: MemoryConfig, part: str = '') -> dict[str, Contin
     )
     return first | second
   return {part: config} if isinstance(config, ContinuousConfig) else {}
-
-
-def continuous_memories(memory: Memory, part: str = '') -> dict[str, Continuous]:
-  """The same of a memory: the names are the prefixes of its plots."""
-  if isinstance(memory, Stacked):
-    return continuous_memories(memory.first, f'{part}first_') | continuous_memories(
-      memory.second, f'{part}second_'
-    )
-  return {part: memory} if isinstance(memory, Continuous) else {}

@@ -10,7 +10,7 @@ from flax import nnx
 from infformer_jax.core import signal
 from infformer_jax.data.base import Split, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
-from infformer_jax.evaluation.inspection import continuous_memories
+from infformer_jax.evaluation.looks import memories
 from infformer_jax.memory.continuous import Continuous, ContinuousState
 from infformer_jax.memory.stacked import StackedState
 from infformer_jax.nn import transformer
@@ -45,7 +45,7 @@ def regression_error(
     The relative squared error; None where there is no continuous memory, or nothing long enough.
   """
   model = transformer.merge(graphdef, params)
-  if not any(continuous_memories(block.memory) for block in model.blocks):
+  if not any(memories(block.memory, Continuous) for block in model.blocks):
     return None
   params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
   length, lanes = model.config.segment_length, min(num_documents, len(split))

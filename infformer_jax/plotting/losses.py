@@ -1,5 +1,6 @@
 """Plots of losses: over training, and over the position in the document."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,44 @@ def loss_by_position(by_position: Mapping[str, Any], reach_tokens: int, path: st
       'Loss by position in the document',
       f'{bands}Dashed: up to here, {reach_tokens:,} tokens, the short-term window reaches the beginning.',
     )
+  return figure
+
+
+def accuracy_by_group(by_group: Mapping[str, Any], path: str | Path) -> Figure:
+  """The accuracy of each group of answers; where groups are called 'distance_4', a curve over distances.
+
+  Args:
+    by_group: as in results.json: by group, by view, `accuracy` (None where there is none).
+    path: the PNG file.
+  """
+  groups = list(by_group)
+  views = [view for view in VIEW_NAMES if any(view in of_views for of_views in by_group.values())]
+  is_distance = all(re.fullmatch(r'distance_\d+', group) for group in groups)
+  with style.canvas(path, 7.2, 4.0 if len(groups) > 1 else 3.0) as figure:
+    axes = figure.subplots()
+    for number, view in enumerate(views):
+      values = [(by_group[group].get(view) or {}).get('accuracy') for group in groups]
+      accuracy = np.array(values, float)
+      look: dict[str, Any] = {'color': style.COLORS[view], 'label': VIEW_NAMES[view]}
+      if is_distance:
+        distances = [int(group.removeprefix('distance_')) for group in groups]
+        axes.plot(distances, accuracy, 'o-', markersize=4, **look)
+      else:
+        width = 0.8 / len(views)
+        places = np.arange(len(groups)) + (number - (len(views) - 1) / 2) * width
+        bars = axes.bar(places, accuracy, 0.92 * width, **look)
+        axes.bar_label(bars, [f'{a:.3f}' if np.isfinite(a) else '' for a in accuracy], fontsize=8)
+    if is_distance:
+      axes.set_xscale('log', base=2)
+      axes.set_xticks(distances, [str(distance) for distance in distances])
+      axes.minorticks_off()
+      axes.set_xlabel('distance between question and answer [segments]')
+    else:
+      axes.set_xticks(range(len(groups)), [group.replace('_', ' ') for group in groups])
+      axes.set_xlabel('group of answers')
+    axes.set(ylabel='accuracy', ylim=(0, 1.05))
+    style.legend_beside(axes)
+    style.headline(figure, 'Accuracy against distance' if is_distance else 'Accuracy of the answers')
   return figure
 
 

@@ -29,6 +29,23 @@ def where_layers_read(density_sj: Mapping[str, np.ndarray], path: str | Path) ->
   )
 
 
+def where_heads_read(layer: str, density_shj: np.ndarray, path: str | Path) -> Figure:
+  """The same for each head of one layer.
+
+  Args:
+    layer: its name.
+    density_shj: as in `where_layers_read`, of each head, mean over tokens.
+    path: the PNG file.
+  """
+  return _time_images(
+    {f'head {head}': density_shj[:, head] for head in range(density_shj.shape[1])},
+    path,
+    f'Where in time each head reads: {layer}',
+    'Mean over tokens; a uniform reading has density 1. Grey: the memory is still empty.',
+    'density of reading',
+  )
+
+
 def sticky_histogram(histogram_sj: Mapping[str, np.ndarray], path: str | Path) -> Figure:
   """The histogram from which a sticky memory draws the points it keeps, segment after segment.
 

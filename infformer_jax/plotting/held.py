@@ -1,0 +1,120 @@
+"""Which spans of the text hold how much of a sticky memory, as a picture and as coloured text."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from infformer_jax.plotting import style, text
+
+SPAN = 16  # tokens
+LISTED = 6
+FORGOTTEN = 1e-3  # of an even share: shown as nothing
+
+
+def held(
+  share_mt: Mapping[str, np.ndarray],
+  even_share_mt: Mapping[str, np.ndarray],
+  moment_m: Mapping[str, np.ndarray],
+  pieces: Sequence[str],
+  path: Path,
+) -> Figure:
+  """Draws the shares of the memory at the last moment, and writes the text of all moments beside it as HTML.
+
+  Args:
+    share_mt: by layer, at some moments, the share of [0, 1] that each token of the text holds.
+    even_share_mt: the same, had the memory been sampled evenly.
+    moment_m: by layer, how many tokens had been written at each moment.
+    pieces: the text, token by token.
+    path: the PNG file; the page has its name, with .html.
+  """
+  _page(share_mt, moment_m, pieces, path.with_suffix('.html'))
+  spans = {name: _spans(shares[-1], int(moment_m[name][-1])) for name, shares in share_mt.items()}
+  even = {name: _spans(shares[-1], int(moment_m[name][-1])) for name, shares in even_share_mt.items()}
+  mean, mean_even = np.mean(list(spans.values()), axis=0), np.mean(list(even.values()), axis=0)
+  gain = np.log((mean + 1e-9) / (mean_even + 1e-9)) * (np.maximum(mean, mean_even) > FORGOTTEN)
+  lists: dict[str, Sequence[int]] = {
+    'The largest shares': np.argsort(-mean, kind='stable')[:LISTED].tolist(),
+    'More than even sampling would have left them': [
+      i for i in np.argsort(-gain, kind='stable')[:LISTED] if gain[i] > 0
+    ],
+    'Less than even sampling would have left them': [
+      i for i in np.argsort(gain, kind='stable')[:LISTED] if gain[i] < 0
+    ],
+  }
+  count = sum(len(rows) + 2 for rows in lists.values())
+  with style.canvas(path, 8.6, 3.4 + 0.165 * count) as figure:
+    axes, below = figure.subplots(2, height_ratios=(2.4, 0.165 * count))
+    position = (np.arange(len(mean)) + 0.5) * SPAN
+    shades = colormaps[style.COLORMAP](np.linspace(0.05, 0.8, len(spans)))
+    for shade, (name, shares) in zip(shades, spans.items(), strict=True):
+      axes.plot(position, 100 * shares, color=shade, linewidth=1.2, label=name)
+    axes.plot(position, 100 * mean_even, '--', color=style.INK, linewidth=1.0, label='even sampling')
+    top = 100 * max(mean.max(), mean_even.max())
+    axes.set(yscale='log', ylim=(top / 1e5, 2 * top), xlabel='position in the text [tokens]')
+    axes.set(ylabel=f'share of the memory\nheld by {SPAN} tokens [%]')
+    seen = np.flatnonzero(np.max([mean_even, *spans.values()], axis=0) > top / 1e7)
+    axes.set_xlim(position[seen[0]] - SPAN, position[-1] + SPAN)
+    axes.xaxis.set_major_formatter('{x:,.0f}')
+    style.legend_beside(axes)
+    text.lines_axes(below, count)
+    y = 0
+    for title, rows in lists.items():
+      below.annotate(
+        title, (0, y), xycoords=('axes fraction', 'data'), fontweight='bold', va='center', fontsize=8
+      )
+      y += 1
+      for i in rows:
+        excerpt = ''.join(pieces[i * SPAN : (i + 1) * SPAN])
+        figures = f'{100 * mean[i]:9.2g} %  (even {100 * mean_even[i]:9.2g} %)  at {i * SPAN:>6,}  '
+        text.line(
+          below,
+          y,
+          [(figures, None), (excerpt[:76], text.shade(_level(mean[i] * len(mean), top / 100 * len(mean))))],
+        )
+        y += 1
+      y += 1
+    style.headline(
+      figure,
+      'Which spans of the text the sticky memory holds',
+      f'After {moment_m[next(iter(moment_m))][-1]:,} tokens of one document; below, means over layers. Shares '
+      'follow the sample points; what the basis functions still tell apart of a narrow span is another '
+      'matter.',
+    )
+  return figure
+
+
+def _spans(share_t: np.ndarray, written: int) -> np.ndarray:
+  """Summed over spans of tokens."""
+  return np.add.reduceat(share_t[:written], np.arange(0, written, SPAN))
+
+
+def _level(relative: Any, top: float) -> Any:
+  """Colour levels in [0, 1] of shares in units of the even one, on a log scale."""
+  decades = np.log10(np.maximum(relative, FORGOTTEN) / FORGOTTEN)
+  return decades / max(np.log10(max(top, 1.0) / FORGOTTEN), 1e-9)
+
+
+def _page(
+  share_mt: Mapping[str, np.ndarray], moment_m: Mapping[str, np.ndarray], pieces: Sequence[str], path: Path
+) -> None:
+  body: list[str] = []
+  for name, shares in share_mt.items():
+    for m in reversed(range(len(shares))):
+      written = int(moment_m[name][m])
+      relative_t = shares[m][:written] * written
+      first = int(np.flatnonzero(relative_t >= FORGOTTEN)[0])
+      shown = text.coloured(pieces[first:written], _level(relative_t[first:], float(relative_t.max())))
+      summary = f'{name}, after {written:,} tokens; the first {first:,} are forgotten'
+      opened = ' open' if not body else ''
+      body.append(f'<details{opened}><summary>{summary}</summary>{shown}</details>')
+  text.page(
+    path,
+    'Which text the sticky memory holds',
+    'The darker, the larger the share of the memory, on a log scale. White and forgotten: less than a '
+    'thousandth of an equal share.',
+    '\n'.join(body),
+  )

@@ -1,0 +1,129 @@
+"""Which tokens profit: where one loss is lower than another, in context, with what the memory held there.
+
+The analysis of the Memorizing Transformer (Wu et al. 2022, section 4.6 and appendix).
+"""
+
+import collections
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from infformer_jax.plotting import style, text
+
+SPAN = 16  # tokens
+DRAWN, LISTED = 10, 60
+FULL = 2.0  # nats, at which the colour of the text is full
+BEFORE, AFTER = 70, 24  # characters of context in the picture
+
+
+def profit(
+  nll_t: np.ndarray,
+  other_nll_t: np.ndarray,
+  counts_t: np.ndarray,
+  pieces: Sequence[str],
+  held_th: Mapping[str, np.ndarray],
+  *,
+  names: tuple[str, str],
+  path: Path,
+) -> Figure | None:
+  """Draws the tokens whose loss falls most, and writes more of them and the whole text as HTML beside it.
+
+  Args:
+    nll_t, other_nll_t: nats, of the same text.
+    counts_t: bool, which tokens count in the loss.
+    pieces: the text, token by token.
+    held_th: by layer, which token of the text each head read when this one was predicted; -1: none.
+    names: of the two losses.
+    path: the PNG file; the page has its name, with .html.
+  Returns:
+    The figure; None, and no file, where no token profits.
+  """
+  gain_t = np.where(counts_t, other_nll_t - nll_t, 0.0)
+  order = [int(t) for t in np.argsort(-gain_t, kind='stable')[:LISTED] if gain_t[t] > 0]
+  if not order:
+    return None
+  losses = {names[0]: nll_t, names[1]: other_nll_t}
+  title = 'Which tokens profit'
+  total = f'{np.mean(gain_t[counts_t]):.4f} nats per token lower {names[0]} than with {names[1]}'
+  if names[1] == 'memory emptied':
+    total = f'{np.mean(gain_t[counts_t]):.4f} nats per token lower with the memory than with it emptied'
+  subtitle = f'One document of {len(pieces):,} tokens, {total}.'
+  _page(path.with_suffix('.html'), title, subtitle, losses, gain_t, order, pieces, held_th)
+  drawn = order[:DRAWN]
+  with style.canvas(path, 8.6, 3.1 + 0.47 * len(drawn)) as figure:
+    axes, below = figure.subplots(2, height_ratios=(1.7, 0.47 * len(drawn)))
+    _curve(axes, gain_t, counts_t)
+    text.lines_axes(below, 3 * len(drawn))
+    for i, t in enumerate(drawn):
+      context = text.visible(''.join(pieces[max(0, t - BEFORE) : t]))[-BEFORE:].rjust(BEFORE)
+      after = ''.join(pieces[t + 1 : t + 1 + AFTER])[:AFTER]
+      parts = [
+        (f'{gain_t[t]:+6.2f}  {context}', None),
+        (pieces[t][:16] or ' ', text.shade(0.6)),
+        (after, None),
+      ]
+      text.line(below, 3 * i, parts)
+      for span, share in _held(held_th, t)[:1]:
+        excerpt = text.visible(''.join(pieces[span : span + SPAN]))[: BEFORE + AFTER]
+        text.line(below, 3 * i + 1, [(f'{share} read  {excerpt}', None)], indent=8, ink='#6B6B6B')
+    style.headline(
+      figure,
+      title,
+      f'{subtitle} Below: the tokens (blue) whose loss falls most, by how many nats; under each, which '
+      f'{SPAN} tokens of the past most heads read there.',
+    )
+  return figure
+
+
+def _curve(axes: Axes, gain_t: np.ndarray, counts_t: np.ndarray) -> None:
+  """How much of the profit the best and the worst tokens make."""
+  gain = np.sort(gain_t[counts_t])[::-1]
+  share = 100 * (np.arange(len(gain)) + 1) / len(gain)
+  total = np.cumsum(gain)
+  axes.plot(share, total, color=style.COLORS['memory'])
+  axes.axhline(0, color=style.INK, linewidth=0.8)
+  axes.set(
+    xlim=(0, 100), xlabel='tokens, those that profit most first [%]', ylabel='loss saved so far\n[nats]'
+  )
+  wins = f'{100 * np.mean(gain > 0):.0f} % of the tokens profit; in all {total[-1]:+,.1f} nats'
+  axes.set_title(wins)
+
+
+def _held(held_th: Mapping[str, np.ndarray], t: int) -> list[tuple[int, str]]:
+  """The spans that most heads of all layers read: their first tokens, and how many heads that were."""
+  tokens = [int(token) for held in held_th.values() for token in held[t]]
+  spans = collections.Counter(token // SPAN * SPAN for token in tokens if token >= 0)
+  return [(span, f'{count} of {len(tokens)} heads') for span, count in spans.most_common(3)]
+
+
+def _page(
+  path: Path,
+  title: str,
+  subtitle: str,
+  losses: Mapping[str, np.ndarray],
+  gain_t: np.ndarray,
+  order: Sequence[int],
+  pieces: Sequence[str],
+  held_th: Mapping[str, np.ndarray],
+) -> None:
+  rows = []
+  for t in order:
+    before, token, after = (
+      html.escape(''.join(pieces[a:b])) for a, b in ((max(0, t - 40), t), (t, t + 1), (t + 1, t + 12))
+    )
+    reads = ''.join(
+      f'{share}, from token {span:,} on:<pre>{html.escape("".join(pieces[span : span + SPAN]))}</pre>'
+      for span, share in _held(held_th, t)
+    )
+    mark = f'<mark style="background:{text.shade(0.6)}">{token}</mark>'
+    cells = [f'{t:,}', *(f'{nll_t[t]:.2f}' for nll_t in losses.values()), f'{gain_t[t]:+.2f}']
+    rows.append([*cells, f'<pre>{before}{mark}{after}</pre>', reads or '-'])
+  header = ['token', *(f'{html.escape(name)} [nats]' for name in losses), 'lower by', 'context', 'read there']
+  body = text.table(header, rows)
+  body += '<h1>The whole text</h1><p>Blue: the loss falls; orange: it rises; in full at 2 nats.</p>'
+  body += text.coloured(pieces, gain_t / FULL)
+  text.page(path, title, subtitle, body)
