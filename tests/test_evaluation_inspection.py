@@ -1,50 +1,146 @@
-"""What is handed to the plots of the memory."""
+"""What is seen of one document, and what is kept of it for the plots."""
+
+import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from infformer_jax.data.base import StoredSplit
-from infformer_jax.evaluation import inspection
+from infformer_jax.data.base import Corpus, StoredSplit
+from infformer_jax.data.tokenizers import Bytes
+from infformer_jax.evaluation import inspection, looks
+from infformer_jax.memory.continuous import PLOT_BINS
+from infformer_jax.memory.views import emptied, identity
+from infformer_jax.nn import transformer
 from tests import toy
 
 
-def collect(memory, *lengths):
+def split(*lengths):
   rng = np.random.default_rng(0)
-  split = StoredSplit.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
-  return inspection.collect_reads(
-    *toy.build(toy.config(memory)), split, 0, segments_per_chunk=3, max_segments=7
-  )
+  return StoredSplit.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
+
+
+def look(memory, *lengths):
+  document = looks.longest(split(*lengths), 7 * toy.LENGTH)
+  return looks.look(*toy.build(toy.config(memory)), document, 0, segments_per_chunk=3)
 
 
 @pytest.fixture(scope='module')
-def reads():
-  return collect(toy.MEMORIES['stacked'], 10, 23)
+def stacked():
+  return look(toy.MEMORIES['stacked'], 10, 23)
 
 
-def test_reads_of_the_longest_document(reads):
-  assert list(reads.density_sj) == ['layer 0, first', 'layer 1, first'] == list(reads.histogram_sj)
-  for density, histogram in zip(reads.density_sj.values(), reads.histogram_sj.values(), strict=True):
-    assert density.shape == (6, inspection.DENSITY_BINS)  # 23 tokens are six segments of four
+def test_densities_of_the_longest_document(stacked):
+  names = ['layer 0, first', 'layer 1, first']
+  assert list(stacked['density_shj']) == names == list(stacked['histogram_sj'])
+  for density, histogram in zip(
+    stacked['density_shj'].values(), stacked['histogram_sj'].values(), strict=True
+  ):
+    assert density.shape == (6, 4, PLOT_BINS)  # 23 tokens are six segments of four
     assert histogram.shape == (6, toy.SMALL['histogram_bins'])
     for rows in (density, histogram):  # The window of one segment has let go of the first in the third.
       assert np.isnan(rows[:2]).all()
       assert np.isfinite(rows[2:]).all()
     # A density near its start has most of its mass in [0, 1], where 1 is even.
-    assert ((density[2:].mean(axis=1) > 0.5) & (density[2:].mean(axis=1) < 1)).all()
+    assert ((density[2:].mean(axis=-1) > 0.5) & (density[2:].mean(axis=-1) < 1)).all()
     # Both are the same masses in other bins.
-    coarse = density.reshape(6, toy.SMALL['histogram_bins'], -1).mean(-1) / toy.SMALL['histogram_bins']
-    assert toy.error(coarse[2:], histogram[2:]) < toy.TOLERANCE
+    coarse = density.mean(axis=1).reshape(6, toy.SMALL['histogram_bins'], -1).mean(-1)
+    assert toy.error(coarse[2:] / toy.SMALL['histogram_bins'], histogram[2:]) < toy.TOLERANCE
+
+
+def test_losses_are_those_of_the_model(stacked):
+  graphdef, params = toy.build(toy.config(toy.MEMORIES['stacked']))
+  document = split(10, 23).tokens(1)
+  batch = toy.batch(((23,),), 6)
+  tokens = np.zeros(24, np.int32)
+  tokens[:23] = np.concatenate([[0], document[:-1]])
+  targets = np.concatenate([document, [0]]).reshape(1, 6, toy.LENGTH)
+  batch = dataclasses.replace(batch, tokens_bsl=tokens.reshape(1, 6, toy.LENGTH), targets_bsl=targets)
+  model = transformer.merge(graphdef, params)
+  for view, name in ((identity, 'memory'), (emptied, 'emptied')):
+    hidden = toy.run(graphdef, params, batch, size=3, view=view).hidden_bsld
+    expected = np.asarray(model.token_losses(hidden, targets)).ravel()[:23]
+    assert toy.error(stacked['nll_t'][name], expected) < 10 * toy.TOLERANCE
+
+
+def test_what_heads_read_is_in_the_past_that_was_written(stacked):
+  for held in stacked['held_th'].values():
+    assert held.shape == (23, 4)
+    assert (held[:8] == -1).all()
+    segment = np.arange(23)[:, None] // toy.LENGTH
+    assert (held < (segment - 1) * toy.LENGTH)[8:].all()  # The window has not let go of the newest.
+    assert held[8:].max() > 0
+
+
+def test_shares_of_all_that_was_written_are_the_whole_memory(stacked):
+  for name, share_mt in stacked['share_mt'].items():
+    assert stacked['moment_m'][name].tolist() == [
+      4,
+      8,
+      12,
+      16,
+    ]  # The segments four and five are in the window.
+    first_of_all = 1 / toy.LENGTH  # BOS, which no token stands for
+    assert share_mt[0].sum() == pytest.approx(1 - first_of_all)
+    for written, share_t, even_t in zip(
+      stacked['moment_m'][name], share_mt, stacked['even_share_mt'][name], strict=True
+    ):
+      assert (share_t[written - 1 :] == 0).all()
+      assert 0.25 <= share_t.sum() < 1
+      assert even_t[written - 2] == pytest.approx(0.25 * 0.25 if written > 4 else 0.25)
 
 
 def test_a_density_of_the_unit_interval_has_all_its_mass_in_the_plot():
-  reads = collect(toy.MEMORIES['gibbs'], 23)
-  (density,) = reads.density_sj.values()
-  np.testing.assert_allclose(density[2:].mean(axis=1), 1, atol=1e-5)
+  (density,) = look(toy.MEMORIES['gibbs'], 23)['density_shj'].values()
+  np.testing.assert_allclose(density[2:].mean(axis=-1), 1, atol=1e-5)
 
 
-def test_memories_without_a_signal_have_no_reads():
-  assert collect(toy.small('recent'), 23) is None
-  assert collect(toy.small('none'), 23) is None
+@pytest.mark.parametrize('name', ['neighbours', 'stacked_neighbours'])
+def test_ages_of_what_is_retrieved(name):
+  seen = look(toy.MEMORIES[name], 23)
+  for layer, retrieved_a in seen['retrieved_a'].items():
+    expected_a = seen['expected_a'][layer]
+    # Segment by segment: heads x queries x what they found, of at most two stored segments.
+    found = sum(4 * min(4, 23 - 4 * i) * min(3, 4 * min(i, 2)) for i in range(6))
+    assert retrieved_a.sum() == found == pytest.approx(expected_a.sum())
+    assert np.flatnonzero(retrieved_a).max() <= 11  # two segments before this one, of which the last token
+    assert (retrieved_a[expected_a < 1e-9] == 0).all()
+    age_th = np.arange(23)[:, None] - seen['held_th'][layer] - 1
+    assert (age_th[4:] >= 1).all()
+    assert (age_th[4:] <= 11).all()
+    assert (seen['held_th'][layer][:4] == -1).all()
+
+
+def test_models_without_a_memory_have_their_losses_alone():
+  seen = look(toy.small('none'), 23)
+  assert list(seen) == ['nll_t']
+  assert list(seen['nll_t']) == ['memory']
+  assert list(look(toy.small('recent'), 23)['nll_t']) == ['emptied', 'memory']
+
+
+def test_a_document_shorter_than_the_window_is_seen_too():
+  seen = look(toy.MEMORIES['continuous'], 3)
+  assert np.isnan(next(iter(seen['density_shj'].values()))).all()
+  assert 'share_mt' not in seen
+  assert 'held_th' not in seen
+
+
+def test_what_is_kept(tmp_path):
+  tokenizer = Bytes()
+  text = 'Größe <b> & 漢字\n' * 3
+  kept = StoredSplit.of([tokenizer.encode('a'), tokenizer.encode(text)])
+  corpus = Corpus(tokenizer=tokenizer, splits={'validation': kept}, fingerprint={}, note='')
+  model = toy.config(toy.MEMORIES['continuous'])
+  built = toy.build(model, vocabulary=tokenizer.vocab_size)
+  inspection.inspect(*built, model, corpus, 'validation', step=5, folder=tmp_path / 'inspection')
+  about = json.loads((tmp_path / 'inspection' / 'about.json').read_text(encoding='utf-8'))
+  assert ''.join(about['pieces']) == text
+  assert (about['step'], about['document'], about['segment_length']) == (5, 1, toy.LENGTH)
+  assert sorted(path.name for path in (tmp_path / 'inspection').iterdir()) == ['about.json', 'arrays.npz']
+  with np.load(tmp_path / 'inspection' / 'arrays.npz') as arrays:
+    assert arrays['nll_t/memory'].shape == (len(about['pieces']),)
+    assert arrays['counts_t/targets'].all()
+    assert arrays['basis_tn/'].shape[1] == model.memory.num_basis
 
 
 @pytest.mark.parametrize('name', ['even', 'edges', 'sparsemax'])

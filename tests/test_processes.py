@@ -59,7 +59,11 @@ def test_a_run_logs_evaluates_and_keeps_what_it_promises(undisturbed):
   assert [step for split, step in steps if split == 'validation'] == [10, 20, 30]
   assert checkpoint_steps(undisturbed)[-2:] == [28, 30]
   assert results(undisturbed)['step'] == STEPS
-  assert {path.name for path in (undisturbed / 'plots').iterdir()} >= {'loss.png', 'loss_by_position.png'}
+  assert {path.name for path in (undisturbed / 'plots').iterdir()} >= {
+    'loss.png',
+    'profit.html',
+    'held_spans.png',
+  }
   assert json.loads((undisturbed / 'config.json').read_text())['train']['num_steps'] == STEPS
 
 

@@ -160,6 +160,21 @@ def test_gpt2_merges_in_the_order_of_its_file(tmp_path):
   assert tokenizer.bos_id == pieces.index('<|endoftext|>') == tokenizer.vocab_size - 1
 
 
+def test_pieces_are_the_text_of_each_id(tmp_path):
+  text = 'hello é漢\N{GRINNING FACE} \N{REPLACEMENT CHARACTER} world'
+  for spec in ('bytes', 'bpe:300'):
+    tokenizer = tokenizers.load(spec, tmp_path, lambda: ['hello world'] * 9)
+    ids = tokenizer.encode(text)
+    pieces = tokenizer.pieces(ids)
+    assert len(pieces) == len(ids)
+    assert ''.join(pieces) == text
+    assert ''.join(tokenizer.pieces(ids[:-9])) == tokenizer.decode(ids[:-9])
+    assert tokenizer.pieces([]) == []
+  tokenizer = write_sentencepiece(tmp_path / 'own.model')
+  ids = tokenizer.encode('hello the world')
+  assert ''.join(tokenizer.pieces(ids)) == 'hello the world'
+
+
 def test_a_missing_bos_is_one_appended_id(tmp_path):
   pieces = write_gpt2(tmp_path, end_of_text=False)
   tokenizer = tokenizers.load(f'gpt2:{tmp_path}', tmp_path, list)

@@ -11,10 +11,11 @@ from infformer_jax.plotting import style
 
 METRICS = {'accuracy': 'accuracy', 'loss_nats_per_token': 'loss [nats per token]'}
 COSTS = {
-  'ms_per_segment_forward_backward': 'forward + backward [ms per segment]',
-  'memory_bytes_per_lane': 'memory [bytes per lane]',
-  'memory_flops_per_token': 'memory [FLOPs per token]',
+  'ms_per_segment_forward_backward': 'forward + backward\n[ms per segment]',
+  'memory_bytes_per_lane': 'memory\n[bytes per lane]',
+  'memory_flops_per_token': 'memory\n[FLOPs per token]',
 }
+LINES = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def sweep(found: Mapping[str, Any], folder: Path) -> None:
@@ -51,6 +52,8 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
       twin.grid(visible=False)
       for color, (label, rows) in zip(_colors(), _lines(found), strict=False):
         errors = np.array([row['regression_error'] for row in rows], float)
+        if not np.isfinite(errors).any():
+          continue
         at = [x[row[_names(found)[0]]] for row in rows]
         name = f'{label}, regression error' if label else 'regression error'
         line_color = color if label else style.COLORS['emptied']
@@ -76,6 +79,8 @@ def _cost(found: Mapping[str, Any], path: Path) -> None:
         panel.plot(at, values, 'o-', color=color, markersize=4, label=series or None)
       panel.set_ylabel(label)
       panel.set_ylim(bottom=0)
+      panel.yaxis.set_major_formatter('{x:,.0f}' if panel.get_ylim()[1] > 10 else '{x:g}')
+      panel.label_outer()
     if len(found['axes']) > 1:
       style.legend_beside(panels[0])
     style.headline(figure, f'Cost against {_names(found)[0]}')
@@ -85,12 +90,21 @@ def _distance(found: Mapping[str, Any], path: Path) -> None:
   """One curve per setting; groups are called 'distance_4'."""
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
-    for color, row in zip(_colors(), found['rows'], strict=False):
+    first, last = ([axis['values'] for axis in found['axes']][end] for end in (0, -1))
+    for row in found['rows']:  # The last axis has the colours, the first of two the kinds of lines.
       groups = row['accuracy_by_group']
+      color = _colors()[last.index(row[_names(found)[-1]])]
+      kind = LINES[first.index(row[_names(found)[0]]) % len(LINES)] if len(found['axes']) > 1 else '-'
       distances = [int(group.rpartition('_')[2]) for group in groups]
       label = ', '.join(str(row[name]) for name in _names(found))
       axes.plot(
-        distances, np.array(list(groups.values()), float), 'o-', color=color, markersize=4, label=label
+        distances,
+        np.array(list(groups.values()), float),
+        'o',
+        linestyle=kind,
+        color=color,
+        markersize=4,
+        label=label,
       )
     axes.set_xscale('log', base=2)
     axes.set_xticks(distances, [str(distance) for distance in distances])

@@ -46,8 +46,8 @@ def held(
     ],
   }
   count = sum(len(rows) + 2 for rows in lists.values())
-  with style.canvas(path, 8.6, 3.4 + 0.165 * count) as figure:
-    axes, below = figure.subplots(2, height_ratios=(2.4, 0.165 * count))
+  with style.canvas(path, 8.6, 3.4 + 0.16 * count) as figure:
+    axes, below = figure.subplots(2, height_ratios=(2.4, 0.16 * count))
     position = (np.arange(len(mean)) + 0.5) * SPAN
     shades = colormaps[style.COLORMAP](np.linspace(0.05, 0.8, len(spans)))
     for shade, (name, shares) in zip(shades, spans.items(), strict=True):
@@ -80,9 +80,8 @@ def held(
     style.headline(
       figure,
       'Which spans of the text the sticky memory holds',
-      f'After {moment_m[next(iter(moment_m))][-1]:,} tokens of one document; below, means over layers. Shares '
-      'follow the sample points; what the basis functions still tell apart of a narrow span is another '
-      'matter.',
+      f'After {moment_m[next(iter(moment_m))][-1]:,} tokens of one document; below, means over layers. '
+      'Shares follow the sample points; what the basis functions still tell apart in them is another matter.',
     )
   return figure
 

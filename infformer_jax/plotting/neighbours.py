@@ -26,9 +26,8 @@ def ages(
     path: the PNG file.
   """
   layers = list(retrieved_a)
-  largest = max(
-    2, *(int(np.flatnonzero(a).max(initial=1)) for a in (*retrieved_a.values(), *expected_a.values()))
-  )
+  reached = [np.flatnonzero(a > 1e-6 * a.max()) for a in (*retrieved_a.values(), *expected_a.values())]
+  largest = max(2, *(int(ages.max(initial=2)) for ages in reached))
   doublings = int(np.ceil(np.log2(largest + 1)))
   edges = np.unique(np.rint(2.0 ** (np.arange(doublings * BINS_PER_DOUBLING + 1) / BINS_PER_DOUBLING)))
   with style.canvas(path, 7.2, 1.3 + 2.2 * len(layers)) as figure:

@@ -48,14 +48,15 @@ def profit(
     return None
   losses = {names[0]: nll_t, names[1]: other_nll_t}
   title = 'Which tokens profit'
-  total = f'{np.mean(gain_t[counts_t]):.4f} nats per token lower {names[0]} than with {names[1]}'
-  if names[1] == 'memory emptied':
-    total = f'{np.mean(gain_t[counts_t]):.4f} nats per token lower with the memory than with it emptied'
-  subtitle = f'One document of {len(pieces):,} tokens, {total}.'
+  mean = float(np.mean(gain_t[counts_t]))
+  subtitle = (
+    f'One document of {len(pieces):,} tokens. Its loss is {abs(mean):.4f} nats per token '
+    f'{"lower" if mean > 0 else "higher"} with {names[0]} than with {names[1]}.'
+  )
   _page(path.with_suffix('.html'), title, subtitle, losses, gain_t, order, pieces, held_th)
   drawn = order[:DRAWN]
-  with style.canvas(path, 8.6, 3.1 + 0.47 * len(drawn)) as figure:
-    axes, below = figure.subplots(2, height_ratios=(1.7, 0.47 * len(drawn)))
+  with style.canvas(path, 8.6, 3.1 + 0.48 * len(drawn)) as figure:
+    axes, below = figure.subplots(2, height_ratios=(1.7, 0.48 * len(drawn)))
     _curve(axes, gain_t, counts_t)
     text.lines_axes(below, 3 * len(drawn))
     for i, t in enumerate(drawn):
@@ -82,14 +83,18 @@ def profit(
 def _curve(axes: Axes, gain_t: np.ndarray, counts_t: np.ndarray) -> None:
   """How much of the profit the best and the worst tokens make."""
   gain = np.sort(gain_t[counts_t])[::-1]
-  share = 100 * (np.arange(len(gain)) + 1) / len(gain)
-  total = np.cumsum(gain)
+  share = 100 * np.arange(len(gain) + 1) / len(gain)
+  total = np.concatenate([[0.0], np.cumsum(gain)])
   axes.plot(share, total, color=style.COLORS['memory'])
   axes.axhline(0, color=style.INK, linewidth=0.8)
   axes.set(
     xlim=(0, 100), xlabel='tokens, those that profit most first [%]', ylabel='loss saved so far\n[nats]'
   )
-  wins = f'{100 * np.mean(gain > 0):.0f} % of the tokens profit; in all {total[-1]:+,.1f} nats'
+  wins = (
+    f'{100 * np.mean(gain > 0):.0f} % of the tokens profit; all together save {total[-1]:,.3g} nats'.replace(
+      '-', '−'
+    )
+  )
   axes.set_title(wins)
 
 

@@ -77,7 +77,7 @@ def draw_against(workdir: Path, mine: Inspection, other_name: str, other: Inspec
     mine.of('counts_t')['targets'],
     mine.about['pieces'],
     mine.of('held_th'),
-    names=('here', other_name),
+    names=(workdir.resolve().name, other_name),
     path=workdir / 'plots' / f'{stem}.png',
   )
   return stem
@@ -115,7 +115,7 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
       of('counts_t')['targets'],
       pieces,
       of('held_th'),
-      names=('with the memory', 'memory emptied'),
+      names=('the memory', 'it emptied'),
       path=plots / 'profit.png',
     )
   for part, times_t in of('basis_times_t').items():

@@ -1,0 +1,118 @@
+"""`python -m infformer_jax.plot`: what a run has drawn, again, from what it has logged."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from infformer_jax.data.base import Corpus, StoredSplit
+from infformer_jax.data.tokenizers import Bytes
+from infformer_jax.evaluation import inspection
+from infformer_jax.plotting import workdir as plotting
+from tests import toy
+from tests.test_command_line import refusal, run
+from tests.test_plotting import BY_POSITION
+
+TEXT = 'The river, the stone & the <light>. ' * 3
+
+
+def write(workdir, memory, *, text=TEXT, by_group=None, **results):
+  """The files of a finished run."""
+  tokenizer, model = Bytes(), toy.config(memory)
+  corpus = Corpus(
+    tokenizer=tokenizer,
+    splits={'validation': StoredSplit.of([tokenizer.encode(text)])},
+    fingerprint={},
+    note='',
+  )
+  built = toy.build(model, vocabulary=tokenizer.vocab_size)
+  inspection.inspect(*built, model, corpus, 'validation', step=1, folder=workdir / 'inspection')
+  found = {
+    'by_position': BY_POSITION | {'num_tokens': [9, 9, 9]},
+    'beyond_reach_from_token': 256,
+    'by_group': by_group or {},
+  }
+  (workdir / 'results.json').write_text(json.dumps(found | results))
+  lines = [{'step': step, 'split': 'train', 'loss_nats_per_token': 3.0} for step in (1, 2)]
+  whole = ''.join(json.dumps(line) + '\n' for line in lines)
+  (workdir / 'metrics.jsonl').write_text(whole + '{"step": 3, "spl')  # A run is just writing a line.
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def continuous(tmp_path_factory):
+  return write(tmp_path_factory.mktemp('runs') / 'continuous', toy.MEMORIES['stacked'])
+
+
+@pytest.fixture(scope='module')
+def neighbours(tmp_path_factory):
+  return write(tmp_path_factory.mktemp('runs') / 'neighbours', toy.MEMORIES['neighbours'])
+
+
+def drawn(workdir):
+  shutil.rmtree(workdir / 'plots', ignore_errors=True)
+  assert plotting.draw(workdir)
+  return {path.name: path.read_bytes() for path in (workdir / 'plots').iterdir()}
+
+
+def test_a_run_with_a_signal(continuous):
+  assert set(drawn(continuous)) == {
+    'loss.png',
+    'loss_by_position.png',
+    'where_layers_read.png',
+    'where_heads_read_layer_0_first.png',
+    'where_heads_read_layer_1_first.png',
+    'sticky_histogram.png',
+    'held_spans.png',
+    'held_spans.html',
+    'profit.png',
+    'profit.html',
+    'first_basis.png',
+    'first_reconstruction.png',
+  }
+
+
+def test_a_run_with_neighbours(neighbours):
+  expected = {'loss.png', 'loss_by_position.png', 'retrieved_ages.png', 'profit.png', 'profit.html'}
+  assert set(drawn(neighbours)) == expected
+
+
+def test_a_task_has_accuracies_and_no_curve_of_one_position(tmp_path):
+  by_group = {
+    f'distance_{d}': {'memory': {'accuracy': 1 / d}, 'emptied': {'accuracy': None}} for d in (1, 2, 4)
+  }
+  alone = BY_POSITION | {'num_tokens': [0, 0, 9]}
+  write(tmp_path, toy.small('none'), by_group=by_group, by_position=alone)
+  assert set(drawn(tmp_path)) == {'loss.png', 'accuracy_by_group.png'}
+
+
+def test_the_command_remakes_the_same_and_compares_runs(continuous, neighbours):
+  before = drawn(continuous)
+  shutil.rmtree(continuous / 'plots')
+  done = run('-m', 'infformer_jax.plot', f'--workdir={continuous}', f'--against={neighbours}')
+  assert (done.returncode, done.stderr) == (0, '')
+  assert done.stdout == f'the plots are in {continuous / "plots"}\n'
+  after = {path.name: path.read_bytes() for path in (continuous / 'plots').iterdir()}
+  assert after.keys() - before.keys() == {'profit_against_neighbours.png', 'profit_against_neighbours.html'}
+  assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_what_cannot_be_drawn_is_one_line(continuous, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  write(tmp_path / 'other', toy.small('none'), text=TEXT + 'more')
+  plot = ('-m', 'infformer_jax.plot')
+  assert 'is missing' in refusal(*plot)
+  assert 'missing is no directory' in refusal(*plot, f'--workdir={tmp_path / "missing"}')
+  assert 'empty holds nothing to draw' in refusal(*plot, f'--workdir={tmp_path / "empty"}')
+  workdir = f'--workdir={continuous}'
+  assert 'a run writes it when it finishes' in refusal(*plot, workdir, f'--against={tmp_path / "empty"}')
+  assert 'with other texts' in refusal(*plot, workdir, f'--against={tmp_path / "other"}')
+
+
+def test_arrays_come_back_as_they_were_kept(continuous):
+  found = plotting.load(continuous)
+  assert found.about['pieces'] == list(TEXT)
+  assert list(found.of('nll_t')) == ['emptied', 'memory']
+  assert np.isfinite(found.of('nll_t')['memory']).all()
+  assert found.of('no such thing') == {}
