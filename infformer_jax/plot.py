@@ -4,7 +4,8 @@
     python -m infformer_jax.plot --workdir=W --against=W2
 
 The second also draws which tokens profit in W in comparison with W2, a run with another memory, or another
-size of one, that has read the same text with the same tokenizer.
+size of one, that has read the same text with the same tokenizer. The points of a sweep are work directories
+of their own.
 """
 
 import pathlib
@@ -38,7 +39,7 @@ def main(overrides: Overrides) -> None:
         f'{workdir} and {other} were inspected with other texts, or other tokenizers: their losses cannot be '
         f'compared token by token'
       )
-    plotting.draw_against(workdir, mine, other.resolve().name, theirs)
+    plotting.draw_against(workdir, mine, other, theirs)
   print(f'the plots are in {workdir / "plots"}')
 
 

@@ -88,6 +88,19 @@ def test_loss_by_position(tmp_path):
   assert below['memory − emptied'][2].tolist() == [384, -0.25]
 
 
+def test_accuracies_of_a_task(tmp_path):
+  by_group = {f'distance_{d}': {'memory': {'accuracy': 1 / d}, 'emptied': {'accuracy': None}} for d in (1, 4)}
+  figure = losses.accuracy_by_group(by_group, tmp_path / 'accuracy.png')
+  assert_is_picture(tmp_path / 'accuracy.png', figure)
+  assert_is_labelled(figure)
+  drawn = lines_of(figure.axes[0])
+  assert drawn['memory'].tolist() == [[1, 1], [4, 0.25]]
+  assert np.isnan(drawn['emptied'][:, 1]).all()
+  figure = losses.accuracy_by_group({'answer': {'memory': {'accuracy': 0.5}}}, tmp_path / 'one.png')
+  assert_is_picture(tmp_path / 'one.png', figure)
+  assert [bar.get_height() for bar in figure.axes[0].patches] == [0.5]
+
+
 def test_without_controls_there_is_only_the_loss(tmp_path):
   alone = BY_POSITION | {'loss_nats_per_token': {'memory': [3.0, 2.5, 2.0]}, 'memory_minus': {}}
   figure = losses.loss_by_position(alone, 256, tmp_path / 'position.png')

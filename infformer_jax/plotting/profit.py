@@ -46,7 +46,7 @@ def profit(
   order = [int(t) for t in np.argsort(-gain_t, kind='stable')[:LISTED] if gain_t[t] > 0]
   if not order:
     return None
-  losses = {names[0]: nll_t, names[1]: other_nll_t}
+  losses = list(zip(names, (nll_t, other_nll_t), strict=True))
   title = 'Which tokens profit'
   mean = float(np.mean(gain_t[counts_t]))
   subtitle = (
@@ -109,7 +109,7 @@ def _page(
   path: Path,
   title: str,
   subtitle: str,
-  losses: Mapping[str, np.ndarray],
+  losses: Sequence[tuple[str, np.ndarray]],
   gain_t: np.ndarray,
   order: Sequence[int],
   pieces: Sequence[str],
@@ -125,9 +125,15 @@ def _page(
       for span, share in _held(held_th, t)
     )
     mark = f'<mark style="background:{text.shade(0.6)}">{token}</mark>'
-    cells = [f'{t:,}', *(f'{nll_t[t]:.2f}' for nll_t in losses.values()), f'{gain_t[t]:+.2f}']
+    cells = [f'{t:,}', *(f'{nll_t[t]:.2f}' for _, nll_t in losses), f'{gain_t[t]:+.2f}']
     rows.append([*cells, f'<pre>{before}{mark}{after}</pre>', reads or '-'])
-  header = ['token', *(f'{html.escape(name)} [nats]' for name in losses), 'lower by', 'context', 'read there']
+  header = [
+    'token',
+    *(f'{html.escape(name)} [nats]' for name, _ in losses),
+    'lower by',
+    'context',
+    'read there',
+  ]
   body = text.table(header, rows)
   body += '<h1>The whole text</h1><p>Blue: the loss falls; orange: it rises; in full at 2 nats.</p>'
   body += text.coloured(pieces, gain_t / FULL)

@@ -64,23 +64,17 @@ def draw_training(workdir: Path) -> bool:
   return losses.loss_curves(map(json.loads, lines), workdir / 'plots' / 'loss.png') is not None
 
 
-def draw_against(workdir: Path, mine: Inspection, other_name: str, other: Inspection) -> str:
-  """Draws which tokens profit in comparison with another run that has read the same text.
-
-  Returns:
-    The name of the files without their ending.
-  """
-  stem = f'profit_against_{other_name}'
+def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspection) -> None:
+  """Draws which tokens profit in comparison with another run that has read the same text."""
   profit.profit(
     mine.of('nll_t')['memory'],
-    other.of('nll_t')['memory'],
+    theirs.of('nll_t')['memory'],
     mine.of('counts_t')['targets'],
     mine.about['pieces'],
     mine.of('held_th'),
-    names=(workdir.resolve().name, other_name),
-    path=workdir / 'plots' / f'{stem}.png',
+    names=(str(workdir), str(other)),
+    path=workdir / 'plots' / f'profit_against_{other.resolve().name}.png',
   )
-  return stem
 
 
 def _draw_results(results: Mapping[str, Any], plots: Path) -> None:
