@@ -33,7 +33,7 @@ def words_of(figure):
 
 def test_where_heads_read(tmp_path):
   density = np.random.default_rng(0).random((6, 5, 8)) + 0.5
-  density[:2] = np.nan
+  density[:2], density[3, 4, 0] = np.nan, 0
   figure = memory.where_heads_read('layer 3', density, tmp_path / 'heads.png')
   assert_is_picture(tmp_path / 'heads.png', figure)
   assert_is_labelled(figure)
@@ -42,6 +42,9 @@ def test_where_heads_read(tmp_path):
   shown = panels[4].get_images()[0].get_array()
   np.testing.assert_array_equal(shown[:, 2:], density[2:, 4].T)
   assert 'layer 3' in figure.get_suptitle()
+  image = panels[4].get_images()[0]
+  colors = image.cmap(image.norm(shown))  # Where a head reads nothing is not where nothing is.
+  assert colors[0, 3].tolist() != colors[0, 0].tolist() == colors[1, 1].tolist()
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def _time_images(
   finite = np.concatenate([d[np.isfinite(d)] for d in density_sj.values()] + [np.ones(1)])
   # Logarithmic: a sharp reader is a hundred times denser than an even one, whose 1 stays inside.
   low, high = max(0.03, min(0.5, np.percentile(finite, 1))), max(2.0, np.percentile(finite, 99.8))
-  scale = colors.LogNorm(low, high)
+  scale = colors.LogNorm(low, high, clip=True)  # A head that reads nothing somewhere is not an empty memory.
   with style.canvas(path, 1.6 + 2.7 * columns, 1.2 + 2.1 * rows) as figure:
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     colormap = colormaps[style.COLORMAP].with_extremes(bad=style.EMPTY)

@@ -70,7 +70,7 @@ def line(
   place = indent
   for text, background in parts:
     shown = visible(text)
-    box = {'facecolor': background, 'edgecolor': 'none', 'pad': 1.2} if background else None
+    box = {'facecolor': background, 'edgecolor': 'none', 'pad': 0.6} if background else None
     axes.annotate(
       shown, (0, y), xycoords=('axes fraction', 'data'), xytext=(place * CHARACTER_POINTS, 0),
       textcoords='offset points', family=FONT, fontsize=FONT_SIZE, color=ink, va='center', bbox=box,
