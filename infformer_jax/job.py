@@ -18,6 +18,7 @@ from infformer_jax.data.load import load as load_corpus
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.evaluation import inspection, results
 from infformer_jax.evaluation.perplexity import evaluate
+from infformer_jax.evaluation.table import table
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.train import sharding
@@ -80,7 +81,9 @@ class Job:
       return _Trained(graphdef=run.graphdef, params=run.state.params, mesh=run.mesh, step=run.step)
 
     def validate(run: Run) -> dict[str, float | None]:
-      return results.metrics(self._evaluated(trained(run), corpus, views=['memory']))
+      found = self._evaluated(trained(run), corpus, views=['memory'])
+      costs = {name: found['cost'][name] for name in ('memory_bytes_per_lane', 'memory_flops_per_token')}
+      return results.metrics(found) | costs
 
     run = train(
       config,
@@ -166,7 +169,7 @@ class Job:
     """Evaluates with the memory and its controls, into a file and for the terminal."""
     found = self._evaluated(trained, corpus, views=tuple(VIEWS))
     self._write(file, found)
-    self._console.say(f'{found["split"]} after step {trained.step}:\n{results.table(found)}')
+    self._console.say(f'{found["split"]} after step {trained.step}:\n{table(found)}')
 
   def _plot_training(self) -> None:
     from infformer_jax.plotting import workdir  # Here: a mistake in a flag need not wait for matplotlib.

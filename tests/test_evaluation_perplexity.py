@@ -90,7 +90,7 @@ def test_results_have_what_scripts_rely_on(results):
   assert results['corpus'] == {'sha256': 'abc'}
   assert results['num_documents'] == len(LENGTHS)
   params = toy.build(CONTINUOUS, spread=SPREAD)[1]
-  assert results['num_parameters'] == sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert results['cost']['num_parameters'] == sum(leaf.size for leaf in jax.tree.leaves(params))
   assert results['settings']['model']['memory']['num_basis'] == CONTINUOUS.memory.num_basis
   json.dumps(results, allow_nan=False)
 

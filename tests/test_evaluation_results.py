@@ -8,8 +8,9 @@ import pytest
 
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.tasks import TaskSplit
-from infformer_jax.evaluation.results import NO_CONTROL, metrics, summarize, table
+from infformer_jax.evaluation.results import NO_CONTROL, metrics, summarize
 from infformer_jax.evaluation.segment_losses import SegmentLosses
+from infformer_jax.evaluation.table import table
 
 LENGTH, SHORT = 4, 4  # l and M in tokens: segments from index 2 on are beyond the reach
 ALL_OK = [True] * 6

@@ -56,6 +56,8 @@ def places(tmp_path_factory) -> dict[str, str]:
   (books / 'metadata.csv').write_text('\n'.join(rows) + '\n')
   return {
     'W': str(root / 'work'),
+    'RECALL': str(root / 'recall'),
+    'SWEEP': str(root / 'sweep'),
     'DIR': str(books),
     'TFDS_DIR': str(root / 'tfds'),
     'book.txt': str(root / 'book.txt'),
@@ -73,6 +75,8 @@ def as_run(command: str, places: dict[str, str]) -> list[str]:
     words[0] = sys.executable
   if 'launch/quickstart.sh' in words:
     words += [f'--workdir={places["runs/quickstart"]}', *FEWER]
+  if 'infformer_jax.ablate' in words:
+    words += [*FEWER, '--index=0']
   if 'infformer_jax.main' in words:
     words += FEWER
     if any('pg19' in word for word in words) and '--mode=eval' not in words:

@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from infformer_jax.config import ConfigError
 from infformer_jax.data.base import Corpus
 from infformer_jax.data.lanes import EvaluationBatches, evaluation_batches
+from infformer_jax.evaluation.cost import cost
 from infformer_jax.evaluation.results import summarize
 from infformer_jax.evaluation.segment_losses import SegmentLosses
 from infformer_jax.memory.none import Nothing
@@ -67,7 +68,7 @@ def evaluate(
     report: called with a line of progress every few seconds.
   Returns:
     The losses of every view, as `summarize` in evaluation/results.py describes them, and beside them the
-    split, the corpus's fingerprint, the number of parameters and the settings.
+    split, the corpus's fingerprint, what the model costs (evaluation/cost.py) and the settings.
   Raises:
     ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
   """
@@ -99,7 +100,7 @@ def evaluate(
   return {
     'split': config.split,
     'corpus': corpus.fingerprint,
-    'num_parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
+    'cost': cost(model.config, model.embedding.num_embeddings),
     'settings': {'evaluation': dataclasses.asdict(config), 'model': dataclasses.asdict(model.config)},
     **summarize(
       losses,
