@@ -6,7 +6,7 @@ or, in an environment that has the package,
 
     python -m infformer_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
-Hardware: 2 CPU cores, 4 min 20 s. Expected: a validation loss of 3.03 nats per token, 3.05 with the memory
+Hardware: 2 CPU cores, 4 minutes. Expected: a validation loss of 3.03 nats per token, 3.05 with the memory
 emptied, and 3.04 without any (Python 3.11.7; other versions have other libraries).
 """
 
