@@ -22,17 +22,12 @@ from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.recall import RecallConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
+from infformer_jax.memory import compared
 from infformer_jax.memory.base import MemoryConfig
-from infformer_jax.memory.compressive import CompressiveConfig
-from infformer_jax.memory.continuous_config import ContinuousConfig
-from infformer_jax.memory.neighbours import NeighboursConfig
-from infformer_jax.memory.none import NothingConfig
-from infformer_jax.memory.recent import RecentConfig
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
-MEMORIES = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
 MODELS = {
   'cpu': ModelConfig(
     d_model=64,
@@ -85,27 +80,21 @@ TRAIN = {
 
 
 def memory(kind: str, size: str) -> MemoryConfig:
-  """The same bytes in every kind, as near as whole segments come: l vectors of width d in every layer."""
-  slots = MODELS[size].segment_length
-  if kind == 'none':
-    return NothingConfig()
-  if kind == 'recent':
-    return RecentConfig(length=slots)
-  if kind == 'compressive':
-    # Without the reconstruction loss, which keeps a segment as it was, as many bytes again.
-    return CompressiveConfig(length=slots, loss=None)
-  if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
-    return NeighboursConfig(length=slots * max(1, MODELS[size].num_layers // 2))
-  # Coefficients are float32 whatever the activations are.
-  num_basis = slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4
-  return ContinuousConfig(num_basis=num_basis, num_samples=128 if size == 'cpu' else None)
+  """The same bytes in every kind."""
+  model = MODELS[size]
+  return compared.of_one_segment(
+    kind,
+    segment_length=model.segment_length,
+    num_layers=model.num_layers,
+    bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
+  )
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
   """The config of 'configs/recall.py:memory=...,task=...,size=cpu|gpu'."""
   asked = parse_argument(
     argument,
-    memory=('continuous', MEMORIES),
+    memory=('continuous', compared.KINDS),
     task=('associative', ('associative', 'passkey')),
     size=('cpu', tuple(MODELS)),
   )

@@ -26,17 +26,14 @@ from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
+from infformer_jax.memory import compared
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
-from infformer_jax.memory.continuous_config import PUBLISHED_SORTING, ContinuousConfig
-from infformer_jax.memory.neighbours import NeighboursConfig
-from infformer_jax.memory.none import NothingConfig
-from infformer_jax.memory.recent import RecentConfig
+from infformer_jax.memory.continuous_config import PUBLISHED_SORTING
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
-MEMORIES = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
 LENGTHS = {'cpu': 512, 'gpu': 4_000, 'paper': 8_000}
 
 MODELS = {
@@ -106,28 +103,23 @@ TRAIN = {
 
 
 def memory(kind: str, size: str) -> MemoryConfig:
-  """The same bytes in every kind, as near as whole segments come: l vectors of width d in every layer."""
-  slots, layers = MODELS[size].segment_length, MODELS[size].num_layers
-  if kind == 'none':
-    return NothingConfig()
-  if kind == 'recent':
-    return RecentConfig(length=slots)
-  if kind == 'compressive':
-    # The reconstruction loss keeps a segment as it was, as many bytes again; a chunk that holds the whole
-    # sequence does without it, since the gradient of the answer reaches every write.
-    return CompressiveConfig(length=slots, loss='attention' if size == 'paper' else None)
-  if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
-    return NeighboursConfig(length=slots * max(1, layers // 2))
-  if size == 'paper':
+  """The same bytes in every kind, but for `paper`, where the continuous one is the published."""
+  model = MODELS[size]
+  if size == 'paper' and kind == 'continuous':
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)
-  # Coefficients are float32 whatever the activations are.
-  num_basis = slots * (2 if MODELS[size].compute_dtype == 'bfloat16' else 4) // 4
-  return ContinuousConfig(num_basis=num_basis, num_samples=128 if size == 'cpu' else None)
+  if size == 'paper' and kind == 'compressive':  # One segment per chunk: nothing else trains the compressor.
+    return CompressiveConfig(length=model.segment_length)
+  return compared.of_one_segment(
+    kind,
+    segment_length=model.segment_length,
+    num_layers=model.num_layers,
+    bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
+  )
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
   """The config of 'configs/sort.py:memory=...,size=cpu|gpu|paper'; continuous and cpu if nothing is said."""
-  asked = parse_argument(argument, memory=('continuous', MEMORIES), size=('cpu', tuple(MODELS)))
+  asked = parse_argument(argument, memory=('continuous', compared.KINDS), size=('cpu', tuple(MODELS)))
   length, model, train = LENGTHS[asked.size], MODELS[asked.size], TRAIN[asked.size]
   # Short sequences need distributions whose counts differ by more than chance.
   data = SortingConfig(length=length, weights='exponential' if asked.size == 'cpu' else 'integers')

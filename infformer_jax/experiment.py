@@ -39,6 +39,10 @@ class Experiment:
   def __post_init__(self) -> None:
     if not 0 <= self.seed < 2**32:
       raise ConfigError(f'seed = {self.seed} is not in [0, 2^32)')
+    try:
+      self.data.check(self.model.segment_length)
+    except ConfigError as error:
+      raise ConfigError(f'data.{error}') from None
 
   def warnings(self) -> list[str]:
     """What is allowed and perhaps not meant."""

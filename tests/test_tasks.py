@@ -13,6 +13,8 @@ from infformer_jax.data.load import load, load_tokenizer
 from infformer_jax.data.recall import RecallConfig
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.tasks import Symbols, TaskConfig
+from infformer_jax.experiment import Experiment
+from tests import toy
 
 SORTING = SortingConfig(length=300, num_symbols=6, num_train=50, num_evaluation=20)
 RECALL = RecallConfig(
@@ -150,6 +152,12 @@ def test_symbols_are_numbers():
   assert symbols.decode([3, 0, 20, 19]) == '3 0 19 '
   with pytest.raises(ConfigError, match='not in 0 to 19'):
     symbols.encode('20')
+
+
+def test_distances_are_counted_in_the_models_segments():
+  model = toy.config()
+  with pytest.raises(ConfigError, match=r'data.segment_length = 64, .*model.segment_length = 4; set both'):
+    Experiment(model=model, data=RecallConfig())
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,9 @@ class DataConfig:
   def __post_init__(self) -> None:
     tokenizers.check(self.tokenizer)
 
+  def check(self, segment_length: int) -> None:
+    """Raises ConfigError where these data make no sense in segments of this length."""
+
 
 class Document(NamedTuple):
   """A text and its name, unique in its split."""

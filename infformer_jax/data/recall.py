@@ -53,6 +53,13 @@ class RecallConfig(TaskConfig):
         f'{self.longest} tokens; make it longer, or pairs_per_distance or passkey_length smaller'
       )
 
+  def check(self, segment_length: int) -> None:
+    if self.segment_length != segment_length:
+      raise ConfigError(
+        f'segment_length = {self.segment_length}, the unit of the distances, is not '
+        f'model.segment_length = {segment_length}; set both'
+      )
+
   @property
   def num_pairs(self) -> int:
     """In a document, each with a key of its own."""

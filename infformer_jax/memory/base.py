@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infformer_jax.config import ConfigError
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 State = PyTree
@@ -73,6 +74,16 @@ class MemoryConfig:
 
   def check(self, segment_length: int) -> None:
     """Raises ConfigError where this memory cannot serve segments of this length."""
+
+
+def require_whole_segments(length: int, segment_length: int) -> None:
+  """Raises ConfigError where a memory of `length` tokens does not hold whole segments."""
+  if length < 1 or length % segment_length:
+    lower = max(1, length // segment_length) * segment_length
+    raise ConfigError(
+      f'length = {length} is not a multiple of model.segment_length = {segment_length}; '
+      f'use {lower} or {lower + segment_length}'
+    )
 
 
 class Memory(nnx.Module):

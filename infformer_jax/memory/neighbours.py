@@ -17,7 +17,7 @@ from flax import nnx
 
 from infformer_jax.config import ConfigError
 from infformer_jax.core import attention, losses, neighbours
-from infformer_jax.memory.base import Memory, MemoryConfig, Site
+from infformer_jax.memory.base import Memory, MemoryConfig, Site, require_whole_segments
 from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount, pytree
 
 
@@ -48,12 +48,7 @@ class NeighboursConfig(MemoryConfig):
     return super().layers_of(num_layers) if self.layers else (-(-9 * num_layers // 12) - 1,)
 
   def check(self, segment_length: int) -> None:
-    if self.length % segment_length:
-      lower = max(1, self.length // segment_length) * segment_length
-      raise ConfigError(
-        f'length = {self.length} is not a multiple of model.segment_length = {segment_length}; '
-        f'use {lower} or {lower + segment_length}'
-      )
+    require_whole_segments(self.length, segment_length)
 
 
 @pytree

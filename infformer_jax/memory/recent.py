@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.config import ConfigError
-from infformer_jax.memory.base import Memory, MemoryConfig, View
+from infformer_jax.memory.base import Memory, MemoryConfig, View, require_whole_segments
 from infformer_jax.memory.views import identity
 from infformer_jax.types import Array, Past, Project, Read, Segment, Slots, pytree
 
@@ -31,12 +30,7 @@ class RecentConfig(MemoryConfig):
   length: int = 512  # tokens, a multiple of model.segment_length; free at evaluation
 
   def check(self, segment_length: int) -> None:
-    if self.length < 1 or self.length % segment_length:
-      lower = max(1, self.length // segment_length) * segment_length
-      raise ConfigError(
-        f'length = {self.length} is not a multiple of model.segment_length = {segment_length}; '
-        f'use {lower} or {lower + segment_length}'
-      )
+    require_whole_segments(self.length, segment_length)
 
 
 @pytree
