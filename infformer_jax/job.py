@@ -61,8 +61,8 @@ class Job:
     corpus = self._load_corpus({'train', evaluation.split})
     for split in ('train', evaluation.split):
       corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.
+    initial = self._initial_parameters(corpus)  # First: where it fails nothing is written.
     self._require_the_same_data(corpus)
-    initial = self._initial_parameters(corpus)
     self._write('config.json', dataclasses.asdict(experiment))
 
     def batches(position: int) -> Iterator[Batch]:

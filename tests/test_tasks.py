@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
+from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data import registry
 from infformer_jax.data.lanes import evaluation_batches, train_batches
 from infformer_jax.data.load import load, load_tokenizer
@@ -150,8 +150,9 @@ def test_symbols_are_numbers():
   symbols = Symbols(20)
   assert symbols.encode('3 0 19').tolist() == [3, 0, 19]
   assert symbols.decode([3, 0, 20, 19]) == '3 0 19 '
-  with pytest.raises(ConfigError, match='not in 0 to 19'):
-    symbols.encode('20')
+  for word in ('20', '-1', 'word', '1.5'):
+    with pytest.raises(UserError, match=f"'{word}' is no symbol of this task; write numbers in 0 to 19"):
+      symbols.encode(f'3 {word}')
 
 
 def test_distances_are_counted_in_the_models_segments():

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from infformer_jax.config import ConfigError, unknown
+from infformer_jax.config import ConfigError, UserError, unknown
 from infformer_jax.data.base import Corpus, DataConfig, Split
 from infformer_jax.data.tokenizers import Tokenizer
 
@@ -66,11 +66,10 @@ class Symbols(Tokenizer):
     self.identity = hashlib.sha256(b'symbols %d' % num_symbols).hexdigest()
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    encoded = [np.array(text.split(), np.int32) for text in texts]
-    for ids in encoded:
-      if ids.size and not 0 <= ids.min() <= ids.max() < self.bos_id:
-        raise ConfigError(f'a symbol is not in 0 to {self.bos_id - 1}')
-    return encoded
+    for word in (word for text in texts for word in text.split()):
+      if not (word.isdecimal() and int(word) < self.bos_id):
+        raise UserError(f"'{word}' is no symbol of this task; write numbers in 0 to {self.bos_id - 1}")
+    return [np.array(text.split(), np.int32) for text in texts]
 
   def _decode(self, ids: list[int]) -> str:
     return ''.join(f'{token} ' for token in ids)
