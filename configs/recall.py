@@ -8,7 +8,7 @@ none, recent, compressive, neighbours or continuous; the memories of one size ho
 Accuracies by distance stand in results.json under by_group.
 
     size    parameters  document                     hardware      time
-    cpu     0.19 M      24 segments of 64 tokens     2 CPU cores   15 minutes
+    cpu     0.19 M      24 segments of 64 tokens     2 CPU cores   not yet measured
     gpu     16 M        96 segments of 512 tokens    one GPU       not yet measured
 
 Expected accuracies, and where guessing is right (one in 16, one in 10): docs/results.md.

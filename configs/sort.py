@@ -9,7 +9,7 @@ the same number of bytes. A chunk holds one sequence, so that a gradient reaches
 --config.data.length=1024, wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
 
     size    parameters  sequence  segments and cache  hardware      time
-    cpu     0.19 M           512                  64  2 CPU cores   15 minutes
+    cpu     0.19 M           512                  64  2 CPU cores   not yet measured
     gpu     9 M            4,000                 512  one GPU       not yet measured
     paper   3.5 M          8,000               1,024  one GPU       not yet measured
 
