@@ -2,9 +2,13 @@
 
     python -m infformer_jax.main --config=configs/pg19.py --workdir=W
     python -m infformer_jax.main --config=configs/pg19.py:size=tiny --workdir=W --config.data.source_dir=DIR
+    python -m infformer_jax.main --config=configs/pg19.py:memory=recent,size=small --workdir=W
 
 The first reads what TensorFlow Datasets has prepared (~/tensorflow_datasets, or --config.data.data_dir=DIR),
 the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv.
+
+`memory` is none, recent, compressive, neighbours or continuous; those of one size hold the same number of
+bytes, and a wider or narrower feed-forward gives their models the same number of parameters.
 
     size    parameters  hardware                  time         validation perplexity per word
     tiny          2 M   2 CPU cores               30 minutes   not yet measured
@@ -13,12 +17,15 @@ the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/I
     large       957 M   a TPU v4-128              a week       not yet measured
 """
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
 from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.pg19 import Pg19Config
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
+from infformer_jax.memory import compared
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
@@ -120,12 +127,33 @@ TRAIN = {
 }
 
 
+def model(kind: str, size: str) -> ModelConfig:
+  """The trunk of a size with a memory of this kind, of as many bytes and parameters as the continuous one."""
+  trunk = MODELS[size]
+  continuous = trunk.memory
+  assert isinstance(continuous, ContinuousConfig)
+  if kind == 'continuous':
+    return trunk
+  bytes_per_value = 2 if trunk.compute_dtype == 'bfloat16' else 4
+  memory = compared.of_size(
+    kind,
+    num_vectors=continuous.num_basis * 4 // bytes_per_value,  # Coefficients are float32.
+    num_layers=trunk.num_layers,
+    bytes_per_value=bytes_per_value,
+  )
+  # In each layer the continuous memory has 3 matrices of d x d, the convolution of the compressive one 4.
+  missing = 3 - (4 if kind == 'compressive' else 0)
+  wider = round(missing * trunk.d_model / (3 if trunk.feed_forward == 'swiglu' else 2))
+  return dataclasses.replace(trunk, memory=memory, d_ff=trunk.d_ff + wider)
+
+
 def get_config(argument: str | None = None) -> ConfigDict:
-  """The config of 'configs/pg19.py:size=tiny|small|base|large'; base where nothing is said."""
-  size = parse_argument(argument, size=('base', tuple(MODELS))).size
+  """The config of 'configs/pg19.py:memory=...,size=tiny|small|base|large'; continuous, base if not said."""
+  asked = parse_argument(argument, memory=('continuous', compared.KINDS), size=('base', tuple(MODELS)))
+  size = asked.size
   return config_dict(
     Experiment(
-      model=MODELS[size],
+      model=model(asked.memory, size),
       data=Pg19Config(tokenizer=TOKENIZERS[size]),
       train=TRAIN[size],
       evaluation=EvaluationConfig(batch_size=TRAIN[size].batch_size, segments_per_chunk=4),

@@ -82,9 +82,9 @@ TRAIN = {
 def memory(kind: str, size: str) -> MemoryConfig:
   """The same bytes in every kind."""
   model = MODELS[size]
-  return compared.of_one_segment(
+  return compared.of_size(
     kind,
-    segment_length=model.segment_length,
+    num_vectors=model.segment_length,
     num_layers=model.num_layers,
     bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
   )

@@ -109,9 +109,9 @@ def memory(kind: str, size: str) -> MemoryConfig:
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)
   if size == 'paper' and kind == 'compressive':  # One segment per chunk: nothing else trains the compressor.
     return CompressiveConfig(length=model.segment_length)
-  return compared.of_one_segment(
+  return compared.of_size(
     kind,
-    segment_length=model.segment_length,
+    num_vectors=model.segment_length,
     num_layers=model.num_layers,
     bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
   )

@@ -12,6 +12,7 @@ import pytest
 from infformer_jax.config import config_dict, from_json, load, to_json
 from infformer_jax.data import registry
 from infformer_jax.data.tasks import TaskConfig
+from infformer_jax.evaluation import cost
 from infformer_jax.experiment import Experiment
 from infformer_jax.train.optimizer import make_optimizer, make_schedules
 from infformer_jax.train.state import initial_state
@@ -21,7 +22,11 @@ from infformer_jax.types import Batch
 CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 KINDS = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
 ARGUMENTS = {
-  'pg19.py': ('size=tiny', 'size=small', 'size=base', 'size=large'),
+  'pg19.py': (
+    *(f'memory={kind},size={size}' for size in ('tiny', 'base') for kind in KINDS),
+    'size=small',
+    'size=large',
+  ),
   'sort.py': tuple(f'memory={kind},size={size}' for size in ('cpu', 'gpu', 'paper') for kind in KINDS),
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
 }
@@ -108,6 +113,20 @@ def test_a_step_of_a_config_keeps_the_shapes_of_its_state(path):
 def test_the_default_size_of_pg19_is_base():
   path = str(CONFIGS / 'pg19.py')
   assert load(path, cls=Experiment) == load(f'{path}:size=base', cls=Experiment)
+
+
+@pytest.mark.parametrize('size', ['tiny', 'small', 'base', 'large'])
+def test_the_memories_of_pg19_have_the_same_bytes_and_parameters(size):
+  models = {
+    kind: load(f'{CONFIGS}/pg19.py:memory={kind},size={size}', cls=Experiment).model for kind in KINDS
+  }
+  costs = {kind: cost.cost(model, vocab_size=8192) for kind, model in models.items()}
+  for kind in KINDS:
+    like = costs['continuous']
+    assert costs[kind]['num_parameters'] == pytest.approx(like['num_parameters'], rel=1e-3)
+    if kind != 'none':  # Three layers do not divide into two: neighbours get whole segments.
+      close = 0.35 if (kind, size) == ('neighbours', 'tiny') else 0.02
+      assert costs[kind]['memory_bytes_per_lane'] == pytest.approx(like['memory_bytes_per_lane'], rel=close)
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)

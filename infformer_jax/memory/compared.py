@@ -10,25 +10,23 @@ from infformer_jax.memory.recent import RecentConfig
 KINDS = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
 
 
-def of_one_segment(kind: str, *, segment_length: int, num_layers: int, bytes_per_value: int) -> MemoryConfig:
-  """A memory of as many bytes as l vectors of width d in every layer, as near as whole segments come.
+def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int) -> MemoryConfig:
+  """A memory of as many bytes as `num_vectors` of width d in every layer, as near as whole segments come.
 
   Args:
     kind: one of KINDS.
-    segment_length: l, tokens.
+    num_vectors: a multiple of the segment length.
     num_layers: of the trunk.
     bytes_per_value: of its activations.
   """
   if kind == 'none':
     return NothingConfig()
   if kind == 'recent':
-    return RecentConfig(length=segment_length)
+    return RecentConfig(length=num_vectors)
   if kind == 'compressive':
     # The reconstruction loss would keep a segment as it was, as many bytes again.
-    return CompressiveConfig(length=segment_length, loss=None)
+    return CompressiveConfig(length=num_vectors, loss=None)
   if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
-    return NeighboursConfig(length=segment_length * max(1, num_layers // 2))
+    return NeighboursConfig(length=num_vectors * max(1, num_layers // 2))
   # Coefficients are float32 whatever the activations are. Short segments do with fewer samples than 512.
-  return ContinuousConfig(
-    num_basis=segment_length * bytes_per_value // 4, num_samples=min(512, 2 * segment_length)
-  )
+  return ContinuousConfig(num_basis=num_vectors * bytes_per_value // 4, num_samples=min(512, 2 * num_vectors))
