@@ -11,20 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infformer_jax.ablation.grid import Axis, Point
-
-SHOWN = (
-  'regression_error',
-  'capacity',
-  'effective_rank',
-  'num_parameters',
-  'memory_bytes_per_lane',
-  'memory_flops_per_token',
-  'ms_per_segment_forward',
-  'ms_per_segment_forward_backward',
-  'peak_memory_bytes',
-)
-"""The columns of the table besides the metric, in this order."""
+from infformer_jax.ablation.grid import METRICS, SHOWN, Axis, Point, names
 
 
 def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
@@ -32,13 +19,13 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
 
   The spread is the standard deviation over seeds (n - 1), null for one seed.
   """
-  found = [json.loads(point.file.read_text(encoding='utf-8')) for point in points if point.file.is_file()]
+  found = [point.figures() for point in points if point.file.is_file()]
   metric = 'accuracy' if any(figures['is_task'] for figures in found) else 'loss_nats_per_token'
   rows = []
   for values in dict.fromkeys(tuple(figures['values']) for figures in found):
     seeds = [figures for figures in found if tuple(figures['values']) == values]
     scores = [figures[metric] for figures in seeds if figures[metric] is not None]
-    row: dict[str, Any] = dict(zip((axis.name for axis in axes), values, strict=True))
+    row: dict[str, Any] = dict(zip(names(axes), values, strict=True))
     row |= {'seeds': len(seeds), metric: statistics.fmean(scores) if scores else None}
     row[f'{metric}_spread'] = statistics.stdev(scores) if len(scores) > 1 else None
     row |= {name: _mean([figures[name] for figures in seeds]) for name in SHOWN}
@@ -58,8 +45,8 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
 
 def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
   """W/ablation.json and W/ablation.csv, the latter with one line per finished run."""
-  axes = [Axis(**axis).name for axis in found['axes']]
-  columns = ('seed', 'step', 'accuracy', 'loss_nats_per_token', 'perplexity_per_word', *SHOWN)
+  axes = names([Axis(**axis) for axis in found['axes']])
+  columns = ('seed', 'step', *METRICS, *SHOWN)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow([*axes, *columns])
