@@ -29,6 +29,7 @@ class NeighboursConfig(MemoryConfig):
   """
 
   learns_writes: ClassVar[bool] = False
+  gated: ClassVar[bool] = True
 
   kind: Literal['neighbours'] = 'neighbours'
   # The paper's is 'previous', all before this segment, so that the memory overlaps the window.
