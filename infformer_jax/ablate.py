@@ -109,10 +109,7 @@ def _row(index: int, point: Point) -> dict:
 def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> dict:
   from infformer_jax.plotting import ablation as plots
 
-  found = table.summary(axes, points)
-  table.write(found, workdir)
-  plots.sweep(found, workdir / 'plots')
-  return found
+  return table.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir / 'plots'))
 
 
 if __name__ == '__main__':

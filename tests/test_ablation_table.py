@@ -61,3 +61,17 @@ def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):
   table.write(found, tmp_path)
   assert (tmp_path / 'ablation.csv').read_text().startswith(f'{keys[0]},{keys[1]},seed,')
   plots.sweep(found, tmp_path / 'plots')
+
+
+def test_a_point_that_another_process_finishes_meanwhile_is_not_lost(tmp_path):
+  axes = [Axis(key='model.memory.num_basis', values=('8', '16'))]
+  points = [Point(values=(n,), seed=0, workdir=tmp_path / n, experiment=None) for n in axes[0].values]
+
+  def finish(point):
+    point.workdir.mkdir(exist_ok=True)
+    point.file.write_text(json.dumps(figures(point.values, 0, 0.5)))
+
+  finish(points[0])
+  found = table.keep(axes, points, tmp_path, lambda _: finish(points[1]))
+  assert found['missing'] == []
+  assert len(json.loads((tmp_path / 'ablation.json').read_text())['points']) == 2

@@ -8,7 +8,7 @@ import math
 import os
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infformer_jax.ablation.grid import METRICS, SHOWN, Axis, Point, names
@@ -19,7 +19,8 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
 
   The spread is the standard deviation over seeds (n - 1), null for one seed.
   """
-  found = [point.figures() for point in points if point.file.is_file()]
+  unfinished = missing(points)
+  found = [point.figures() for point in points if point.workdir.name not in unfinished]
   metric = 'accuracy' if any(figures['is_task'] for figures in found) else 'loss_nats_per_token'
   rows = []
   for values in dict.fromkeys(tuple(figures['values']) for figures in found):
@@ -37,10 +38,34 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
   return {
     'axes': [dataclasses.asdict(axis) for axis in axes],
     'metric': metric,
-    'missing': [point.workdir.name for point in points if not point.file.is_file()],
+    'missing': unfinished,
     'rows': rows,
     'points': found,
   }
+
+
+def missing(points: Sequence[Point]) -> list[str]:
+  """The runs that are not finished."""
+  return [point.workdir.name for point in points if not point.file.is_file()]
+
+
+def keep(
+  axes: Sequence[Axis],
+  points: Sequence[Point],
+  workdir: pathlib.Path,
+  draw: Callable[[Mapping[str, Any]], None],
+) -> dict[str, Any]:
+  """Writes and draws the summary, which it returns.
+
+  Once more where another process has finished a point meanwhile: what that one wrote was with this point, and
+  may have been replaced by what is written here without it.
+  """
+  while True:
+    found = summary(axes, points)
+    write(found, workdir)
+    draw(found)
+    if found['missing'] == missing(points):
+      return found
 
 
 def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
