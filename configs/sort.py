@@ -5,8 +5,9 @@
 
 A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
 the answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold
-the same number of bytes. A chunk holds one sequence, so that a gradient reaches every write; another length,
---config.data.length=1024, wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
+the same number of bytes (but neighbours at cpu: whole segments in one layer of three make two thirds).
+A chunk holds one sequence, so that a gradient reaches every write; another length, --config.data.length=1024,
+wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
 
     size    parameters  sequence  segments and cache  hardware      time
     cpu     0.19 M           512                  64  2 CPU cores   not yet measured
@@ -104,7 +105,7 @@ TRAIN = {
 
 
 def memory(kind: str, size: str) -> MemoryConfig:
-  """The same bytes in every kind, but for `paper`, where the continuous one is the published."""
+  """The same bytes in every kind, as near as whole segments come, but the published continuous at `paper`."""
   model = MODELS[size]
   if size == 'paper' and kind == 'continuous':
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)

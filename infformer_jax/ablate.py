@@ -6,7 +6,8 @@
 Any config key can be the axis, and --axis2 makes a second one; ':memory' is the argument `memory` of the
 config file, as in configs/sort.py:memory=recent. The runs, W/points, go one after another; with --index=I
 only run I of the grid is done, one process each (SLURM and TPU arrays). The same command again goes on where
-the sweep was stopped. W/ablation.csv and .json hold what is finished, W/plots what it looks like.
+the sweep was stopped; a run whose values are not finite ends, and the others are done all the same.
+W/ablation.csv and .json hold what is finished, W/plots what it looks like.
 """
 
 import pathlib
@@ -20,7 +21,7 @@ from infformer_jax.ablation.grid import Axis, Point, grid
 from infformer_jax.config import ConfigError, Overrides
 from infformer_jax.train import processes
 from infformer_jax.train.console import Console
-from infformer_jax.train.stopped import Stopped
+from infformer_jax.train.stopped import NotFiniteError, Stopped, space
 
 _CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'where everything is kept', required=True)
@@ -35,6 +36,8 @@ _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'only print the grid, and what ea
 
 def main(overrides: Overrides) -> None:
   """The command line; `overrides` is what the --config.key=value flags say, for all runs."""
+  if not _WORKDIR.value:
+    raise ConfigError('--workdir is empty; name a directory')
   axes = _axes()
   if _SEEDS.value < 1:
     raise ConfigError(f'--seeds = {_SEEDS.value} must be at least 1')
@@ -45,22 +48,32 @@ def main(overrides: Overrides) -> None:
   if _DRY_RUN.value:
     print(table.table([_row(index, point) for index, point in enumerate(points)]))
     return
+  for point in points:
+    if point.file.is_file():
+      point.figures()  # A damaged file is not found out after hours.
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   processes.initialize()
   console = Console()
+  diverged = 0
   for point in chosen:
     if point.file.is_file():
       continue
     console.say(f'== {point.workdir.name} ({points.index(point)} of {len(points)})')
     try:
-      measure.run(point, console)
+      with space(point.workdir):
+        measure.run(point, console)
     except Stopped as stopped:
       console.end_status()
       print(f'stopped: {point.workdir.name}: {stopped}', file=sys.stderr)
-      sys.exit(stopped.code)
+      if not isinstance(stopped, NotFiniteError):
+        sys.exit(stopped.code)
+      diverged = stopped.code
+      continue
     _summarize(axes, points, workdir)
   console.say(table.table(_summarize(axes, points, workdir)['rows']))
   console.say(f'all of it is in {workdir}: ablation.csv, ablation.json, plots/, points/')
+  if diverged:
+    sys.exit(diverged)
 
 
 def _axes() -> list[Axis]:
@@ -74,6 +87,10 @@ def _axes() -> list[Axis]:
     values = tuple(value for value in text.split(',') if value)
     if not values or len(set(values)) < len(values):
       raise ConfigError(f"--{flag.replace('axis', 'values')} = '{text}': give each value once, as in 64,128")
+    if key == 'seed':
+      raise ConfigError(
+        f'--{flag} = seed: say --seeds=3 for three runs of each setting, from --config.seed on'
+      )
     axes.append(Axis(key=key, values=values))
   if len({axis.key for axis in axes}) < len(axes):
     raise ConfigError(f'--axis and --axis2 are both {axes[0].key}')
@@ -92,10 +109,7 @@ def _row(index: int, point: Point) -> dict:
 def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> dict:
   from infformer_jax.plotting import ablation as plots
 
-  found = table.summary(axes, points)
-  table.write(found, workdir)
-  plots.sweep(found, workdir / 'plots')
-  return found
+  return table.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir / 'plots'))
 
 
 if __name__ == '__main__':

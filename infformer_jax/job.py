@@ -144,7 +144,11 @@ class Job:
     if init_from is None or Checkpoints(self._workdir / 'checkpoints', warn=say).steps():
       return None
     source, tokenizer = pathlib.Path(init_from), corpus.tokenizer
-    if trained_tokenizer(self._experiment.data, source).identity != tokenizer.identity:
+    try:
+      trained = trained_tokenizer(self._experiment.data, source)
+    except UserError as error:
+      raise UserError(f'init_from = {source}: {error}') from None
+    if trained.identity != tokenizer.identity:
       raise UserError(
         f'init_from = {source} has learned another tokenizer of the same name; copy {source / "tokens"} into '
         f'{self._workdir} before the first run'

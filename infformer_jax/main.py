@@ -8,7 +8,6 @@ The same command again goes on where the last one stopped; once it is finished i
 SIGTERM, after saving.
 """
 
-import errno
 import pathlib
 import re
 import sys
@@ -25,7 +24,7 @@ from infformer_jax.experiment import (
 from infformer_jax.job import Job
 from infformer_jax.train import processes
 from infformer_jax.train.console import Console
-from infformer_jax.train.stopped import Stopped
+from infformer_jax.train.stopped import Stopped, space
 
 _CONFIG = flags.DEFINE_string(
   'config',
@@ -50,19 +49,15 @@ def main(overrides: Overrides) -> None:
   console = Console()
   job = Job(experiment, workdir, console)
   try:
-    if trains:
-      job.train()
-    else:
-      job.evaluate(f'results_{_NAME.value}.json')
+    with space(workdir):
+      if trains:
+        job.train()
+      else:
+        job.evaluate(f'results_{_NAME.value}.json')
   except Stopped as stopped:
     console.end_status()
     print(f'stopped: {stopped}', file=sys.stderr)
     sys.exit(stopped.code)
-  except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-      raise
-    console.end_status()
-    sys.exit(f'stopped: {error.filename or workdir}: {error.strerror}; free some space and start again')
 
 
 if __name__ == '__main__':

@@ -48,7 +48,8 @@ def _inspection(workdir: pathlib.Path) -> Any:
 
   found = plotting.load(workdir)
   if found is None:
-    raise UserError(f'{workdir / "inspection"} is missing: a run writes it when it finishes')
+    runs = f'; the runs of a sweep are in {workdir / "points"}' if (workdir / 'points').is_dir() else ''
+    raise UserError(f'{workdir / "inspection"} is missing: a run writes it when it finishes{runs}')
   return found
 
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from infformer_jax.ablation import table
-from infformer_jax.ablation.grid import Axis, Point, grid
+from infformer_jax.ablation.grid import Axis, grid
 from infformer_jax.ablation.measure import estimated
-from infformer_jax.config import ConfigError
+from infformer_jax.config import ConfigError, UserError, to_json
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.nn.config import ModelConfig
-from infformer_jax.plotting import ablation as plots
 from tests import toy
 from tests.program import ROOT, kill_when
 
@@ -151,6 +150,42 @@ def test_a_dry_run_prints_the_grid_and_an_index_must_be_in_it(config, tmp_path):
   assert not workdir.exists()
 
 
+def test_runs_that_could_not_be_compared_are_refused(config, tmp_path):
+  asked = [('train.num_steps', '3')]
+  for point in grid(config, asked, [BASIS], 1, tmp_path):
+    point.workdir.mkdir(parents=True)
+    (point.workdir / 'config.json').write_text(to_json(point.experiment))
+  assert len(grid(config, [*asked, ('evaluation.batch_size', '4')], [BASIS], 1, tmp_path)) == 2
+  for other in (('train.num_steps', '6'), ('evaluation.split', 'test')):
+    with pytest.raises(
+      ConfigError, match=f'num_basis=8: .* another config: {other[0]}: .*, {other[1]} asked'
+    ):
+      grid(config, [other], [BASIS], 1, tmp_path)
+
+
+def test_what_cannot_be_read_or_written_is_one_line(config, tmp_path):
+  workdir = tmp_path / 'sweep'
+  damaged = workdir / 'points/num_basis=16,seed=0/point.json'
+  damaged.parent.mkdir(parents=True)
+  for text in ('{"values": [', '{}', '3'):
+    damaged.write_text(text)
+    with pytest.raises(UserError, match=f'{damaged} is damaged .* delete it'):
+      table.summary([BASIS], grid(config, [], [BASIS], 1, workdir))
+  (tmp_path / 'file').write_text('')
+  _, err = start(config, tmp_path / 'file').communicate()
+  assert err.startswith('error: cannot write to ')
+  assert len(err.splitlines()) == 1
+
+
+def test_a_run_that_diverges_does_not_keep_the_others_back(config, tmp_path):
+  rates = ('--axis=train.optimizer.learning_rate', '--values=1e38,1e-3')
+  process = start(config, tmp_path / 'sweep', *rates, '--config.train.optimizer.warmup_steps=0')
+  _, err = process.communicate()
+  assert err.startswith('stopped: learning_rate=1e38,seed=0: step ')
+  assert process.returncode == 1
+  assert finished(tmp_path / 'sweep') == ['learning_rate=1e-3,seed=0']
+
+
 def test_an_estimate_follows_the_shapes(config, tmp_path):
   small, large = grid(config, [], [BASIS], 1, tmp_path)
   assert estimated(small)['training_tokens'] == 3 * 2 * 4 * 8
@@ -181,42 +216,3 @@ def _leaves(tree):
   import jax
 
   return jax.tree.leaves(tree)
-
-
-def figures(values, seed, accuracy, **groups):
-  return {
-    'values': values,
-    'seed': seed,
-    'step': 10,
-    'accuracy': accuracy,
-    'loss_nats_per_token': 1.0,
-    'perplexity_per_word': None,
-    'is_task': True,
-    'accuracy_by_group': groups,
-    **dict.fromkeys(table.SHOWN, float(seed)),
-  }
-
-
-def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
-  axes = [Axis(key='model.memory.num_basis', values=('8', '16')), Axis(key=':memory', values=('a',))]
-  points = []
-  for values, seed, accuracy in ((('8', 'a'), 0, 0.5), (('8', 'a'), 1, 0.7), (('16', 'a'), 0, 0.9)):
-    workdir = tmp_path / f'{values[0]} {seed}'
-    workdir.mkdir()
-    points.append(Point(values=values, seed=seed, workdir=workdir, experiment=None))
-    content = figures(values, seed, accuracy, distance_1=accuracy, distance_4=accuracy / 2)
-    points[-1].file.write_text(json.dumps(content))
-  found = table.summary(axes, points)
-  first, second = found['rows']
-  assert first['accuracy'] == pytest.approx(0.6)
-  assert first['accuracy_spread'] == pytest.approx(np.std([0.5, 0.7], ddof=1))
-  assert (first['regression_error'], first['seeds']) == (0.5, 2)
-  assert first['accuracy_by_group'] == {'distance_1': pytest.approx(0.6), 'distance_4': pytest.approx(0.3)}
-  assert second['accuracy_spread'] is None
-  plots.sweep(found, tmp_path / 'plots')
-  assert {path.name for path in (tmp_path / 'plots').iterdir()} == {
-    'ablation.png',
-    'cost.png',
-    'distance.png',
-  }
-  assert table.table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']

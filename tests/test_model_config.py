@@ -3,8 +3,11 @@
 import pytest
 
 from infformer_jax.config import ConfigError
+from infformer_jax.memory.stacked import StackedConfig
 from tests import toy
 
+EQUAL_FOURIER = toy.small('continuous', basis='fourier', num_basis=16, contraction='equal')
+TWO_GATES = StackedConfig(source='previous', first=toy.small('neighbours'), second=toy.small('neighbours'))
 IMPOSSIBLE = [
   ({'short_term_length': 6}, 'short_term_length = 6 is not a multiple of segment_length = 4; use 4 or 8'),
   ({'num_heads': 3}, 'd_model = 16 is not a multiple of num_heads = 3'),
@@ -20,6 +23,9 @@ IMPOSSIBLE = [
   ({'dropout': 1.0}, 'dropout = 1.0 is not in'),
   ({'memory': toy.small('continuous', layers=(2,))}, 'memory.layers = (2,) names layer 2; num_layers = 2'),
   ({'memory': toy.small('continuous', num_samples=None)}, 'num_samples = 512 are too many beside the 4 new'),
+  ({'memory': toy.small('continuous', basis='fourier', num_basis=64, num_samples=64)}, 'use num_basis = 16'),
+  ({'memory': EQUAL_FOURIER}, 'use num_basis = 8'),
+  ({'memory': TWO_GATES}, "memory.second.kind = 'neighbours' is mixed with the local result by a gate"),
   ({'memory': toy.small('recent', length=6)}, 'memory.length = 6 is not a multiple of model.segment_length'),
 ]
 

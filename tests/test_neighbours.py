@@ -142,6 +142,7 @@ def test_one_layer_has_it_unless_others_are_named():
   config = NeighboursConfig()
   assert [config.layers_of(n) for n in (12, 24, 8, 4, 3, 2, 1)] == [(8,), (17,), (5,), (2,), (2,), (1,), (0,)]
   assert NeighboursConfig(layers=(0, 3)).layers_of(12) == (0, 3)
+  assert NeighboursConfig(layers=()).layers_of(12) == ()
   graphdef, params = jax.eval_shape(
     lambda: transformer.build(toy.config(toy.small('neighbours'), num_layers=4), 13, jax.random.key(0))
   )

@@ -22,7 +22,6 @@ def run(point: Point, console: Console) -> None:
   """Trains, evaluates and measures one point, or goes on with it; nothing, if it is finished."""
   if point.file.is_file():
     return
-  point.workdir.mkdir(parents=True, exist_ok=True)
   Job(point.experiment, point.workdir, console).train()
   figures = measured(point, console)
   partial = point.file.with_suffix('.partial')

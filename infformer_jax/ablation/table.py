@@ -8,23 +8,10 @@ import math
 import os
 import pathlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from infformer_jax.ablation.grid import Axis, Point
-
-SHOWN = (
-  'regression_error',
-  'capacity',
-  'effective_rank',
-  'num_parameters',
-  'memory_bytes_per_lane',
-  'memory_flops_per_token',
-  'ms_per_segment_forward',
-  'ms_per_segment_forward_backward',
-  'peak_memory_bytes',
-)
-"""The columns of the table besides the metric, in this order."""
+from infformer_jax.ablation.grid import METRICS, SHOWN, Axis, Point, names
 
 
 def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
@@ -32,13 +19,14 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
 
   The spread is the standard deviation over seeds (n - 1), null for one seed.
   """
-  found = [json.loads(point.file.read_text(encoding='utf-8')) for point in points if point.file.is_file()]
+  unfinished = missing(points)
+  found = [point.figures() for point in points if point.workdir.name not in unfinished]
   metric = 'accuracy' if any(figures['is_task'] for figures in found) else 'loss_nats_per_token'
   rows = []
   for values in dict.fromkeys(tuple(figures['values']) for figures in found):
     seeds = [figures for figures in found if tuple(figures['values']) == values]
     scores = [figures[metric] for figures in seeds if figures[metric] is not None]
-    row: dict[str, Any] = dict(zip((axis.name for axis in axes), values, strict=True))
+    row: dict[str, Any] = dict(zip(names(axes), values, strict=True))
     row |= {'seeds': len(seeds), metric: statistics.fmean(scores) if scores else None}
     row[f'{metric}_spread'] = statistics.stdev(scores) if len(scores) > 1 else None
     row |= {name: _mean([figures[name] for figures in seeds]) for name in SHOWN}
@@ -50,16 +38,40 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
   return {
     'axes': [dataclasses.asdict(axis) for axis in axes],
     'metric': metric,
-    'missing': [point.workdir.name for point in points if not point.file.is_file()],
+    'missing': unfinished,
     'rows': rows,
     'points': found,
   }
 
 
+def missing(points: Sequence[Point]) -> list[str]:
+  """The runs that are not finished."""
+  return [point.workdir.name for point in points if not point.file.is_file()]
+
+
+def keep(
+  axes: Sequence[Axis],
+  points: Sequence[Point],
+  workdir: pathlib.Path,
+  draw: Callable[[Mapping[str, Any]], None],
+) -> dict[str, Any]:
+  """Writes and draws the summary, which it returns.
+
+  Once more where another process has finished a point meanwhile: what that one wrote was with this point, and
+  may have been replaced by what is written here without it.
+  """
+  while True:
+    found = summary(axes, points)
+    write(found, workdir)
+    draw(found)
+    if found['missing'] == missing(points):
+      return found
+
+
 def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
   """W/ablation.json and W/ablation.csv, the latter with one line per finished run."""
-  axes = [Axis(**axis).name for axis in found['axes']]
-  columns = ('seed', 'step', 'accuracy', 'loss_nats_per_token', 'perplexity_per_word', *SHOWN)
+  axes = names([Axis(**axis) for axis in found['axes']])
+  columns = ('seed', 'step', *METRICS, *SHOWN)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
   writer.writerow([*axes, *columns])

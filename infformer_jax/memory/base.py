@@ -49,6 +49,9 @@ class MemoryConfig:
   gives_slots: ClassVar[bool] = False
   """Whether what it holds joins the local softmax, by age."""
 
+  gated: ClassVar[bool] = False
+  """Whether it answers with `Read.gated`, of which a layer can mix in only one."""
+
   kind: str
   layers: tuple[int, ...] | None = None  # 0-based; None: all layers, or what the kind says
   source: Literal['evicted', 'previous'] = 'evicted'  # what is written: see `lag`

@@ -1,4 +1,4 @@
-"""The memories that are compared with each other, all of the same bytes."""
+"""The memories that are compared with each other, all of about the same bytes."""
 
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig

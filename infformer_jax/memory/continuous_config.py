@@ -75,15 +75,30 @@ class ContinuousConfig(MemoryConfig):
   def check(self, segment_length: int) -> None:
     if self.ridge < 1e-3:  # May be too little to solve with; otherwise there is no need to try.
       signal.operators(self.signal_spec(segment_length))
-    if self.num_basis <= 32 and self.contraction != 'equal':  # Larger ones shrink with every write.
-      spec = self.signal_spec(segment_length)
-      growth = np.abs(np.linalg.eigvals(signal.operators(spec).carry_nn)).max()
-      if growth >= 1:
-        raise ConfigError(
-          f'num_samples = {spec.num_samples} are too many beside the {segment_length} new values of '
-          f'model.segment_length for num_basis = {self.num_basis}: every write would make the old signal '
-          f'{growth:.2f} times larger; use num_samples = {max(self.num_basis, segment_length)}'
-        )
+    # The part of [0, 1] that the new values get; with 'equal' the most of it, at the second write.
+    share = 0.5 if self.contraction == 'equal' else 1 - self.contraction
+    # Functions that are everywhere: what too few values leave open comes back on all of the old signal.
+    is_open = self.basis == 'fourier' and self.num_basis * share > segment_length
+    # Other large ones shrink with every write.
+    if not is_open and (self.num_basis > 32 or self.contraction == 'equal'):
+      return
+    spec = self.signal_spec(segment_length)
+    growth = np.abs(np.linalg.eigvals(signal.operators(spec).carry_nn)).max()
+    if growth < 1:
+      return
+    which = 'the second' if self.contraction == 'equal' else 'every'
+    times = f'{which} write would make the old signal {growth:.2f} times larger'
+    if is_open:
+      raise ConfigError(
+        f"num_basis = {self.num_basis} are too many with basis = 'fourier' for the {segment_length} new "
+        f'values of model.segment_length: {times}; use num_basis = {max(1, int(segment_length / share))}, or '
+        f"basis = 'gaussian'"
+      )
+    raise ConfigError(
+      f'num_samples = {spec.num_samples} are too many beside the {segment_length} new values of '
+      f'model.segment_length for num_basis = {self.num_basis}: {times}; '
+      f'use num_samples = {max(self.num_basis, segment_length)}'
+    )
 
   def basis_spec(self) -> Basis:
     """Which functions span the signal."""

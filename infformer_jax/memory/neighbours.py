@@ -29,6 +29,7 @@ class NeighboursConfig(MemoryConfig):
   """
 
   learns_writes: ClassVar[bool] = False
+  gated: ClassVar[bool] = True
 
   kind: Literal['neighbours'] = 'neighbours'
   # The paper's is 'previous', all before this segment, so that the memory overlaps the window.
@@ -45,7 +46,7 @@ class NeighboursConfig(MemoryConfig):
       raise ConfigError(f'initial_gate = {self.initial_gate} is not between 0 and 1, such as 0.5')
 
   def layers_of(self, num_layers: int) -> tuple[int, ...]:
-    return super().layers_of(num_layers) if self.layers else (-(-9 * num_layers // 12) - 1,)
+    return super().layers_of(num_layers) if self.layers is not None else (-(-9 * num_layers // 12) - 1,)
 
   def check(self, segment_length: int) -> None:
     require_whole_segments(self.length, segment_length)

@@ -26,7 +26,16 @@ class StackedConfig(MemoryConfig):
   def gives_slots(self) -> bool:  # type: ignore[override]
     return self.first.gives_slots or self.second.gives_slots
 
+  @property
+  def gated(self) -> bool:  # type: ignore[override]
+    return self.first.gated or self.second.gated
+
   def check(self, segment_length: int) -> None:
+    if self.first.gated and self.second.gated:
+      raise ConfigError(
+        f"second.kind = '{self.second.kind}' is mixed with the local result by a gate, as first.kind = "
+        f"'{self.first.kind}' is, and only one can be; use another kind, such as 'recent'"
+      )
     for name, part in (('first', self.first), ('second', self.second)):
       if part.layers is not None:
         raise ConfigError(f'{name}.layers = {part.layers}: the layers of a stack are its own; leave it None')
@@ -144,8 +153,6 @@ def _split(keys: Array | None) -> tuple[Array | None, Array | None]:
 
 
 def _joined(first: Read, second: Read) -> Read:
-  if first.gated != () and second.gated != ():
-    raise ConfigError('model.memory: both memories of a stack are gated; stack a gated one with another kind')
   added = [read.added_bld for read in (first, second) if not isinstance(read.added_bld, tuple)]
   oks = [read.ok_b for read in (first, second) if not isinstance(read.ok_b, tuple)]
   return Read(

@@ -114,7 +114,9 @@ def _distance(found: Mapping[str, Any], path: Path) -> None:
 
 
 def _names(found: Mapping[str, Any]) -> list[str]:
-  return [axis['key'].rpartition('.')[2].removeprefix(':') for axis in found['axes']]
+  keys = [axis['key'].removeprefix(':') for axis in found['axes']]
+  short = [key.rpartition('.')[2] for key in keys]
+  return short if len(set(short)) == len(short) else keys
 
 
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:

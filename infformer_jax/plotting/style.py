@@ -1,6 +1,7 @@
 """How every plot looks, written once. Plots are drawn off screen, without pyplot and its global state."""
 
 import contextlib
+import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,10 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     FigureCanvasAgg(figure)
     yield figure
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    # As a whole: the processes of a sweep draw the same files.
+    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
+    figure.savefig(partial, format='png')
+    partial.replace(path)
 
 
 def headline(figure: Figure, title: str, subtitle: str = '') -> None:

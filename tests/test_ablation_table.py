@@ -1,0 +1,77 @@
+"""What a sweep says of its points: means, spreads, columns."""
+
+import json
+
+import numpy as np
+import pytest
+
+from infformer_jax.ablation import table
+from infformer_jax.ablation.grid import Axis, Point
+from infformer_jax.plotting import ablation as plots
+
+
+def figures(values, seed, accuracy, **groups):
+  return {
+    'values': values,
+    'seed': seed,
+    'step': 10,
+    'accuracy': accuracy,
+    'loss_nats_per_token': 1.0,
+    'perplexity_per_word': None,
+    'is_task': True,
+    'accuracy_by_group': groups,
+    **dict.fromkeys(table.SHOWN, float(seed)),
+  }
+
+
+def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
+  axes = [Axis(key='model.memory.num_basis', values=('8', '16')), Axis(key=':memory', values=('a',))]
+  points = []
+  for values, seed, accuracy in ((('8', 'a'), 0, 0.5), (('8', 'a'), 1, 0.7), (('16', 'a'), 0, 0.9)):
+    workdir = tmp_path / f'{values[0]} {seed}'
+    workdir.mkdir()
+    points.append(Point(values=values, seed=seed, workdir=workdir, experiment=None))
+    content = figures(values, seed, accuracy, distance_1=accuracy, distance_4=accuracy / 2)
+    points[-1].file.write_text(json.dumps(content))
+  found = table.summary(axes, points)
+  first, second = found['rows']
+  assert first['accuracy'] == pytest.approx(0.6)
+  assert first['accuracy_spread'] == pytest.approx(np.std([0.5, 0.7], ddof=1))
+  assert (first['regression_error'], first['seeds']) == (0.5, 2)
+  assert first['accuracy_by_group'] == {'distance_1': pytest.approx(0.6), 'distance_4': pytest.approx(0.3)}
+  assert second['accuracy_spread'] is None
+  plots.sweep(found, tmp_path / 'plots')
+  assert {path.name for path in (tmp_path / 'plots').iterdir()} == {
+    'ablation.png',
+    'cost.png',
+    'distance.png',
+  }
+  assert table.table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
+
+
+def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):
+  keys = ('model.memory.first.num_basis', 'model.memory.second.num_basis')
+  axes = [Axis(key=key, values=('8', '16')) for key in keys]
+  points = [Point(values=v, seed=0, workdir=tmp_path / ''.join(v), experiment=None) for v in (('8', '16'),)]
+  for point in points:
+    point.workdir.mkdir()
+    point.file.write_text(json.dumps(figures(point.values, 0, 0.5)))
+  found = table.summary(axes, points)
+  assert [found['rows'][0][key] for key in keys] == ['8', '16']
+  table.write(found, tmp_path)
+  assert (tmp_path / 'ablation.csv').read_text().startswith(f'{keys[0]},{keys[1]},seed,')
+  plots.sweep(found, tmp_path / 'plots')
+
+
+def test_a_point_that_another_process_finishes_meanwhile_is_not_lost(tmp_path):
+  axes = [Axis(key='model.memory.num_basis', values=('8', '16'))]
+  points = [Point(values=(n,), seed=0, workdir=tmp_path / n, experiment=None) for n in axes[0].values]
+
+  def finish(point):
+    point.workdir.mkdir(exist_ok=True)
+    point.file.write_text(json.dumps(figures(point.values, 0, 0.5)))
+
+  finish(points[0])
+  found = table.keep(axes, points, tmp_path, lambda _: finish(points[1]))
+  assert found['missing'] == []
+  assert len(json.loads((tmp_path / 'ablation.json').read_text())['points']) == 2
