@@ -5,7 +5,7 @@
 
 `task` is associative (pairs of keys and values in noise) or passkey (digits in a text that repeats), `memory`
 none, recent, compressive, neighbours or continuous; the memories of one size hold the same number of bytes
-(but neighbours at cpu: whole segments in one layer of three make two thirds).
+(but neighbours at cpu: whole segments in one layer of three make a third more).
 Accuracies by distance stand in results.json under by_group.
 
     size    parameters  document                     hardware      time

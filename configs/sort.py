@@ -5,7 +5,7 @@
 
 A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
 the answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold
-the same number of bytes (but neighbours at cpu: whole segments in one layer of three make two thirds).
+the same number of bytes (but neighbours at cpu: whole segments in one layer of three make a third more).
 A chunk holds one sequence, so that a gradient reaches every write; another length, --config.data.length=1024,
 wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
 

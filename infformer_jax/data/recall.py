@@ -67,8 +67,12 @@ class RecallConfig(TaskConfig):
 
   @property
   def longest(self) -> int:
-    """The most tokens that may fall into one segment beside the noise."""
-    return 5 * self.num_pairs if self.task == 'associative' else self.passkey_length + 1
+    """The most tokens that may fall into one segment beside the noise, of which one is the last.
+
+    A model is given every token one place later, so that what lies in a segment's last place would come to it
+    with the next segment, one nearer to its question.
+    """
+    return 1 + (5 * self.num_pairs if self.task == 'associative' else self.passkey_length + 1)
 
 
 def source(config: RecallConfig) -> Task:
@@ -109,11 +113,11 @@ def _associative(config: RecallConfig, uniforms: Uniforms) -> tuple[np.ndarray, 
 def _laid(
   parts: list[tuple[list[int], int]], config: RecallConfig, uniforms: Uniforms
 ) -> tuple[np.ndarray, np.ndarray]:
-  """One segment: the parts in random order and at random places, noise between them."""
+  """One segment: the parts in random order and at random places, noise between them and in the last place."""
   length = config.segment_length
   tokens = uniforms.integers(config.num_fillers, length)
   group = np.full(length, -1)
-  free = length - sum(len(part) for part, _ in parts)
+  free = length - 1 - sum(len(part) for part, _ in parts)
   gaps = np.sort(uniforms.integers(free + 1, len(parts)))
   before = 0
   for gap, index in zip(gaps, uniforms.choice(len(parts), len(parts)), strict=True):
@@ -133,7 +137,7 @@ def _passkey(config: RecallConfig, uniforms: Uniforms) -> tuple[np.ndarray, np.n
   digits = first_digit + uniforms.integers(_DIGITS, size)
   of = int(uniforms.integers(len(config.distances), 1)[0])
   segment = config.num_segments - 1 - config.distances[of]
-  start = segment * length + int(uniforms.integers(length - size, 1)[0])
+  start = segment * length + int(uniforms.integers(length - size - 1, 1)[0])
   tokens[start : start + size + 1] = [mark, *digits]
   tokens[-size - 1 :] = [question, *digits]
   group = np.full(num_tokens, -1, np.int32)

@@ -1,5 +1,7 @@
 """The memories that are compared with each other, all of about the same bytes."""
 
+import math
+
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
@@ -27,6 +29,6 @@ def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: in
     # The reconstruction loss would keep a segment as it was, as many bytes again.
     return CompressiveConfig(length=num_vectors, loss=None)
   if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
-    return NeighboursConfig(length=num_vectors * max(1, num_layers // 2))
+    return NeighboursConfig(length=num_vectors * math.ceil(num_layers / 2))
   # Coefficients are float32 whatever the activations are. Short segments do with fewer samples than 512.
   return ContinuousConfig(num_basis=num_vectors * bytes_per_value // 4, num_samples=min(512, 2 * num_vectors))
