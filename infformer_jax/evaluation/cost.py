@@ -27,7 +27,8 @@ def cost(model: ModelConfig, vocab_size: int) -> dict[str, int]:
     vocab_size: v.
   Returns:
     num_parameters; memory_bytes_per_lane, the states of the long memories of all layers;
-    cache_bytes_per_lane, the short-term windows and the past that has yet to be written;
+    cache_bytes_per_lane, the short-term windows and the past that has yet to be written, with what
+    is known of it;
     forward_flops_per_token, without the read-out; memory_flops_per_token, how much less it would be
     without the long memory. Arithmetic is XLA's count for one lane and one segment per chunk, so that what
     a memory computes once per write is spread over one segment, and sorting for top-k counts as nothing.
@@ -37,7 +38,7 @@ def cost(model: ModelConfig, vocab_size: int) -> dict[str, int]:
   return {
     'num_parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
     'memory_bytes_per_lane': sum(_bytes(block.memory) for block in state.blocks),
-    'cache_bytes_per_lane': sum(_bytes(block.cache_btd) for block in state.blocks),
+    'cache_bytes_per_lane': sum(_bytes((block.cache_btd, block.received_bt)) for block in state.blocks),
     'forward_flops_per_token': flops,
     'memory_flops_per_token': flops - _shapes(nothing, vocab_size)[2],
   }

@@ -20,7 +20,8 @@ class ContinuousConfig(MemoryConfig):
 
   kind: Literal['continuous'] = 'continuous'
   num_basis: int = 512  # n
-  basis: Family = 'gaussian'  # core/basis.py; 'fourier' joins the newest to the oldest
+  # core/basis.py; 'fourier' joins the newest to the oldest, 'rectangular' leaves cells empty where n > l.
+  basis: Family = 'gaussian'
   widths: tuple[float, ...] = (0.75,)  # of Gaussians: each centre carries every width
   width_unit: Literal['spacing', 'absolute'] = 'spacing'  # 'spacing': width / n
   num_samples: int | None = None  # P, samples of the old signal per write; None: max(n, 512)
@@ -35,7 +36,9 @@ class ContinuousConfig(MemoryConfig):
   sampling: Sampling = 'sticky'
   histogram_bins: int = 128  # j
   density: read.Density = 'gaussian'  # 'gibbs': a softmax over time, without affines
-  gibbs_grid: int | None = None  # points of its integrals; None: 4 n + 1. Rectangular cells need none
+  # Points of its integrals; None: 4 n + 1, enough for scores that differ by some 10 over [0, 1]. Rectangular
+  # cells need none.
+  gibbs_grid: int | None = None
   mixture: int = 1  # K densities per head and query; 1 is the paper
   renormalize: bool = False  # the density to [0, 1]
   affine: bool = True  # False: moment matching from softmax scores

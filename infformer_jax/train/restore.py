@@ -36,14 +36,21 @@ def restore_model(
   Returns:
     (graphdef, params, step).
   Raises:
-    UserError: there is no checkpoint, none is intact, or its parameters are others.
+    UserError: there is no checkpoint, none is intact, or its parameters are others, more or fewer.
   """
   build = functools.partial(transformer.build, model, vocab_size)
   graphdef, params = jax.eval_shape(build, jax.random.key(0))
   like = {'params': params}
-  restored = Checkpoints(workdir / 'checkpoints', warn=warn).restore(like, shardings(like, mesh))
+  checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)
+  restored = checkpoints.restore(like, shardings(like, mesh))
   if restored is None:
     raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
+  trained = [key for key in checkpoints.kinds() or () if key.startswith('params/')]
+  if more := [key for key in trained if key not in jax.eval_shape(named_arrays, like)]:
+    raise UserError(
+      f'the model of the config does without what {workdir} has trained: {", ".join(more)}; '
+      'set model.memory as it was in training'
+    )
   tree, run = restored
   return graphdef, tree['params'], run['data_position']
 
