@@ -1,16 +1,23 @@
 """The sorting task of the ∞-former's paper, with any of the memories.
 
     python -m infformer_jax.main --config=configs/sort.py --workdir=W
-    python -m infformer_jax.main --config=configs/sort.py:memory=recent,size=paper --workdir=W
+    python -m infformer_jax.main --config=configs/sort.py:memory=recent,length=16000,size=paper --workdir=W
 
 A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
 the answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold
 the same number of bytes (but neighbours at cpu: whole segments in one layer of three make a third more).
-A chunk holds one sequence, so that a gradient reaches every write; another length, --config.data.length=1024,
-wants --config.train.segments_per_chunk to follow: ceil((length + 21) / l).
+At these two a chunk holds one sequence, so that a gradient reaches every write.
+
+What an answer is (no symbol twice) is learned where it is cheap: 43 symbols and their answer are one segment
+of 64. All memories can begin from there, and have only to learn to remember:
+
+    python -m infformer_jax.main --config=configs/sort.py:memory=none,length=43 --workdir=SHORT \\
+      --config.train.batch_size=32 --config.train.num_steps=2000
+    python -m infformer_jax.main --config=configs/sort.py --workdir=W --config.init_from=SHORT \\
+      --config.train.num_steps=400 --config.train.optimizer.learning_rate=2e-3
 
     size    parameters  sequence  segments and cache  hardware      time
-    cpu     0.19 M           512                  64  2 CPU cores   not yet measured
+    cpu     0.20 M           512                  64  2 CPU cores   not yet measured
     gpu     9 M            4,000                 512  one GPU       not yet measured
     paper   3.5 M          8,000               1,024  one GPU       not yet measured
 
@@ -35,7 +42,8 @@ from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
-LENGTHS = {'cpu': 512, 'gpu': 4_000, 'paper': 8_000}
+LENGTHS = (43, 512, 1024, 2048, 4_000, 8_000, 16_000)
+LENGTH = {'cpu': 512, 'gpu': 4_000, 'paper': 8_000}
 
 MODELS = {
   'cpu': ModelConfig(
@@ -120,9 +128,15 @@ def memory(kind: str, size: str) -> MemoryConfig:
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-  """The config of 'configs/sort.py:memory=...,size=cpu|gpu|paper'; continuous and cpu if nothing is said."""
-  asked = parse_argument(argument, memory=('continuous', compared.KINDS), size=('cpu', tuple(MODELS)))
-  length, model, train = LENGTHS[asked.size], MODELS[asked.size], TRAIN[asked.size]
+  """The config of 'configs/sort.py:memory=...,length=...,size=...'; continuous and cpu if not said."""
+  asked = parse_argument(
+    argument,
+    memory=('continuous', compared.KINDS),
+    length=('', tuple(map(str, LENGTHS))),
+    size=('cpu', tuple(MODELS)),
+  )
+  length = int(asked.length or LENGTH[asked.size])
+  model, train = MODELS[asked.size], TRAIN[asked.size]
   # Short sequences need distributions whose counts differ by more than chance.
   data = SortingConfig(length=length, weights='exponential' if asked.size == 'cpu' else 'integers')
   segments = math.ceil((length + 1 + data.num_symbols) / model.segment_length)

@@ -27,7 +27,10 @@ ARGUMENTS = {
     'size=small',
     'size=large',
   ),
-  'sort.py': tuple(f'memory={kind},size={size}' for size in ('cpu', 'gpu', 'paper') for kind in KINDS),
+  'sort.py': (
+    *(f'memory={kind},size={size}' for size in ('cpu', 'gpu', 'paper') for kind in KINDS),
+    'memory=none,length=43',
+  ),
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
 }
 """What follows the colon; a file that is not here takes no argument."""
