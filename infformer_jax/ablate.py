@@ -109,7 +109,7 @@ def _row(index: int, point: Point) -> dict:
 def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> dict:
   from infformer_jax.plotting import ablation as plots
 
-  return table.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir / 'plots'))
+  return table.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir))
 
 
 if __name__ == '__main__':

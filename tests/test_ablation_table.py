@@ -28,8 +28,10 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
   axes = [Axis(key='model.memory.num_basis', values=('8', '16')), Axis(key=':memory', values=('a',))]
   points = []
   for values, seed, accuracy in ((('8', 'a'), 0, 0.5), (('8', 'a'), 1, 0.7), (('16', 'a'), 0, 0.9)):
-    workdir = tmp_path / f'{values[0]} {seed}'
-    workdir.mkdir()
+    workdir = tmp_path / 'points' / f'{values[0]} {seed}'
+    workdir.mkdir(parents=True)
+    line = {'step': 5, 'split': 'train', 'loss_nats_per_token': accuracy}
+    (workdir / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
     points.append(Point(values=values, seed=seed, workdir=workdir, experiment=None))
     content = figures(values, seed, accuracy, distance_1=accuracy, distance_4=accuracy / 2)
     points[-1].file.write_text(json.dumps(content))
@@ -40,10 +42,11 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
   assert (first['regression_error'], first['seeds']) == (0.5, 2)
   assert first['accuracy_by_group'] == {'distance_1': pytest.approx(0.6), 'distance_4': pytest.approx(0.3)}
   assert second['accuracy_spread'] is None
-  plots.sweep(found, tmp_path / 'plots')
+  plots.sweep(found, tmp_path)
   assert {path.name for path in (tmp_path / 'plots').iterdir()} == {
     'ablation.png',
     'cost.png',
+    'curves.png',
     'distance.png',
   }
   assert table.table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
@@ -60,7 +63,7 @@ def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):
   assert [found['rows'][0][key] for key in keys] == ['8', '16']
   table.write(found, tmp_path)
   assert (tmp_path / 'ablation.csv').read_text().startswith(f'{keys[0]},{keys[1]},seed,')
-  plots.sweep(found, tmp_path / 'plots')
+  plots.sweep(found, tmp_path)
 
 
 def test_a_point_that_another_process_finishes_meanwhile_is_not_lost(tmp_path):

@@ -20,7 +20,9 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
   The spread is the standard deviation over seeds (n - 1), null for one seed.
   """
   unfinished = missing(points)
-  found = [point.figures() for point in points if point.workdir.name not in unfinished]
+  found = [
+    {'run': point.workdir.name, **point.figures()} for point in points if point.workdir.name not in unfinished
+  ]
   metric = 'accuracy' if any(figures['is_task'] for figures in found) else 'loss_nats_per_token'
   rows = []
   for values in dict.fromkeys(tuple(figures['values']) for figures in found):

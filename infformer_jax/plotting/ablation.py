@@ -1,4 +1,4 @@
-"""Plots of a sweep: the task's metric and the regression error against the axis, the cost, the distances."""
+"""Plots of a sweep: the metric and the regression error against the axis, cost, distances, training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from infformer_jax.plotting import style
+from infformer_jax.plotting.losses import LOSS, logged, moving_mean
 
 METRICS = {'accuracy': 'accuracy', 'loss_nats_per_token': 'loss [nats per token]'}
 COSTS = {
@@ -18,17 +19,19 @@ COSTS = {
 LINES = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
-def sweep(found: Mapping[str, Any], folder: Path) -> None:
-  """Draws ablation.png, cost.png and, for a task with several distances, distance.png.
+def sweep(found: Mapping[str, Any], workdir: Path) -> None:
+  """Draws ablation.png, cost.png, curves.png and, for a task with several distances, distance.png.
 
   Args:
     found: as in ablation.json (ablation/table.py).
-    folder: where they go.
+    workdir: of the sweep; the plots go into its plots/.
   """
+  folder = workdir / 'plots'
   if not found['rows']:
     return
   _metric(found, folder / 'ablation.png')
   _cost(found, folder / 'cost.png')
+  _curves(found, workdir / 'points', folder / 'curves.png')
   if len(found['rows'][0]['accuracy_by_group']) > 1:
     _distance(found, folder / 'distance.png')
 
@@ -90,27 +93,52 @@ def _distance(found: Mapping[str, Any], path: Path) -> None:
   """One curve per setting; groups are called 'distance_4'."""
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
-    first, last = ([axis['values'] for axis in found['axes']][end] for end in (0, -1))
-    for row in found['rows']:  # The last axis has the colours, the first of two the kinds of lines.
+    for row in found['rows']:
       groups = row['accuracy_by_group']
-      color = _colors()[last.index(row[_names(found)[-1]])]
-      kind = LINES[first.index(row[_names(found)[0]]) % len(LINES)] if len(found['axes']) > 1 else '-'
       distances = [int(group.rpartition('_')[2]) for group in groups]
-      label = ', '.join(str(row[name]) for name in _names(found))
-      axes.plot(
-        distances,
-        np.array(list(groups.values()), float),
-        'o',
-        linestyle=kind,
-        color=color,
-        markersize=4,
-        label=label,
-      )
+      accuracies = np.array(list(groups.values()), float)
+      setting = tuple(row[name] for name in _names(found))
+      axes.plot(distances, accuracies, 'o', markersize=4, **_look(found, setting))
     axes.set_xscale('log', base=2)
     axes.set_xticks(distances, [str(distance) for distance in distances])
     axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(0, 1.02))
     style.legend_beside(axes)
     style.headline(figure, 'Accuracy against distance')
+
+
+def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
+  """The training loss of every run; the seeds of a setting look the same."""
+  curves = []
+  for point in found['points']:
+    lines = [line for line in logged(points / point['run']) if line['split'] == 'train']
+    if lines:
+      curves.append(
+        (tuple(point['values']), np.array([(line['step'], line[LOSS]) for line in lines], float).T)
+      )
+  if not curves:
+    return
+  with style.canvas(path, 7.2, 4.0) as figure:
+    axes = figure.subplots()
+    shown: set[tuple[str, ...]] = set()
+    for setting, (steps, losses) in curves:
+      look = _look(found, setting)
+      if setting in shown:
+        del look['label']
+      shown.add(setting)
+      axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
+    axes.set(xlabel='training step', ylabel=METRICS[LOSS])
+    style.legend_beside(axes)
+    style.headline(figure, 'Loss during training')
+
+
+def _look(found: Mapping[str, Any], setting: Sequence[str]) -> dict[str, Any]:
+  """The last axis has the colours, the first of two the kinds of lines."""
+  axes = [axis['values'] for axis in found['axes']]
+  return {
+    'color': _colors()[axes[-1].index(setting[-1])],
+    'linestyle': LINES[axes[0].index(setting[0]) % len(LINES)] if len(axes) > 1 else '-',
+    'label': ', '.join(setting),
+  }
 
 
 def _names(found: Mapping[str, Any]) -> list[str]:

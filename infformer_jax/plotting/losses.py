@@ -1,5 +1,6 @@
 """Plots of losses: over training, and over the position in the document."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,14 @@ from infformer_jax.plotting import style
 
 LOSS = 'loss_nats_per_token'
 VIEW_NAMES = {'memory': 'memory', 'emptied': 'emptied', 'exchanged': 'exchanged'}
+
+
+def logged(workdir: Path) -> list[dict[str, Any]]:
+  """The lines of W/metrics.jsonl; none where there is no such file."""
+  file = workdir / 'metrics.jsonl'
+  # What follows the last newline is a line that is just being written.
+  lines = file.read_text(encoding='utf-8').split('\n')[:-1] if file.is_file() else []
+  return [json.loads(line) for line in lines]
 
 
 def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure | None:
@@ -41,7 +50,7 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
           label = f'train, mean of {window} records'
         else:
           label = 'train'
-        axes.plot(*_moving_mean(steps, losses, window), color=color, label=label)
+        axes.plot(*moving_mean(steps, losses, window), color=color, label=label)
       else:
         axes.plot(steps, losses, 'o-', color=color, markersize=3.5, label=split, zorder=3)
         axes.annotate(
@@ -135,7 +144,7 @@ def accuracy_by_group(by_group: Mapping[str, Any], path: str | Path) -> Figure:
   return figure
 
 
-def _moving_mean(x: np.ndarray, y: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+def moving_mean(x: np.ndarray, y: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
   """Means of `window` successive values, each at the middle of them."""
   kernel = np.full(window, 1 / window)
   return np.convolve(x, kernel, 'valid'), np.convolve(y, kernel, 'valid')

@@ -50,18 +50,13 @@ def draw(workdir: Path) -> bool:
     _draw_inspection(inspection, plots)
   if (sweep := _json(workdir / 'ablation.json')) is not None:
     found = True
-    ablation.sweep(sweep, plots)
+    ablation.sweep(sweep, workdir)
   return found
 
 
 def draw_training(workdir: Path) -> bool:
   """Draws the curves of training alone; False where nothing was logged."""
-  file = workdir / 'metrics.jsonl'
-  if not file.is_file():
-    return False
-  # What follows the last newline is a line that is just being written.
-  lines = file.read_text(encoding='utf-8').split('\n')[:-1]
-  return losses.loss_curves(map(json.loads, lines), workdir / 'plots' / 'loss.png') is not None
+  return losses.loss_curves(losses.logged(workdir), workdir / 'plots' / 'loss.png') is not None
 
 
 def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspection) -> None:
