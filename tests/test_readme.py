@@ -57,7 +57,9 @@ def places(tmp_path_factory) -> dict[str, str]:
   return {
     'W': str(root / 'work'),
     'RECALL': str(root / 'recall'),
-    'SWEEP': str(root / 'sweep'),
+    'SHORT': str(root / 'short'),
+    'SORT': str(root / 'sort'),
+    'BASIS': str(root / 'basis'),
     'DIR': str(books),
     'TFDS_DIR': str(root / 'tfds'),
     'book.txt': str(root / 'book.txt'),
