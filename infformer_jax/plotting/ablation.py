@@ -39,15 +39,24 @@ def sweep(found: Mapping[str, Any], workdir: Path) -> None:
 def _metric(found: Mapping[str, Any], path: Path) -> None:
   """The paper's Figure 3, right: both on one axis of N, each with a scale of its own."""
   metric = found['metric']
-  has_error = any(row['regression_error'] is not None for row in found['rows'])
+  numeric = _numbers(found) is not None
+  # A memory that is no signal has no such error: nothing to compare where values are not numbers.
+  has_error = numeric and any(row['regression_error'] is not None for row in found['rows'])
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
+    marks: dict[str, Any] = {'fmt': 'o-' if numeric else 'o', 'markersize': 4 if numeric else 7, 'capsize': 3}
     for color, (label, rows) in zip(_colors(), _lines(found), strict=False):
       x = _positions(found, axes)
       at = [x[row[_names(found)[0]]] for row in rows]
       means = np.array([row[metric] for row in rows], float)
       spread = np.array([row[f'{metric}_spread'] or 0 for row in rows], float)
-      axes.errorbar(at, means, spread, fmt='o-', color=color, markersize=4, capsize=3, label=label or metric)
+      axes.errorbar(at, means, spread, color=color, label=label or METRICS[metric].split(' [')[0], **marks)
+      if not numeric and not label:
+        for where, mean in zip(at, means, strict=True):
+          if np.isfinite(mean):
+            axes.annotate(
+              f'{mean:.3g}', (where, mean), xytext=(8, 0), textcoords='offset points', va='center'
+            )
     axes.set(ylabel=METRICS[metric])
     if has_error:
       twin = axes.twinx()
@@ -65,10 +74,12 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
       twin.set_ylim(bottom=0)
     handles = [handle for a in figure.axes for handle in a.get_legend_handles_labels()[0]]
     labels = [label for a in figure.axes for label in a.get_legend_handles_labels()[1]]
-    figure.legend(handles, labels, loc='outside lower center', ncols=2)
-    seeds = {row['seeds'] for row in found['rows']}
+    if len(handles) > 1:
+      figure.legend(handles, labels, loc='outside lower center', ncols=2)
+    seeds = sorted({row['seeds'] for row in found['rows'] if row['seeds'] > 1})
     style.headline(figure, f'{METRICS[metric].split(" [")[0].capitalize()} against {_names(found)[0]}')
-    axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, sorted(seeds)))} seeds')
+    if seeds:
+      axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, seeds))} seeds')
 
 
 def _cost(found: Mapping[str, Any], path: Path) -> None:
@@ -79,7 +90,8 @@ def _cost(found: Mapping[str, Any], path: Path) -> None:
         x = _positions(found, panel)
         at = [x[row[_names(found)[0]]] for row in rows]
         values = np.array([row[name] for row in rows], float)
-        panel.plot(at, values, 'o-', color=color, markersize=4, label=series or None)
+        line = 'o' if _numbers(found) is None else 'o-'
+        panel.plot(at, values, line, color=color, markersize=4, label=series or None)
       panel.set_ylabel(label)
       panel.set_ylim(bottom=0)
       panel.yaxis.set_major_formatter('{x:,.0f}' if panel.get_ylim()[1] > 10 else '{x:g}')
@@ -156,16 +168,23 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]
   return [(f'{names[1]} {v}', [row for row in found['rows'] if row[names[1]] == v]) for v in values]
 
 
+def _numbers(found: Mapping[str, Any]) -> list[float] | None:
+  """The values of the first axis as positive numbers, which can stand on a scale; None where they are not."""
+  try:
+    numbers = [float(value) for value in found['axes'][0]['values']]
+  except ValueError:
+    return None
+  return numbers if min(numbers) > 0 else None
+
+
 def _positions(found: Mapping[str, Any], axes: Axes) -> dict[str, float]:
   """Where the values of the first axis stand: as numbers, on a scale of powers of two, or side by side."""
   values: Sequence[str] = found['axes'][0]['values']
   axes.set_xlabel(_names(found)[0])
-  try:
-    numbers = [float(value) for value in values]
-    if min(numbers) <= 0:
-      raise ValueError
-  except ValueError:
+  numbers = _numbers(found)
+  if numbers is None:
     axes.set_xticks(range(len(values)), values)
+    axes.set_xlim(-0.5, len(values) - 0.5)
     return dict(zip(values, map(float, range(len(values))), strict=True))
   axes.set_xscale('log', base=2)
   axes.set_xticks(numbers, values)
