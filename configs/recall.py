@@ -21,7 +21,8 @@ How to copy a passkey from the segment before is learned where it is cheap; all 
     cpu     0.20 M      17 segments of 64 tokens     2 CPU cores   not yet measured
     gpu     16 M        96 segments of 512 tokens    one GPU       not yet measured
 
-Expected accuracies, and where guessing is right (one in 16, one in 10): docs/results.md.
+The paper has no such task, hence no size=paper. Expected accuracies: docs/results.md; guessing is right
+once in 16 (associative) or 10 (passkey).
 """
 
 import dataclasses

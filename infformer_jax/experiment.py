@@ -48,11 +48,13 @@ class Experiment:
     """What is allowed and perhaps not meant."""
     model, segments = self.model, self.train.segments_per_chunk
     needed = model.memory.lag(model.segment_length, model.short_term_length) + 1
+    found = [f'model.memory.{warning}' for warning in model.memory.warnings()]
     if segments >= needed or not model.memory.learns_writes:
-      return []
+      return found
     return [
+      *found,
       f'train.segments_per_chunk = {segments}: what the memory holds at a read was written in an earlier '
-      f'chunk, so no gradient reaches the layers that made it; with {needed} or more it does'
+      f'chunk, so no gradient reaches the layers that made it; with {needed} or more it does',
     ]
 
 

@@ -39,6 +39,15 @@ def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, 
       assert f'with {needed} or more' in warnings[0]
 
 
+def test_sticky_samples_without_forgetting_are_warned_about():
+  equal = toy.small('continuous', contraction='equal', sampling='sticky')
+  for memory, key in ((equal, ''), (toy.small('stacked', second=equal), 'second.')):
+    warnings = changed('model', memory=memory).warnings()
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"model.memory.{key}contraction = 'equal' with sampling = 'sticky'")
+  assert changed('model', memory=dataclasses.replace(equal, sampling='even')).warnings() == []
+
+
 @pytest.mark.parametrize('kind', ['none', 'neighbours'])
 def test_without_a_gradient_there_is_nothing_to_warn_about(kind):
   model = dataclasses.replace(EXPERIMENT.model, memory=toy.small(kind))

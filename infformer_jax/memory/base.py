@@ -78,6 +78,10 @@ class MemoryConfig:
   def check(self, segment_length: int) -> None:
     """Raises ConfigError where this memory cannot serve segments of this length."""
 
+  def warnings(self) -> list[str]:
+    """What is allowed and perhaps not meant."""
+    return []
+
 
 def require_whole_segments(length: int, segment_length: int) -> None:
   """Raises ConfigError where a memory of `length` tokens does not hold whole segments."""

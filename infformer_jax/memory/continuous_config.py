@@ -103,6 +103,14 @@ class ContinuousConfig(MemoryConfig):
       f'use num_samples = {max(self.num_basis, segment_length)}'
     )
 
+  def warnings(self) -> list[str]:
+    if self.contraction != 'equal' or self.sampling == 'even':
+      return []
+    return [
+      f"contraction = 'equal' with sampling = '{self.sampling}': where τ comes near 1 nothing works against "
+      "the samples, which gather at one place as writes go on; with sampling = 'even' all of the past is kept"
+    ]
+
   def basis_spec(self) -> Basis:
     """Which functions span the signal."""
     return Basis(num_basis=self.num_basis, widths=self.widths, unit=self.width_unit, family=self.basis)

@@ -46,6 +46,10 @@ class StackedConfig(MemoryConfig):
       except ConfigError as error:
         raise ConfigError(f'{name}.{error}') from None
 
+  def warnings(self) -> list[str]:
+    parts = (('first', self.first), ('second', self.second))
+    return [f'{name}.{warning}' for name, part in parts for warning in part.warnings()]
+
 
 @pytree
 class StackedState:
