@@ -23,9 +23,8 @@ CONFIGS = pathlib.Path(__file__).parents[1] / 'configs'
 KINDS = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
 ARGUMENTS = {
   'pg19.py': (
-    *(f'memory={kind},size={size}' for size in ('tiny', 'base') for kind in KINDS),
-    'size=small',
-    'size=large',
+    *(f'memory={kind},size=tiny' for kind in KINDS),
+    *(f'size={size}' for size in ('small', 'base', 'large')),
   ),
   'sort.py': (
     *(f'memory={kind},size={size}' for size in ('cpu', 'gpu', 'paper') for kind in KINDS),
