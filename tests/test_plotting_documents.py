@@ -73,6 +73,24 @@ def test_held_spans(tmp_path, shares):
   assert '漢' not in words  # The font has no such letter.
 
 
+def test_held_spans_of_a_long_document(tmp_path):
+  """An even share of it is less than a thousandth; still both lists have lines, and nothing else stands."""
+  num_tokens = 16 * 2000
+  even_t = np.full(num_tokens, 1 / num_tokens)
+  share_t = np.concatenate([even_t[:16] * 1.5, even_t[16:32] * 0.5, even_t[32:]])
+  layer, pieces = 'layer 0', ['a '] * num_tokens
+  named = ({layer: a[None]} for a in (share_t, even_t, np.array(num_tokens)))
+  figure = held.held(*named, pieces, tmp_path / 'held.png')
+  words = words_of(figure)
+  assert words.count('More than even') == words.count('Less than even') == 1
+  assert words.endswith(f'at {16:>6,}   {"a " * 16}')
+  bottom, top = figure.axes[0].get_ylim()
+  assert bottom < 0.5 * 100 / 2000 < 1.5 * 100 / 2000 < top < 20 * bottom  # No empty decades.
+  named = ({layer: a[None]} for a in (even_t, even_t, np.array(num_tokens)))
+  words = words_of(held.held(*named, pieces, tmp_path / 'even.png'))
+  assert 'than even' not in words  # Nothing gained or lost: no heading without lines.
+
+
 def test_held_spans_as_a_page(tmp_path, shares):
   held.held(*shares, PIECES, tmp_path / 'held.png')
   page = Words(tmp_path / 'held.html')

@@ -35,7 +35,8 @@ def held(
   spans = {name: _spans(shares[-1], int(moment_m[name][-1])) for name, shares in share_mt.items()}
   even = {name: _spans(shares[-1], int(moment_m[name][-1])) for name, shares in even_share_mt.items()}
   mean, mean_even = np.mean(list(spans.values()), axis=0), np.mean(list(even.values()), axis=0)
-  gain = np.log((mean + 1e-9) / (mean_even + 1e-9)) * (np.maximum(mean, mean_even) > FORGOTTEN)
+  remembered = np.maximum(mean, mean_even) * len(mean) > FORGOTTEN
+  gain = np.log((mean + 1e-9) / (mean_even + 1e-9)) * remembered
   lists: dict[str, Sequence[int]] = {
     'The largest shares': np.argsort(-mean, kind='stable')[:LISTED].tolist(),
     'More than even sampling would have left them': [
@@ -45,6 +46,7 @@ def held(
       i for i in np.argsort(gain, kind='stable')[:LISTED] if gain[i] < 0
     ],
   }
+  lists = {title: rows for title, rows in lists.items() if len(rows)}
   count = sum(len(rows) + 2 for rows in lists.values())
   with style.canvas(path, 8.6, 3.4 + 0.16 * count) as figure:
     axes, below = figure.subplots(2, height_ratios=(2.4, 0.16 * count))
@@ -54,9 +56,11 @@ def held(
       axes.plot(position, 100 * shares, color=shade, linewidth=1.2, label=name)
     axes.plot(position, 100 * mean_even, '--', color=style.INK, linewidth=1.0, label='even sampling')
     top = 100 * max(mean.max(), mean_even.max())
-    axes.set(yscale='log', ylim=(top / 1e5, 2 * top), xlabel='position in the text [tokens]')
+    drawn = 100 * np.stack([mean_even, *spans.values()])
+    bottom = max(top / 1e5, drawn[drawn > 0].min() / 2)
+    axes.set(yscale='log', ylim=(bottom, 2 * top), xlabel='position in the text [tokens]')
     axes.set(ylabel=f'share of the memory\nheld by {SPAN} tokens [%]')
-    seen = np.flatnonzero(np.max([mean_even, *spans.values()], axis=0) > top / 1e7)
+    seen = np.flatnonzero(drawn.max(axis=0) > top / 1e5)
     axes.set_xlim(position[seen[0]] - SPAN, position[-1] + SPAN)
     axes.xaxis.set_major_formatter('{x:,.0f}')
     style.legend_beside(axes)
