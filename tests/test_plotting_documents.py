@@ -151,6 +151,15 @@ def test_tokens_that_profit_as_a_page(tmp_path, losses):
   assert not page.tags & {'b', 'theirs'}
 
 
+def test_what_heads_read_is_promised_only_where_it_is_shown(tmp_path, losses):
+  *known, held_th = losses
+  nothing = {layer: np.full_like(held, -1) for layer, held in held_th.items()}
+  for held, is_shown in ((held_th, True), ({}, False), (nothing, False)):
+    figure = profit.profit(*known, held, names=('mine', 'theirs'), path=tmp_path / 'profit.png')
+    assert ('heads read' in figure.get_supxlabel()) == ('heads read' in words_of(figure)) == is_shown
+    assert ('read there' in Words(tmp_path / 'profit.html').text) == is_shown
+
+
 def test_where_nothing_profits_there_is_no_plot(tmp_path, losses):
   mine, _, *rest = losses
   assert profit.profit(mine, mine - 1, *rest, names=('a', 'b'), path=tmp_path / 'profit.png') is None

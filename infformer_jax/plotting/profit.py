@@ -36,7 +36,8 @@ def profit(
     nll_t, other_nll_t: nats, of the same text.
     counts_t: bool, which tokens count in the loss.
     pieces: the text, token by token.
-    held_th: by layer, which token of the text each head read when this one was predicted; -1: none.
+    held_th: by layer, which token of the text each head read when this one was predicted; -1: none. What
+      heads read is left out where no layer tells it: of memories read in one softmax with the window.
     names: of the two losses.
     path: the PNG file; the page has its name, with .html.
   Returns:
@@ -53,12 +54,14 @@ def profit(
     f'One document of {len(pieces):,} tokens. Its loss is {abs(mean):.4f} nats per token '
     f'{"lower" if mean > 0 else "higher"} with {names[0]} than with {names[1]}.'
   )
+  held_th = {layer: held for layer, held in held_th.items() if (held >= 0).any()}
   _page(path.with_suffix('.html'), title, subtitle, losses, gain_t, order, pieces, held_th)
-  drawn = order[:DRAWN]
-  with style.canvas(path, 8.6, 3.1 + 0.48 * len(drawn)) as figure:
-    axes, below = figure.subplots(2, height_ratios=(1.7, 0.48 * len(drawn)))
+  drawn, apart = order[:DRAWN], 3 if held_th else 2  # lines
+  height = 0.16 * apart * len(drawn)
+  with style.canvas(path, 8.6, 3.1 + height) as figure:
+    axes, below = figure.subplots(2, height_ratios=(1.7, height))
     _curve(axes, gain_t, counts_t)
-    text.lines_axes(below, 3 * len(drawn))
+    text.lines_axes(below, apart * len(drawn))
     for i, t in enumerate(drawn):
       context = text.visible(''.join(pieces[max(0, t - BEFORE) : t]))[-BEFORE:].rjust(BEFORE)
       after = ''.join(pieces[t + 1 : t + 1 + AFTER])[:AFTER]
@@ -67,16 +70,13 @@ def profit(
         (pieces[t][:16] or ' ', text.shade(0.6)),
         (after, None),
       ]
-      text.line(below, 3 * i, parts)
+      text.line(below, apart * i, parts)
       for span, share in _held(held_th, t)[:1]:
         excerpt = text.visible(''.join(pieces[span : span + SPAN]))[: BEFORE + AFTER]
-        text.line(below, 3 * i + 1, [(f'{share} read  {excerpt}', None)], indent=8, ink='#6B6B6B')
-    style.headline(
-      figure,
-      title,
-      f'{subtitle} Below: the tokens (blue) whose loss falls most, by how many nats; under each, which '
-      f'{SPAN} tokens of the past most heads read there.',
-    )
+        text.line(below, apart * i + 1, [(f'{share} read  {excerpt}', None)], indent=8, ink='#6B6B6B')
+    reads = f'; under each, which {SPAN} tokens of the past most heads read there' if held_th else ''
+    below_it = f'Below: the tokens (blue) whose loss falls most, by how many nats{reads}.'
+    style.headline(figure, title, f'{subtitle} {below_it}')
   return figure
 
 
@@ -126,14 +126,10 @@ def _page(
     )
     mark = f'<mark style="background:{text.shade(0.6)}">{token}</mark>'
     cells = [f'{t:,}', *(f'{nll_t[t]:.2f}' for _, nll_t in losses), f'{gain_t[t]:+.2f}']
-    rows.append([*cells, f'<pre>{before}{mark}{after}</pre>', reads or '-'])
-  header = [
-    'token',
-    *(f'{html.escape(name)} [nats]' for name, _ in losses),
-    'lower by',
-    'context',
-    'read there',
-  ]
+    rows.append([*cells, f'<pre>{before}{mark}{after}</pre>', *([reads or '-'] if held_th else [])])
+  header = ['token', *(f'{html.escape(name)} [nats]' for name, _ in losses), 'lower by', 'context']
+  if held_th:
+    header.append('read there')
   body = text.table(header, rows)
   body += '<h1>The whole text</h1><p>Blue: the loss falls; orange: it rises; in full at 2 nats.</p>'
   body += text.coloured(pieces, gain_t / FULL)
