@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from infformer_jax.plotting import losses, memory
+from infformer_jax.plotting import losses, memory, style
 
 
 def assert_is_picture(path, figure):
@@ -162,6 +162,15 @@ def test_reconstruction(tmp_path):
   drawn = lines_of(figure.axes[1])
   assert np.array_equal(drawn['values written'][:, 1], times[::5] ** 2)
   assert np.array_equal(drawn["memory's signal"][:, 0], times)
+
+
+def test_a_subtitle_of_figures_and_capitals_stays_inside(tmp_path):
+  for width in (4.3, 8.6):
+    with style.canvas(tmp_path / 'wide.png', width, 2) as figure:
+      style.headline(figure, 'Wide', 'Of 16,384 tokens in PG-19 ' * 12)
+    figure.canvas.draw()
+    (subtitle,) = (text for text in figure.texts if '16,384' in text.get_text())
+    assert subtitle.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_nothing_is_written_where_drawing_fails(tmp_path):

@@ -1,11 +1,12 @@
 """Plots of one document: heads, held spans, retrieved ages, profiting tokens, as pictures and pages."""
 
 import html.parser
+import json
 
 import numpy as np
 import pytest
 
-from infformer_jax.plotting import held, memory, neighbours, profit, text
+from infformer_jax.plotting import held, memory, neighbours, profit, text, workdir
 from tests.test_plotting import assert_is_labelled, assert_is_picture, lines_of
 
 PIECES = ['<b>', ' &', ' $x_1$', '\n', ' 漢', '', '"q"', '\t'] * 16
@@ -158,6 +159,33 @@ def test_what_heads_read_is_promised_only_where_it_is_shown(tmp_path, losses):
     figure = profit.profit(*known, held, names=('mine', 'theirs'), path=tmp_path / 'profit.png')
     assert ('heads read' in figure.get_supxlabel()) == ('heads read' in words_of(figure)) == is_shown
     assert ('read there' in Words(tmp_path / 'profit.html').text) == is_shown
+
+
+def test_runs_that_are_compared_are_named_by_their_memories(tmp_path, losses):
+  mine, other, counts, pieces, _ = losses
+  memories = {
+    'long': {'kind': 'stacked', 'first': {'kind': 'recent', 'length': 64}},
+    'short': {'kind': 'stacked', 'first': {'kind': 'recent', 'length': 32}},
+    'none': {'kind': 'none'},
+    'copy/none': {'kind': 'none'},
+  }
+  for name, memory_config in memories.items():
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / 'config.json').write_text(json.dumps({'model': {'memory': memory_config}}))
+  seen, theirs = (
+    workdir.Inspection(
+      about={'pieces': pieces}, arrays={'nll_t': {'memory': nll_t}, 'counts_t': {'targets': counts}}
+    )
+    for nll_t in (mine, other)
+  )
+
+  def page(name, against):
+    workdir.draw_against(tmp_path / name, seen, tmp_path / against, theirs)
+    return Words(tmp_path / name / 'plots' / f'profit_against_{(tmp_path / against).name}.html').text
+
+  assert 'with long (first.length 64) than with short (first.length 32).' in page('long', 'short')
+  assert 'with long (stacked) than with none (none).' in page('long', 'none')
+  assert f'with {tmp_path / "none"} than with {tmp_path / "copy/none"}.' in page('none', 'copy/none')
 
 
 def test_where_nothing_profits_there_is_no_plot(tmp_path, losses):

@@ -75,7 +75,7 @@ def headline(figure: Figure, title: str, subtitle: str = '') -> None:
   """Says above the panels what to see: the title bold, the explanation under it."""
   figure.suptitle(title, x=0.01, ha='left', fontsize=11, fontweight='bold')
   if subtitle:
-    lines = textwrap.fill(subtitle, int(17 * figure.get_figwidth()))
+    lines = textwrap.fill(subtitle, int(15 * figure.get_figwidth()))  # Digits and capitals are wide.
     figure.supxlabel(lines, x=0.01, ha='left', fontsize=8, color='#5F5F5F')
 
 

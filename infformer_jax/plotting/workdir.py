@@ -67,7 +67,7 @@ def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspectio
     mine.of('counts_t')['targets'],
     mine.about['pieces'],
     mine.of('held_th'),
-    names=(str(workdir), str(other)),
+    names=(_name(workdir, other), _name(other, workdir)),
     path=workdir / 'plots' / f'profit_against_{other.resolve().name}.png',
   )
 
@@ -115,6 +115,33 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
       fit: dict[str, Any] = {key: of(f'fit{len(fits)}_{key}')[part] for key in keys}
       fits.append(fit | {'title': str(of(f'fit{len(fits)}_title')[part])})
     memory.reconstruction(fits, plots / f'{part}reconstruction.png')
+
+
+def _name(workdir: Path, other: Path) -> str:
+  """A run in the words of a comparison: its directory, and how its memory differs."""
+  name = workdir.resolve().name
+  if name == other.resolve().name:
+    name = str(workdir)
+  mine, theirs = (_memory(folder) for folder in (workdir, other))
+  keys = [key for key in mine if key in theirs and mine[key] != theirs[key]]
+  differences = [mine['kind']] if 'kind' in keys else [f'{key} {mine[key]}' for key in keys[:3]]
+  return f'{name} ({", ".join(differences)})' if differences else name
+
+
+def _memory(workdir: Path) -> dict[str, Any]:
+  """The memory of a run as it is configured, by dotted keys; {} where nothing is known of it."""
+  config = _json(workdir / 'config.json')
+  flat: dict[str, Any] = {}
+
+  def walk(values: Mapping[str, Any], prefix: str) -> None:
+    for key, value in values.items():
+      if isinstance(value, dict):
+        walk(value, f'{prefix}{key}.')
+      else:
+        flat[f'{prefix}{key}'] = value
+
+  walk(config['model']['memory'] if config else {}, '')
+  return flat
 
 
 def _json(file: Path) -> Any:
