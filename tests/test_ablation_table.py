@@ -1,5 +1,6 @@
 """What a sweep says of its points: means, spreads, columns."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -50,6 +51,35 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
     'distance.png',
   }
   assert table.table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
+
+
+def test_marks_and_legends_of_a_sweep(tmp_path, monkeypatch):
+  """Two memories times two settings that all come out alike, each run with one logged step."""
+  axes = [Axis(key=':memory', values=('none', 'recent')), Axis(key='model.positions', values=('xl', 't5'))]
+  points = []
+  for values in (('none', 'xl'), ('none', 't5'), ('recent', 'xl'), ('recent', 't5')):
+    workdir = tmp_path / 'points' / ' '.join(values)
+    workdir.mkdir(parents=True)
+    line = {'step': 2, 'split': 'train', 'loss_nats_per_token': 1.0}
+    (workdir / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
+    points.append(Point(values=values, seed=3, workdir=workdir, experiment=None))
+    points[-1].file.write_text(json.dumps(figures(values, 3, 0.5, distance_1=0.5, distance_4=0.0)))
+  canvas, figures_of = plots.style.canvas, {}
+
+  @contextlib.contextmanager
+  def keeping(path, *size):
+    with canvas(path, *size) as figure:
+      yield figure
+    figures_of[path.name] = figure
+
+  monkeypatch.setattr(plots.style, 'canvas', keeping)
+  plots.sweep(table.summary(axes, points), tmp_path)
+  for name in ('curves.png', 'distance.png'):
+    (panel,) = figures_of[name].axes
+    assert panel.get_legend().get_title().get_text() == 'memory, positions'
+    assert len({line.get_marker() for line in panel.get_lines()}) == 4
+    assert {line.get_markerfacecolor() for line in panel.get_lines()} == {'none'}
+  assert all(panel.get_ylim() == (0, pytest.approx(1.08 * 3)) for panel in figures_of['cost.png'].axes)
 
 
 def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):

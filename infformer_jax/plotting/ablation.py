@@ -1,5 +1,6 @@
 """Plots of a sweep: the metric and the regression error against the axis, cost, distances, training."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,13 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
   has_error = numeric and any(row['regression_error'] is not None for row in found['rows'])
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
-    marks: dict[str, Any] = {'fmt': 'o-' if numeric else 'o', 'markersize': 4 if numeric else 7, 'capsize': 3}
-    for color, (label, rows) in zip(_colors(), _lines(found), strict=False):
+    marks: dict[str, Any] = {'linestyle': '-' if numeric else '', 'capsize': 3}
+    for look, (label, rows) in zip(_looks(found), _lines(found), strict=False):
       x = _positions(found, axes)
       at = [x[row[_names(found)[0]]] for row in rows]
       means = np.array([row[metric] for row in rows], float)
-      spread = np.array([row[f'{metric}_spread'] or 0 for row in rows], float)
-      axes.errorbar(at, means, spread, color=color, label=label or METRICS[metric].split(' [')[0], **marks)
+      spread = np.array([row[f'{metric}_spread'] for row in rows], float)
+      axes.errorbar(at, means, spread, label=label or METRICS[metric].split(' [')[0], **look, **marks)
       if not numeric and not label:
         for where, mean in zip(at, means, strict=True):
           if np.isfinite(mean):
@@ -71,7 +72,7 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
         line_color = color if label else style.COLORS['emptied']
         twin.plot(at, errors, 's--', color=line_color, markersize=3.5, linewidth=1.1, label=name)
       twin.set_ylabel('regression error [|X − X̄|² / |X|²]')
-      twin.set_ylim(bottom=0)
+      _from_zero(twin)
     handles = [handle for a in figure.axes for handle in a.get_legend_handles_labels()[0]]
     labels = [label for a in figure.axes for label in a.get_legend_handles_labels()[1]]
     if len(handles) > 1:
@@ -86,14 +87,14 @@ def _cost(found: Mapping[str, Any], path: Path) -> None:
   with style.canvas(path, 7.2, 2.6 * len(COSTS)) as figure:
     panels = figure.subplots(len(COSTS), sharex=True)
     for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
-      for color, (series, rows) in zip(_colors(), _lines(found), strict=False):
+      for look, (series, rows) in zip(_looks(found), _lines(found), strict=False):
         x = _positions(found, panel)
         at = [x[row[_names(found)[0]]] for row in rows]
         values = np.array([row[name] for row in rows], float)
-        line = 'o' if _numbers(found) is None else 'o-'
-        panel.plot(at, values, line, color=color, markersize=4, label=series or None)
+        look['linestyle'] = '' if _numbers(found) is None else '-'
+        panel.plot(at, values, label=series or None, clip_on=False, **look)  # A mark at 0 is whole.
       panel.set_ylabel(label)
-      panel.set_ylim(bottom=0)
+      _from_zero(panel)
       panel.yaxis.set_major_formatter('{x:,.0f}' if panel.get_ylim()[1] > 10 else '{x:g}')
       panel.label_outer()
     if len(found['axes']) > 1:
@@ -110,11 +111,11 @@ def _distance(found: Mapping[str, Any], path: Path) -> None:
       distances = [int(group.rpartition('_')[2]) for group in groups]
       accuracies = np.array(list(groups.values()), float)
       setting = tuple(row[name] for name in _names(found))
-      axes.plot(distances, accuracies, 'o', markersize=4, **_look(found, setting))
+      axes.plot(distances, accuracies, **_look(found, setting))
     axes.set_xscale('log', base=2)
     axes.set_xticks(distances, [str(distance) for distance in distances])
-    axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(0, 1.02))
-    style.legend_beside(axes)
+    axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(-0.03, 1.03))
+    style.legend_beside(axes, ', '.join(_names(found)))
     style.headline(figure, 'Accuracy against distance')
 
 
@@ -137,20 +138,36 @@ def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
       if setting in shown:
         del look['label']
       shown.add(setting)
+      look['markevery'] = [-1]  # A step alone is no line.
       axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
     axes.set(xlabel='training step', ylabel=METRICS[LOSS])
-    style.legend_beside(axes)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    style.legend_beside(axes, ', '.join(_names(found)))
     style.headline(figure, 'Loss during training')
 
 
 def _look(found: Mapping[str, Any], setting: Sequence[str]) -> dict[str, Any]:
-  """The last axis has the colours, the first of two the kinds of lines."""
+  """The last axis has the colours, the first of two the kinds of lines; every setting has a mark of its own."""
   axes = [axis['values'] for axis in found['axes']]
+  first = axes[0].index(setting[0]) if len(axes) > 1 else 0
+  last = axes[-1].index(setting[-1])
   return {
-    'color': _colors()[axes[-1].index(setting[-1])],
-    'linestyle': LINES[axes[0].index(setting[0]) % len(LINES)] if len(axes) > 1 else '-',
+    'color': _colors()[last],
+    'linestyle': LINES[first % len(LINES)],
+    'marker': style.MARKERS[(first * len(axes[-1]) + last) % len(style.MARKERS)],
     'label': ', '.join(setting),
+    **style.OPEN,
   }
+
+
+def _looks(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """The colours and marks of the lines over the first axis."""
+  if len(found['axes']) == 1:
+    return [{'color': _colors()[0], 'marker': 'o', 'markersize': 4 if _numbers(found) else 7}]
+  marks = itertools.cycle(style.MARKERS)
+  return [
+    {'color': color, 'marker': mark, **style.OPEN} for color, mark in zip(_colors(), marks, strict=False)
+  ]
 
 
 def _names(found: Mapping[str, Any]) -> list[str]:
@@ -190,6 +207,12 @@ def _positions(found: Mapping[str, Any], axes: Axes) -> dict[str, float]:
   axes.set_xticks(numbers, values)
   axes.minorticks_off()
   return dict(zip(values, numbers, strict=True))
+
+
+def _from_zero(axes: Axes) -> None:
+  """Lets the scale begin at 0 and end above the highest mark."""
+  highest = axes.dataLim.y1
+  axes.set_ylim(0, 1.08 * highest if 0 < highest < np.inf else None)
 
 
 def _colors() -> list[str]:

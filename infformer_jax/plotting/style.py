@@ -26,6 +26,9 @@ OTHER = '#56B4E9'  # what has no colour of its own
 INK = '#262626'
 EMPTY = '#E4E4E4'  # no data, in images
 COLORMAP = 'viridis'
+# Curves that coincide: of open marks all outlines are seen.
+MARKERS = 'os^DvP<>*Xph'
+OPEN: Any = {'markersize': 6.5, 'markerfacecolor': 'none', 'markeredgewidth': 1.2}
 
 RC: Any = {
   'figure.dpi': 150,
@@ -79,6 +82,9 @@ def headline(figure: Figure, title: str, subtitle: str = '') -> None:
     figure.supxlabel(lines, x=0.01, ha='left', fontsize=8, color='#5F5F5F')
 
 
-def legend_beside(axes: Axes) -> None:
-  """The legend to the right of the data, never over it."""
-  axes.legend(loc='upper left', bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=1.6)
+def legend_beside(axes: Axes, title: str | None = None) -> None:
+  """The legend to the right of the data, never over it; long enough to tell dashes from a line."""
+  axes.legend(
+    loc='upper left', bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=3.0, title=title,
+    alignment='left',
+  )  # fmt: skip
