@@ -139,6 +139,14 @@ def test_sticky_histograms_are_shown_as_densities(tmp_path):
   assert shown[:, 3].tolist() == [2] * 4 + [0] * 4
 
 
+@pytest.mark.parametrize(('densest', 'shown'), [(1.1, '0.5 1 2'), (500.0, '0.1 0.3 1 3 10 30 100 300')])
+def test_a_scale_of_densities_has_several_ticks(tmp_path, densest, shown):
+  density = np.array([[densest, 1.0, 1 / densest]] * 4)
+  figure = memory.where_layers_read({'layer 0': density}, tmp_path / 'density.png')
+  bar = figure.axes[-1]
+  assert set(shown.split()) <= {label.get_text() for label in bar.get_yticklabels()}
+
+
 def test_basis(tmp_path):
   times = np.linspace(0, 1, 501)
   centres = np.linspace(0, 1, 32)

@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 
 from infformer_jax.plotting import style
 
+TICKS = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
+FINE_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
 
 def where_layers_read(density_sj: Mapping[str, np.ndarray], path: str | Path) -> Figure:
   """The density over time with which each layer reads, segment after segment of one document.
@@ -96,7 +99,7 @@ def _time_images(
     for panel in panels.flat[count:]:
       panel.set_visible(False)
     bar = figure.colorbar(image, ax=panels, extend='both', shrink=0.9, label=label)
-    ticks = [t for t in (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300) if low <= t <= high]
+    ticks = [t for t in (FINE_TICKS if high < 100 * low else TICKS) if low <= t <= high]
     bar.set_ticks(ticks, labels=[f'{t:g}' for t in ticks])
     bar.minorticks_off()
     style.headline(figure, title, subtitle)
