@@ -50,6 +50,12 @@ def test_loss_curves(tmp_path):
   assert drawn['validation'].tolist() == [[50, 4.25]]
 
 
+def test_a_single_record_is_a_mark(tmp_path):
+  line = {'step': 1, 'split': 'train', 'loss_nats_per_token': 3.0}
+  (drawn,) = losses.loss_curves([line], tmp_path / 'loss.png').axes[0].get_lines()
+  assert drawn.get_marker() == 'o'
+
+
 def test_many_records_are_smoothed_in_place(tmp_path):
   lines = [{'step': step, 'split': 'train', 'loss_nats_per_token': step % 2} for step in range(400)]
   figure = losses.loss_curves(lines, tmp_path / 'loss.png')
@@ -86,6 +92,24 @@ def test_loss_by_position(tmp_path):
   assert above['memory'].tolist() == [[64, 3.0], [192, 2.5], [384, 2.0]]
   assert np.isnan(above['exchanged'][2, 1])
   assert below['memory − emptied'][2].tolist() == [384, -0.25]
+
+
+def test_bands_are_explained_where_there_are_some(tmp_path):
+  measured = {'nats_per_token': [0, 0, -0.25], 'standard_error': [0, 0, 0.1]}
+  banded = BY_POSITION | {'memory_minus': {'emptied': measured}}
+  for by_position, has_bands in ((BY_POSITION, False), (banded, True)):
+    figure = losses.loss_by_position(by_position, 256, tmp_path / 'position.png')
+    assert figure.get_supxlabel().startswith('Bands:') == has_bands
+
+
+def test_accuracies_that_coincide_are_all_seen(tmp_path):
+  views = ('memory', 'emptied', 'exchanged')
+  by_group = {f'distance_{d}': {view: {'accuracy': 0.0} for view in views} for d in (1, 4)}
+  figure = losses.accuracy_by_group(by_group, tmp_path / 'accuracy.png')
+  drawn = figure.axes[0].get_lines()
+  assert len({line.get_marker() for line in drawn}) == 3
+  assert {line.get_markerfacecolor() for line in drawn} == {'none'}
+  assert figure.axes[0].get_ylim()[0] < 0  # The marks are whole.
 
 
 def test_accuracies_of_a_task(tmp_path):

@@ -154,9 +154,9 @@ def test_tokens_that_profit_as_a_page(tmp_path, losses):
 
 def test_what_heads_read_is_promised_only_where_it_is_shown(tmp_path, losses):
   *known, held_th = losses
-  nothing = {layer: np.full_like(held, -1) for layer, held in held_th.items()}
-  for held, is_shown in ((held_th, True), ({}, False), (nothing, False)):
-    figure = profit.profit(*known, held, names=('mine', 'theirs'), path=tmp_path / 'profit.png')
+  nothing = {layer: np.full_like(tokens, -1) for layer, tokens in held_th.items()}
+  for reads, is_shown in ((held_th, True), ({}, False), (nothing, False)):
+    figure = profit.profit(*known, reads, names=('mine', 'theirs'), path=tmp_path / 'profit.png')
     assert ('heads read' in figure.get_supxlabel()) == ('heads read' in words_of(figure)) == is_shown
     assert ('read there' in Words(tmp_path / 'profit.html').text) == is_shown
 

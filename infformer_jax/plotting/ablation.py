@@ -147,7 +147,7 @@ def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
 
 
 def _look(found: Mapping[str, Any], setting: Sequence[str]) -> dict[str, Any]:
-  """The last axis has the colours, the first of two the kinds of lines; every setting has a mark of its own."""
+  """The last axis has the colours, the first of two the kinds of lines; each setting has its own mark."""
   axes = [axis['values'] for axis in found['axes']]
   first = axes[0].index(setting[0]) if len(axes) > 1 else 0
   last = axes[-1].index(setting[-1])

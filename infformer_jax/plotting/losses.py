@@ -50,7 +50,8 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
           label = f'train, mean of {window} records'
         else:
           label = 'train'
-        axes.plot(*moving_mean(steps, losses, window), color=color, label=label)
+        mark = 'o' if len(steps) == 1 else ''  # One alone is no line.
+        axes.plot(*moving_mean(steps, losses, window), marker=mark, markersize=3.5, color=color, label=label)
       else:
         axes.plot(steps, losses, 'o-', color=color, markersize=3.5, label=split, zorder=3)
         axes.annotate(
@@ -58,6 +59,7 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
           color=color, va='center', fontsize=8,
         )  # fmt: skip
     axes.set(xlabel='training step', ylabel='loss [nats per token]')
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.margins(x=0.02)
     style.legend_beside(axes)
     style.headline(figure, 'Loss during training')
@@ -97,7 +99,8 @@ def loss_by_position(by_position: Mapping[str, Any], reach_tokens: int, path: st
     panels[0].axvline(np.nan, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="window's reach")
     panels[-1].set_xlabel('position in the document [tokens]')
     style.legend_beside(panels[0])
-    bands = 'Bands: two standard errors over documents. ' if differences else ''
+    has_bands = any((error or 0) > 0 for d in differences.values() for error in d['standard_error'])
+    bands = 'Bands: two standard errors over documents. ' if has_bands else ''
     style.headline(
       figure,
       'Loss by position in the document',
@@ -124,7 +127,7 @@ def accuracy_by_group(by_group: Mapping[str, Any], path: str | Path) -> Figure:
       look: dict[str, Any] = {'color': style.COLORS[view], 'label': VIEW_NAMES[view]}
       if is_distance:
         distances = [int(group.removeprefix('distance_')) for group in groups]
-        axes.plot(distances, accuracy, 'o-', markersize=4, **look)
+        axes.plot(distances, accuracy, marker=style.MARKERS[number], **style.OPEN, **look)
       else:
         width = 0.8 / len(views)
         places = np.arange(len(groups)) + (number - (len(views) - 1) / 2) * width
@@ -134,11 +137,12 @@ def accuracy_by_group(by_group: Mapping[str, Any], path: str | Path) -> Figure:
       axes.set_xscale('log', base=2)
       axes.set_xticks(distances, [str(distance) for distance in distances])
       axes.minorticks_off()
-      axes.set_xlabel('distance between question and answer [segments]')
+      axes.set(xlabel='distance between question and answer [segments]', ylim=(-0.03, 1.05))
+      axes.set_xlim(min(distances) / 1.2, max(distances) * 1.2)  # Also where some have no answers.
     else:
       axes.set_xticks(range(len(groups)), [group.replace('_', ' ') for group in groups])
-      axes.set_xlabel('group of answers')
-    axes.set(ylabel='accuracy', ylim=(0, 1.05))
+      axes.set(xlabel='group of answers', ylim=(0, 1.05))
+    axes.set_ylabel('accuracy')
     style.legend_beside(axes)
     style.headline(figure, 'Accuracy against distance' if is_distance else 'Accuracy of the answers')
   return figure
