@@ -52,8 +52,10 @@ def test_loss_curves(tmp_path):
 
 def test_a_single_record_is_a_mark(tmp_path):
   line = {'step': 1, 'split': 'train', 'loss_nats_per_token': 3.0}
-  (drawn,) = losses.loss_curves([line], tmp_path / 'loss.png').axes[0].get_lines()
+  (axes,) = losses.loss_curves([line], tmp_path / 'loss.png').axes
+  (drawn,) = axes.get_lines()
   assert drawn.get_marker() == 'o'
+  assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 def test_many_records_are_smoothed_in_place(tmp_path):

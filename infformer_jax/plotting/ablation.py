@@ -141,7 +141,7 @@ def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
       look['markevery'] = [-1]  # A step alone is no line.
       axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
     axes.set(xlabel='training step', ylabel=METRICS[LOSS])
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    style.whole_steps(axes)
     style.legend_beside(axes, ', '.join(_names(found)))
     style.headline(figure, 'Loss during training')
 

@@ -59,7 +59,7 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
           color=color, va='center', fontsize=8,
         )  # fmt: skip
     axes.set(xlabel='training step', ylabel='loss [nats per token]')
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    style.whole_steps(axes)
     axes.margins(x=0.02)
     style.legend_beside(axes)
     style.headline(figure, 'Loss during training')

@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's palette: told apart with any kind of colour vision. One thing has one colour in all plots.
 COLORS = {
@@ -80,6 +81,11 @@ def headline(figure: Figure, title: str, subtitle: str = '') -> None:
   if subtitle:
     lines = textwrap.fill(subtitle, int(15 * figure.get_figwidth()))  # Digits and capitals are wide.
     figure.supxlabel(lines, x=0.01, ha='left', fontsize=8, color='#5F5F5F')
+
+
+def whole_steps(axes: Axes) -> None:
+  """Ticks of x at integers only, also where it spans a single one."""
+  axes.xaxis.set_major_locator(MaxNLocator('auto', steps=(1, 2, 2.5, 5, 10), integer=True, min_n_ticks=1))
 
 
 def legend_beside(axes: Axes, title: str | None = None) -> None:
