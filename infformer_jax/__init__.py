@@ -18,6 +18,7 @@ _MODULES = {
     'capacity',
     'compression',
     'density',
+    'gibbs',
     'losses',
     'neighbours',
     'read',
@@ -44,7 +45,7 @@ _NAMES = {
   'memory.stacked': ('Stacked', 'StackedConfig'),
   'nn.config': ('ModelConfig',),
   'nn.transformer': ('ModelState', 'Output', 'Transformer'),
-  'types': ('Batch', 'Past', 'Read', 'Segment', 'Slots'),
+  'types': ('Batch', 'Gated', 'Past', 'Read', 'Segment', 'Slots'),
 }
 _HOMES = {name: home for home, names in {**_MODULES, **_NAMES}.items() for name in names}
 

@@ -26,8 +26,7 @@ SumCount = tuple[Array, Array]
 Project = Callable[[Array], tuple[Array, Array]]
 """The layer's own W_K, W_V: x [b, t, d] -> k, v [b, t, h, k], before any position.
 
-A pytree (jax.tree_util.Partial): through `jax.lax.stop_gradient(project)` the gradient reaches x and no
-weights.
+Any function, such as a method of the layer.
 """
 
 _T = TypeVar('_T')

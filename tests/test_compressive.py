@@ -12,7 +12,7 @@ from infformer_jax.config import ConfigError
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.compressive import Compressive
 from infformer_jax.nn import received
-from infformer_jax.types import Past
+from infformer_jax.types import Past, Segment
 from tests import toy
 
 L = toy.LENGTH
@@ -42,6 +42,32 @@ def test_a_loss_about_the_compression_trains_the_compressor_and_nothing_else(com
   own = {path for path in reached if '/compressor/' in path or '/decoder/' in path}
   assert {path for path, any_of in reached.items() if any_of} == own
   assert len(own) == 2 + 4 * (compression == 'dilated') + 2 * (loss == 'auto_encoding')
+
+
+def test_a_plain_function_projects_and_its_weights_learn_nothing_of_the_compression():
+  """A layer of a user's own: its projection is any function that closes over the weights."""
+  site = Site(d_model=4, num_heads=1, head_dim=4, segment_length=L, param_dtype=jnp.dtype(toy.DTYPE))
+  memory = Compressive(toy.small('compressive'), site, rngs=nnx.Rngs(0))
+  graphdef, params = nnx.split(memory)
+  x_bld = jnp.asarray(np.random.default_rng(0).normal(size=(1, L, 4)), toy.DTYPE)
+  q_blhk, ok_bl = x_bld[:, :, None], jnp.ones((1, L), bool)
+  segment = Segment(
+    x_bld=x_bld, q_blhk=q_blhk, k_blhk=q_blhk, v_blhk=q_blhk, ok_bl=ok_bl, offset_bl=jnp.arange(L)[None]
+  )
+
+  def loss(params, w_dk):
+    learner = nnx.merge(graphdef, params)
+
+    def project(x_btd):
+      return ((x_btd @ w_dk)[:, :, None],) * 2
+
+    past = Past(x_bld=x_bld, whole_b=jnp.ones(1, bool))
+    state = learner.write(learner.init_state(1, jnp.dtype(toy.DTYPE)), past, project)
+    return learner.read(state, segment, project).aux['attention'][0]
+
+  of_memory, of_projection = jax.grad(loss, argnums=(0, 1))(params, 2 * jnp.eye(4, dtype=toy.DTYPE))
+  assert all(np.any(leaf) for leaf in jax.tree.leaves(of_memory))
+  assert not np.any(of_projection)
 
 
 @pytest.mark.parametrize('size', [1, 2, 3])

@@ -105,6 +105,11 @@ def test_every_public_name_is_there(name):
   assert name in dir(infformer_jax)
 
 
+def test_a_layer_of_a_users_own_finds_what_memories_answer_and_every_part_of_the_mathematics():
+  modules = {path.stem for path in (PACKAGE / 'core').glob('*.py')} - {'__init__'}
+  assert {'Read', 'Slots', 'Gated', *modules} <= set(infformer_jax.__all__)
+
+
 def test_an_unknown_name_says_what_there_is():
   with pytest.raises(AttributeError, match='Transformer'):
     _ = infformer_jax.Transfromer

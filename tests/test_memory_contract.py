@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from infformer_jax.config import ConfigError
 from infformer_jax.memory import registry
 from infformer_jax.memory.base import Memory, Site
 from infformer_jax.memory.views import VIEWS
@@ -308,6 +309,26 @@ def test_keys_matter_exactly_where_writes_draw(name):
 def test_every_weight_has_its_auxiliary_loss(name):
   case, (segments, _, _) = trial(name), material()
   assert case.read(used(name), at(segments, 3)).aux.keys() >= case.memory.aux_weights().keys()
+
+
+@pytest.mark.parametrize(
+  ('kind', 'settings', 'message'),
+  [
+    ('recent', {'length': 6}, 'length = 6 is not a multiple'),
+    ('compressive', {'rate': 3}, 'rate = 3 does not divide a segment of 4 tokens'),
+    ('neighbours', {'length': 6}, 'length = 6 is not a multiple'),
+  ],
+)
+def test_a_memory_that_cannot_serve_its_site_is_not_built(kind, settings, message):
+  with pytest.raises(ConfigError, match=message):
+    registry.build(toy.small(kind, **settings), SITE, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize('kind', ['recent', 'compressive', 'neighbours'])
+def test_a_memory_of_keys_and_values_says_that_it_needs_a_projection(kind):
+  memory, (_, pasts, _) = registry.build(toy.small(kind), SITE, rngs=nnx.Rngs(0)), material()
+  with pytest.raises(ValueError, match=f"project = None: a memory of kind '{kind}' needs the layer's own"):
+    memory.prepare(memory.write(memory.init_state(B, toy.DTYPE), at(pasts, 0), None), None)
 
 
 @pytest.mark.skipif(toy.WIDE, reason='float64 is wider yet')

@@ -4,6 +4,10 @@ A memory is an NNX module: its parameters are its own, its mathematics is in cor
 argument and a result. At segment i of a document a memory first receives the past that became its own
 (segment i - lag), then answers: *write, then read*. The state is one pytree whose every leaf has the
 lanes as its first axis, so that rows are emptied, written and compared one by one.
+
+A layer takes in each kind of `Read` in its own way: `added_bld` is added to its output, after W_o; `slots`
+are more keys and values of its local softmax, where ok_bm, at distances offset + age; `gated` is mixed with
+that softmax's result before W_o (core/attention.py `mixed`). README has a layer that does the last two.
 """
 
 import dataclasses
@@ -94,23 +98,43 @@ def require_whole_segments(length: int, segment_length: int) -> None:
 
 
 class Memory(nnx.Module):
-  """A memory of one layer. Subclasses implement init_state, filled, write, prepare and answer."""
+  """A memory of one layer. Subclasses implement init_state, filled, write, prepare and answer.
+
+  Raises:
+    ConfigError: the config cannot serve segments of the site's length.
+  """
 
   draws: ClassVar[bool] = False
   """Whether `write` uses its key."""
 
   uses_attention: ClassVar[bool] = False
-  """Whether `write` uses `Past.received_bl`. The layer's local attention then runs inside the recurrence:
+  """Whether `write` uses `Past.received_bl`: the weights that each token of the past received in the layer's
+  local softmax, as key, while it stood in the window, summed over heads and real queries (nn/received.py
+  `received`, `added`). The layer's local attention then runs inside the recurrence:
   instead of `scan` the trunk calls `step` and, after each, its attention (nn/received.py)."""
 
   def __init__(self, config: MemoryConfig, site: Site, *, rngs: nnx.Rngs):
     del rngs  # For the parameters of subclasses.
+    config.check(site.segment_length)
     self.config = config
     self.site = site
 
   def aux_weights(self) -> dict[str, float]:
     """The weight of each auxiliary loss of `Read.aux` in the training loss; the others are only logged."""
     return {}
+
+  def keys_values(self, project: Project | None, x_btd: Array) -> tuple[Array, Array]:
+    """The layer's keys and values of x, for memories that hold or read such.
+
+    Raises:
+      ValueError: there is no `project`.
+    """
+    if project is None:
+      raise ValueError(
+        f"project = None: a memory of kind '{self.config.kind}' needs the layer's own W_K, W_V, "
+        'a function x [b, t, d] -> k, v [b, t, h, k]'
+      )
+    return project(x_btd)
 
   def init_state(self, batch: int, dtype: Any) -> State:
     """An empty memory: constant structure, shapes and dtypes, b the first axis of every leaf, () for nothing.
@@ -142,7 +166,7 @@ class Memory(nnx.Module):
     Args:
       state: as it was read last, with the statistics of those reads added by `observe`.
       past: segment i - lag of each row's document.
-      project: the layer's own W_K, W_V.
+      project: the layer's own W_K, W_V; None will do for a memory that needs none.
       key_b: one key per row where a write draws; None: deterministic.
     """
     raise NotImplementedError

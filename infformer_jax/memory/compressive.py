@@ -116,6 +116,12 @@ class CompressiveState:
   old_bld: Any  # the segment that was written last, which a loss compares with its slots; () without one
 
 
+def without_weights(project: Project, x_btd: Array) -> tuple[Array, Array]:
+  """project(x), through which the gradient reaches x and nothing that the function holds or closes over."""
+  closed, weights = jax.closure_convert(project, x_btd)
+  return closed(x_btd, *jax.lax.stop_gradient(weights))
+
+
 class Compressive(Memory):
   """A queue of compressed attention inputs, read through the layer's own W_K, W_V.
 
@@ -179,7 +185,7 @@ class Compressive(Memory):
     return jax.tree.map(choose, written, state)
 
   def prepare(self, state: CompressiveState, project: Project) -> PyTree:
-    k_bmhk, v_bmhk = project(state.x_bmd)
+    k_bmhk, v_bmhk = self.keys_values(project, state.x_bmd)
     from_newest_m = np.arange(self.config.length)[::-1] // self.per_segment  # segments
     slots = Slots(
       k_bmhk=k_bmhk,
@@ -222,8 +228,7 @@ class Compressive(Memory):
     new_bmd = self.compressor(old_bld)  # Again: the gradient of the stored ones goes to their tokens, too.
     if self.config.loss == 'auto_encoding':
       return compression.auto_encoding(old_bld, self.decoder(new_bmd))
-    stopped = jax.lax.stop_gradient(project)
-    return stopped(old_bld), stopped(new_bmd)
+    return without_weights(project, old_bld), without_weights(project, new_bmd)
 
   def _aux(self, compared: PyTree, segment: Segment, ok_bl: Array) -> dict[str, SumCount]:
     """Means over the tokens that read: so they add up, token by token too."""

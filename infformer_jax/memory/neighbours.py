@@ -102,7 +102,7 @@ class Neighbours(Memory):
     self, state: NeighboursState, past: Past, project: Project, *, key_b: Array | None = None
   ) -> NeighboursState:
     length = self.site.segment_length
-    k_blhk, v_blhk = jax.lax.stop_gradient(project(past.x_bld))
+    k_blhk, v_blhk = jax.lax.stop_gradient(self.keys_values(project, past.x_bld))
 
     def put(slots_m: Array, new_l: Array, start: Array, whole: Array) -> Array:
       """Touches the slots of one segment alone, whatever the length of the memory."""

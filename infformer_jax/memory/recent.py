@@ -70,7 +70,7 @@ class Recent(Memory):
     )
 
   def prepare(self, state: RecentState, project: Project) -> Slots:
-    k_bmhk, v_bmhk = project(state.x_bmd)
+    k_bmhk, v_bmhk = self.keys_values(project, state.x_bmd)
     return self._slots(k_bmhk, v_bmhk, state.segments_b)
 
   def answer(self, prepared: Slots, segment: Segment) -> Read:
@@ -100,7 +100,7 @@ class Recent(Memory):
     batch, num, length = pasts.x_bld.shape[:3]
     past_btd = pasts.x_bld.reshape(batch, num * length, -1).astype(state.x_bmd.dtype)
     timeline_btd = jnp.concatenate([state.x_bmd, past_btd], axis=1)
-    k_bthk, v_bthk = project(timeline_btd)
+    k_bthk, v_bthk = self.keys_values(project, timeline_btd)
     place = {'start': length, 'size': self.config.length, 'stride': length, 'count': num}
     slots = jax.vmap(self._slots, in_axes=(1, 1, 0), out_axes=1)(
       windows(k_bthk, **place), windows(v_bthk, **place), stored_sb

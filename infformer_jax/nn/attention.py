@@ -7,13 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.tree_util import Partial
 
 from infformer_jax.core import attention as core
 from infformer_jax.core.attention import Window
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import linear
-from infformer_jax.types import Array, Gated, Project, Slots
+from infformer_jax.types import Array, Gated, Slots
 
 NUM_BUCKETS = 32  # of T5's positions
 
@@ -64,11 +63,6 @@ class Attention(nnx.Module):
   def project(self, x: Array) -> tuple[Array, Array]:
     """[..., d] -> keys and values [..., h, k], before any normalization and position."""
     return self._heads(self.w_k(x)), self._heads(self.w_v(x))
-
-  @property
-  def projection(self) -> Project:
-    """`project` with its weights as the leaves of a pytree, so that a memory can stop their gradients."""
-    return Partial(Attention.project, self)
 
   def window(
     self, q_blhk: Array, k_bwhk: Array, v_bwhk: Array, ok_bw: Array, biases: tuple[Array, Array] | None

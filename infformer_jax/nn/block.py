@@ -145,7 +145,7 @@ class Block(nnx.Module):
     )
     draws_bs = fold_in(keys_bs, 3) if self.memory.draws and keys_bs is not None else None  # 0 to 2: dropout.
     window = self._window(timeline_btd, h_btd, segments, chunk)
-    memory, received_bt, project = state.memory, state.received_bt, self.attention.projection
+    memory, received_bt, project = state.memory, state.received_bt, self.attention.project
     options: dict[str, Any] = {'keys_bs': draws_bs, 'view': view}
     if self.memory.uses_attention:
       (memory, received_bt), read, out_bsld = received.scan(

@@ -106,7 +106,7 @@ def _open_block(
     timeline_bt = received.opened(state.received_bt, length)
     first = block.cache_length - block.lag * length
     past = dataclasses.replace(past, received_bl=timeline_bt[:, first : first + length])
-  project = attention.projection
+  project = attention.project
   written = memory.write(memory.reset(state.memory, new_doc_b), past, project, key_b=None)
   zeros = jnp.zeros(shape, dtype)
   own = _slots(zeros, zeros, -np.arange(length, dtype=np.float32), jnp.zeros(shape[:2], bool))

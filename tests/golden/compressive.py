@@ -173,7 +173,7 @@ class _Case:
       x_bmd=stored_bmd, index_bm=(), segments_b=empty.segments_b, old_bld=empty.old_bld
     )
     past = Past(x_bld=past_bld, whole_b=jnp.ones(batch, bool))
-    written = memory.write(state, past, attention.projection)
+    written = memory.write(state, past, attention.project)
     compressed_bmd = written.x_bmd[:, -new:]
     self.compare('compressed_mem', compressed_bmd)
     held = min(self.meta['cmem_len'], self.cmem_bmd.shape[1] + new)
@@ -210,17 +210,17 @@ class _Case:
     attention, memory = self.attention(params), self.memory(params, past.x_bld.shape[1])
     q_blhk = attention.queries(self.x_bld)
     if not self.gone == past.x_bld.shape[1] == self.mem_bld.shape[1]:
-      stopped = jax.lax.stop_gradient(attention.projection)
+      stopped = jax.lax.stop_gradient(jax.tree_util.Partial(Attention.project, attention))
       slots, q_blhk = stopped(memory.compressor(past.x_bld)), jax.lax.stop_gradient(q_blhk)
       return compression.attention_reconstruction(q_blhk, stopped(self.mem_bld), slots).mean()
-    written = memory.write(state, past, attention.projection)
+    written = memory.write(state, past, attention.project)
     k_blhk, v_blhk = attention.project(self.x_bld)
     ok_bl = jnp.ones(self.x_bld.shape[:2], bool)
     offset_bl = jnp.broadcast_to(jnp.arange(ok_bl.shape[1], dtype=self.dtype), ok_bl.shape)
     segment = Segment(
       x_bld=self.x_bld, q_blhk=q_blhk, k_blhk=k_blhk, v_blhk=v_blhk, ok_bl=ok_bl, offset_bl=offset_bl
     )
-    total, count = memory.read(written, segment, attention.projection).aux['attention']
+    total, count = memory.read(written, segment, attention.project).aux['attention']
     return total / count
 
 
