@@ -19,7 +19,14 @@ MAY_CHANGE_IN_TRAINING = (
 )
 """What may differ between two runs in one work directory: how long, and what is looked at how often."""
 
-MAY_CHANGE_IN_EVALUATION = (*MAY_CHANGE_IN_TRAINING, 'model.memory', 'model.short_term_length', 'data')
+MAY_CHANGE_IN_EVALUATION = (
+  *MAY_CHANGE_IN_TRAINING,
+  'model.memory',
+  'model.short_term_length',
+  'model.window',
+  'model.clamp_length',
+  'data',
+)
 """What may differ between a model's training and its evaluation, as long as the parameters fit."""
 
 

@@ -63,6 +63,7 @@ def test_without_a_gradient_there_is_nothing_to_warn_about(kind):
     ('train', {'log_every': 7, 'evaluate_every': 7, 'checkpoint_every': 7}, True, True),
     ('evaluation', {'max_tokens': 7, 'split': 'test', 'batch_size': 1}, True, True),
     ('model', {'short_term_length': 8 * toy.LENGTH}, False, True),
+    ('model', {'window': 'sliding', 'clamp_length': 7}, False, True),
     ('model', {'memory': toy.small('none')}, False, True),
     ('data', {'source_dir': 'other'}, False, True),
     ('model', {'d_ff': 7}, False, False),

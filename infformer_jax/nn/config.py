@@ -30,7 +30,8 @@ class ModelConfig:
   segment_length: int = 512  # l, tokens
   short_term_length: int = 512  # M, tokens of the past that local attention sees; a multiple of l
   # Which of these a token sees: all, and its segment up to itself; or, across segments, the last M, itself
-  # included ('sliding') or without it ('past'): what is evicted is out of sight up to l tokens earlier.
+  # included ('sliding', Transformer-XL's same_length) or without it ('past'): what is evicted is out of sight
+  # up to l tokens earlier. It has no parameters: free at evaluation, as clamp_length is.
   window: Window = 'block'
   stop_short_term_gradient: bool = False  # True: Transformer-XL's training
   dropout: float = 0.0
