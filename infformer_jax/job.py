@@ -103,8 +103,8 @@ class Job:
     self._plot(trained(run), corpus)
     self._console.say(f'all of it is in {self._workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
 
-  def evaluate(self, file: str) -> None:
-    """Evaluates the last checkpoint into a file of the work directory."""
+  def evaluate(self, name: str) -> None:
+    """Evaluates the last checkpoint into W/results_NAME.json and W/inspection_NAME."""
     evaluation = self._experiment.evaluation
     sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
     tokenizer, mesh = trained_tokenizer(self._experiment.data, self._workdir), sharding.make_mesh()
@@ -116,8 +116,13 @@ class Job:
       warn=self._console.say,
     )
     corpus = self._load_corpus({evaluation.split})
-    self._report(_Trained(graphdef=graphdef, params=params, mesh=mesh, step=step), corpus, file)
-    self._console.say(f'the results are in {self._workdir / file}')
+    trained, file = _Trained(graphdef=graphdef, params=params, mesh=mesh, step=step), f'results_{name}.json'
+    self._report(trained, corpus, file)
+    folder = self._inspect(trained, corpus, f'inspection_{name}')
+    self._console.say(
+      f'the results are in {self._workdir / file}; to see which tokens profit: '
+      f'python -m infformer_jax.plot --workdir={self._workdir} --against={folder}'
+    )
 
   def _load_corpus(self, splits: set[str]) -> Corpus:
     corpus = load_corpus(self._experiment.data, self._workdir / 'tokens', splits)
@@ -185,19 +190,25 @@ class Job:
     """Keeps what there is to draw, and draws it as plot.py does."""
     from infformer_jax.plotting import workdir
 
-    if jax.process_index() != 0:
-      return
-    self._console.status('drawing')
-    inspection.inspect(
-      trained.graphdef,
-      trained.params,
-      self._experiment.model,
-      corpus,
-      self._experiment.evaluation.split,
-      step=trained.step,
-      folder=self._workdir / 'inspection',
-    )
-    workdir.draw(self._workdir)
+    self._inspect(trained, corpus, 'inspection')
+    if jax.process_index() == 0:
+      workdir.draw(self._workdir)
+
+  def _inspect(self, trained: _Trained, corpus: Corpus, name: str) -> pathlib.Path:
+    """Keeps what there is to draw in a folder of the work directory, which is returned."""
+    folder = self._workdir / name
+    if jax.process_index() == 0:
+      self._console.status('drawing')
+      inspection.inspect(
+        trained.graphdef,
+        trained.params,
+        self._experiment.model,
+        corpus,
+        self._experiment.evaluation.split,
+        step=trained.step,
+        folder=folder,
+      )
+    return folder
 
   def _write(self, file: str, content: Any) -> None:
     """Replaces a file as a whole: whoever reads it, and whoever is killed, never meets half of it."""

@@ -33,7 +33,9 @@ _CONFIG = flags.DEFINE_string(
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'where everything is kept', required=True)
 _MODE = flags.DEFINE_enum('mode', 'train', ['train', 'eval'], 'train and then evaluate, or only evaluate')
-_NAME = flags.DEFINE_string('name', 'eval', 'with --mode=eval: the results are kept in results_NAME.json')
+_NAME = flags.DEFINE_string(
+  'name', 'eval', 'with --mode=eval: the results are kept in results_NAME.json and inspection_NAME'
+)
 
 
 def main(overrides: Overrides) -> None:
@@ -53,7 +55,7 @@ def main(overrides: Overrides) -> None:
       if trains:
         job.train()
       else:
-        job.evaluate(f'results_{_NAME.value}.json')
+        job.evaluate(_NAME.value)
   except Stopped as stopped:
     console.end_status()
     print(f'stopped: {stopped}', file=sys.stderr)

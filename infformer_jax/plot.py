@@ -2,10 +2,12 @@
 
     python -m infformer_jax.plot --workdir=W
     python -m infformer_jax.plot --workdir=W --against=W2
+    python -m infformer_jax.plot --workdir=W --against=W/inspection_NAME
 
 The second also draws which tokens profit in W in comparison with W2, a run with another memory, or another
-size of one, that has read the same text with the same tokenizer. The points of a sweep are work directories
-of their own.
+size of one, that has read the same text with the same tokenizer; the third in comparison with what
+`main --mode=eval --name=NAME` has evaluated, such as another size of the memory of W. The points of a sweep
+are work directories of their own.
 """
 
 import pathlib
@@ -17,7 +19,9 @@ from infformer_jax import command_line
 from infformer_jax.config import Overrides, UserError
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'of a run, or of a sweep', required=True)
-_AGAINST = flags.DEFINE_string('against', None, 'the work directory of another run')
+_AGAINST = flags.DEFINE_string(
+  'against', None, 'the work directory of another run, or an inspection_NAME of an evaluation'
+)
 
 
 def main(overrides: Overrides) -> None:

@@ -98,6 +98,14 @@ def test_the_command_remakes_the_same_and_compares_runs(continuous, neighbours):
   assert [name for name in before if before[name] != after[name]] == []
 
 
+def test_an_evaluation_of_the_same_run_is_compared_by_its_inspection(continuous, neighbours):
+  evaluated = shutil.copytree(neighbours / 'inspection', continuous / 'inspection_longer')
+  done = run('-m', 'infformer_jax.plot', f'--workdir={continuous}', f'--against={evaluated}')
+  assert (done.returncode, done.stderr) == (0, '')
+  assert (continuous / 'plots' / 'profit_against_inspection_longer.png').is_file()
+  shutil.rmtree(evaluated)
+
+
 def test_what_cannot_be_drawn_is_one_line(continuous, tmp_path):
   (tmp_path / 'empty').mkdir()
   write(tmp_path / 'other', toy.small('none'), text=TEXT + 'more')

@@ -160,6 +160,9 @@ def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undistu
   assert longer['memory']['num_tokens'] == results(workdir)['memory']['num_tokens']
   assert longer['memory']['loss_nats_per_token'] != results(workdir)['memory']['loss_nats_per_token']
   assert 'results_longer.json' in out
+  ours, theirs = (workdir / name / 'about.json' for name in ('inspection', 'inspection_longer'))
+  assert ours.read_text() == theirs.read_text()
+  assert f'--against={workdir / "inspection_longer"}' in out
   assert_same(workdir, undisturbed)
   _, err = program.run(workdir, '--mode=eval', '--config.model.memory.num_basis=16', code=2)
   assert err.count('\n') == 1

@@ -1,5 +1,7 @@
 """What the plots show besides losses, kept in W/inspection: plots are remade from it, without the model.
 
+An evaluation by itself keeps the same in W/inspection_NAME, for plot.py --against.
+
 `arrays.npz` holds what looks.py sees of one document, and what the signals can hold, under 'what/layer';
 `about.json` says which document it was, after how many steps, and has its text, token by token.
 """
@@ -44,7 +46,7 @@ def inspect(
     graphdef, params, model: the model and its config.
     corpus, split: where the document is from.
     step: after how many steps of training.
-    folder: W/inspection.
+    folder: W/inspection or W/inspection_NAME.
   """
   tokenizer = corpus.tokenizer
   document = looks.longest(corpus.split(split), MAX_SEGMENTS * model.segment_length)

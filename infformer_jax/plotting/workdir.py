@@ -27,8 +27,8 @@ class Inspection:
 
 
 def load(workdir: Path) -> Inspection | None:
-  """What a finished run has kept; None where there is none."""
-  folder = workdir / 'inspection'
+  """What a finished run has kept, or what an inspection's own folder holds; None where there is none."""
+  folder = workdir if (workdir / 'about.json').is_file() else workdir / 'inspection'
   if not (folder / 'about.json').is_file():
     return None
   arrays: dict[str, dict[str, np.ndarray]] = {}
