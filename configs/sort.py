@@ -7,6 +7,7 @@ A sequence of 20 symbols, then the symbols in the order of their frequency; loss
 the answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold
 the same number of bytes (but neighbours at cpu: whole segments in one layer of three make a third more).
 At these two a chunk holds one sequence, so that a gradient reaches every write.
+`length` is that of the sequence, any number of symbols from 2 on.
 
 What an answer is (no symbol twice) is learned where it is cheap: 43 symbols and their answer are one segment
 of 64. All memories can begin from there, and have only to learn to remember:
@@ -42,7 +43,6 @@ from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
-LENGTHS = (43, 512, 1024, 2048, 4_000, 8_000, 16_000)
 LENGTH = {'cpu': 512, 'gpu': 4_000, 'paper': 8_000}
 
 MODELS = {
@@ -132,10 +132,10 @@ def get_config(argument: str | None = None) -> ConfigDict:
   asked = parse_argument(
     argument,
     memory=('continuous', compared.KINDS),
-    length=('', tuple(map(str, LENGTHS))),
+    length=(None, int),
     size=('cpu', tuple(MODELS)),
   )
-  length = int(asked.length or LENGTH[asked.size])
+  length = LENGTH[asked.size] if asked.length is None else asked.length
   model, train = MODELS[asked.size], TRAIN[asked.size]
   # Short sequences need distributions whose counts differ by more than chance.
   data = SortingConfig(length=length, weights='exponential' if asked.size == 'cpu' else 'integers')

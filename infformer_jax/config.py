@@ -130,12 +130,12 @@ def load(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
   return override(instance, overrides)
 
 
-def parse_argument(argument: str | None, **allowed: tuple[str, tuple[str, ...]]) -> types.SimpleNamespace:
+def parse_argument(argument: str | None, **allowed: tuple[Any, Any]) -> types.SimpleNamespace:
   """Reads what follows the colon in 'configs/pg19.py:size=tiny'.
 
   Args:
     argument: 'key=value,key=value', or None.
-    allowed: for every key its default and its choices.
+    allowed: for every key its default, and its choices or its type, such as int.
   Raises:
     ConfigError: something in it is not allowed.
 
@@ -143,12 +143,15 @@ def parse_argument(argument: str | None, **allowed: tuple[str, tuple[str, ...]])
   'tiny'
   """
   values = {key: default for key, (default, _) in allowed.items()}
+  hint_of = {key: of if isinstance(of, type) else Literal[of] for key, (_, of) in allowed.items()}
   for item in argument.split(',') if argument else []:
     key, _, value = item.partition('=')
     if key not in allowed:
-      examples = [f'{k}={"|".join(names)}' for k, (_, names) in allowed.items()]
+      examples = [
+        f'{k}={of.__name__ if isinstance(of, type) else "|".join(of)}' for k, (_, of) in allowed.items()
+      ]
       raise ConfigError(unknown('argument', item, item, examples))
-    values[key] = _value(value, Literal[allowed[key][1]], f'argument {key}')
+    values[key] = _value(hints.read(value, hint_of[key]), hint_of[key], f'argument {key}')
   return types.SimpleNamespace(**values)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from infformer_jax.config import config_dict, from_json, load, to_json
+from infformer_jax.config import ConfigError, config_dict, from_json, load, to_json
 from infformer_jax.data import registry
 from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.evaluation import cost
@@ -29,6 +29,7 @@ ARGUMENTS = {
   'sort.py': (
     *(f'memory={kind},size={size}' for size in ('cpu', 'gpu', 'paper') for kind in KINDS),
     'memory=none,length=43',
+    'length=600',
   ),
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
 }
@@ -137,3 +138,17 @@ def test_a_config_says_how_it_is_run_and_what_comes_out(file):
   assert re.search('perplexity|loss|accurac', documentation(str(file)))
   takes_argument = bool(inspect.signature(runpy.run_path(str(file))['get_config']).parameters)
   assert takes_argument == (file.name in ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+  ('length', 'message'),
+  [
+    ('0', 'length = 0 must be at least 2'),
+    ('many', "argument length = 'many' is not an int"),
+    ('6.5', 'argument length = 6.5 is not an int'),
+  ],
+)
+def test_sorting_takes_any_length_and_refuses_what_is_none(length, message):
+  with pytest.raises(ConfigError, match=message):
+    load(f'{CONFIGS}/sort.py:length={length}', cls=Experiment)
+  assert load(f'{CONFIGS}/sort.py:length=600', cls=Experiment).data.length == 600
