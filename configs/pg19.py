@@ -8,7 +8,8 @@ The first reads what TensorFlow Datasets has prepared (~/tensorflow_datasets, or
 the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv.
 
 `memory` is none, recent, compressive, neighbours or continuous; those of one size hold the same number of
-bytes, and a wider or narrower feed-forward gives their models the same number of parameters.
+bytes (but neighbours at tiny: whole segments in one layer of three make a third more), and a wider or
+narrower feed-forward gives their models the same number of parameters.
 
     size    parameters  hardware                  time         validation perplexity per word
     tiny          2 M   2 CPU cores               30 minutes   not yet measured
