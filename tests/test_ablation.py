@@ -194,7 +194,7 @@ def test_an_estimate_follows_the_shapes(config, tmp_path):
 
 @pytest.mark.parametrize('kind', CONFIGS)
 def test_every_memory_states_its_bytes_and_its_arithmetic(kind):
-  model = toy.config(toy.small(kind))
+  model = toy.config(toy.MEMORIES[kind])
   figures = cost(model, toy.VOCABULARY)
   state = toy.build(model)
   assert figures['num_parameters'] == sum(np.size(leaf) for leaf in _leaves(state[1]))

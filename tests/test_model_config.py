@@ -25,6 +25,10 @@ IMPOSSIBLE = [
   ({'memory': toy.small('continuous', num_samples=None)}, 'num_samples = 512 are too many beside the 4 new'),
   ({'memory': toy.small('continuous', basis='fourier', num_basis=64, num_samples=64)}, 'use num_basis = 16'),
   ({'memory': EQUAL_FOURIER}, 'use num_basis = 8'),
+  (
+    {'memory': StackedConfig()},
+    "memory.first.kind = 'none' and second.kind = 'none' are no memories to stack",
+  ),
   ({'memory': TWO_GATES}, "memory.second.kind = 'neighbours' is mixed with the local result by a gate"),
   ({'memory': toy.small('recent', length=6)}, 'memory.length = 6 is not a multiple of model.segment_length'),
 ]

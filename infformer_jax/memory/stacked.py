@@ -31,6 +31,11 @@ class StackedConfig(MemoryConfig):
     return self.first.gated or self.second.gated
 
   def check(self, segment_length: int) -> None:
+    if self.first.kind == self.second.kind == 'none':
+      raise ConfigError(
+        "first.kind = 'none' and second.kind = 'none' are no memories to stack; set one of them, such as "
+        "first.kind = 'continuous', or use kind = 'none'"
+      )
     if self.first.gated and self.second.gated:
       raise ConfigError(
         f"second.kind = '{self.second.kind}' is mixed with the local result by a gate, as first.kind = "
