@@ -152,6 +152,17 @@ def test_without_a_long_memory_there_are_no_controls():
   assert results['memory']['beyond_reach']['num_tokens'] > 0
 
 
+def test_the_share_of_neighbours_that_an_approximate_search_finds_is_among_the_results():
+  """Counted over all reads, whatever the chunks are; losses of the training are not there."""
+  config = toy.config(toy.small('neighbours', search='approximate'))
+  found = [run(config, views=('memory',), **sizes)['memory'] for sizes in ({}, {'segments_per_chunk': 1})]
+  assert found[0]['neighbours_recall'] == pytest.approx(1.0)  # On a CPU the search is exact.
+  assert found[1]['neighbours_recall'] == pytest.approx(found[0]['neighbours_recall'])
+  short = run(config, split_of(toy.LENGTH), views=('memory',))['memory']
+  assert short['neighbours_recall'] is None
+  assert short['neighbours_recall_reason'] == 'nothing was read from the memory'
+
+
 def test_one_lane_has_no_other_to_exchange_with():
   results = run(batch_size=1, views=('memory', 'exchanged'))
   assert results['exchanged'] is None

@@ -61,6 +61,11 @@ def attend(
 def recall(
   found_blhj: Int[Array, 'b l h j'], nearest_blhj: Int[Array, 'b l h j'], ok_blhj: Bool[Array, 'b l h j']
 ) -> Float[Array, 'b l h']:
-  """Which fraction of the nearest slots, where ok, was found; 0 where none is ok."""
+  """Which fraction of the nearest slots, where ok, was found; 0 where none is ok.
+
+  Of slots that are equally near, to rounding, two searches may name others, which counts as a miss: equal
+  inputs, such as repeated tokens in a first layer, have equal keys. So it can be below 1 where both searches
+  are exact, as they are on a CPU.
+  """
   hit_blhj = (found_blhj[..., :, None] == nearest_blhj[..., None, :]).any(axis=-2) & ok_blhj
   return hit_blhj.sum(axis=-1) / jnp.maximum(ok_blhj.sum(axis=-1), 1)

@@ -26,7 +26,7 @@ from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
 from infformer_jax.train import sharding
-from infformer_jax.types import Array, Batch, PyTree
+from infformer_jax.types import Batch, PyTree
 
 PROGRESS_SECONDS = 5.0
 
@@ -137,8 +137,8 @@ def segment_losses(
   """
   steps = {view: _make_step(graphdef, view, mesh, num_groups) for view in views}
   states = {view: _empty_state(graphdef, params, num_lanes, mesh) for view in views}
-  rows: list[dict[str, dict[str, np.ndarray]]] = []
-  waiting: dict[str, dict[str, Array]] | None = None
+  rows: list[dict[str, dict[str, Any]]] = []
+  waiting: dict[str, dict[str, Any]] | None = None
   progress = _Progress(len(batches), report)
   for batch in batches:
     placed = sharding.put_batch(batch, mesh)
@@ -181,12 +181,12 @@ def _make_step(
   everywhere = NamedSharding(mesh, PartitionSpec())
 
   @functools.partial(jax.jit, donate_argnums=1)
-  def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Array]]:
+  def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
     model = transformer.merge(graphdef, params)
     output = model(batch, state, view=VIEWS[view])
     nll_bsl, correct_bsl = model.token_figures(output.hidden_bsld, batch.targets_bsl)
     counts_bslg = batch.group_bsl[..., None] == jnp.arange(num_groups)
-    rows = {
+    rows: dict[str, Any] = {
       'nll_nats': jnp.where(counts_bslg, nll_bsl[..., None], 0).sum(2),
       'correct': (counts_bslg & correct_bsl[..., None]).sum(2),
       'ok': output.ok_bs,
@@ -195,19 +195,22 @@ def _make_step(
       'document': batch.document_bs,
       'segment': batch.segment_bs,
     }
+    if view == 'memory':  # Its losses would cost more, and are training's.
+      rows['figures'] = {name: sums for name, sums in output.aux.items() if name not in model.aux_weights()}
     # A few numbers per segment, which every process gets, so that all come to the same results.
     return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
 
   return step
 
 
-def _joined(rows: Sequence[Mapping[str, Mapping[str, np.ndarray]]], views: Sequence[str]) -> SegmentLosses:
+def _joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]) -> SegmentLosses:
   """One table of all steps, without the segments in which nothing counts."""
 
   def column(view: str, name: str) -> np.ndarray:
     return np.concatenate([step[view][name].reshape(-1, *step[view][name].shape[2:]) for step in rows])
 
   document, segment, tokens = (column(views[0], name) for name in ('document', 'segment', 'tokens'))
+  said = [step.get('memory', {}).get('figures', {}) for step in rows]
   order = np.lexsort((segment, document))
   order = order[tokens[order].any(-1)]
   return SegmentLosses(
@@ -217,6 +220,7 @@ def _joined(rows: Sequence[Mapping[str, Mapping[str, np.ndarray]]], views: Seque
     nll_nats_rg={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
     correct_rg={view: column(view, 'correct')[order].astype(np.int64) for view in views},
     ok_r={view: column(view, 'ok')[order] for view in views},
+    figures={n: (sum(s[n][0].item() for s in said), sum(s[n][1].item() for s in said)) for n in said[0]},
   )
 
 

@@ -47,7 +47,8 @@ def summarize(
   Returns:
     `memory`, `emptied`, `exchanged`: loss_nats_per_token, perplexity_per_token, perplexity_per_word (exp of
     all nats over the words of the text, PG-19's convention), bits_per_byte, accuracy (the share of targets
-    that the model thought most likely), num_tokens; the four per token again in `beyond_reach`. A control
+    that the model thought most likely), num_tokens; the four per token again in `beyond_reach`. `memory`
+    has what the memory says of its reads besides, such as neighbours_recall. A control
     leaves out, and counts, the segments where it could not be given, and has
     `memory_over_the_same_tokens`. Then `memory_minus`, the paired differences beyond the reach,
     `by_position`, lists over bins, and `by_group`, the figures per token of each view for every group of
@@ -77,6 +78,8 @@ def summarize(
       continue
     text = (sizes, unknown) if ok_r.all() else (None, LEFT_OUT)
     results[view] = per_token(view, ok_r) | _per_text(losses, view, *text, lossless)
+    for name, (total, count) in losses.figures.items() if view == 'memory' else ():
+      results[view] |= _field(name, total / count if count else None, 'nothing was read from the memory')
     if view in CONTROLS:
       results[view]['num_segments_left_out'] = int((~ok_r).sum())
       results[view]['memory_over_the_same_tokens'] = per_token('memory', ok_r)

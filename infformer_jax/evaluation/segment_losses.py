@@ -20,6 +20,8 @@ class SegmentLosses:
   nll_nats_rg: Mapping[str, np.ndarray]  # by view, the sum over those targets
   correct_rg: Mapping[str, np.ndarray]  # by view, of how many of them the model thought most likely
   ok_r: Mapping[str, np.ndarray]  # by view; False: the view could not be given here (memory/views.py)
+  # What the memory says of its own reads (Read.aux), but for losses: (sum, count) over all that was read.
+  figures: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def tokens_r(self) -> np.ndarray:
