@@ -1,5 +1,6 @@
 """`python -m infformer_jax.plot`: what a run has drawn, again, from what it has logged."""
 
+import dataclasses
 import json
 import shutil
 
@@ -28,6 +29,7 @@ def write(workdir, memory, *, text=TEXT, by_group=None, **results):
   )
   built = toy.build(model, vocabulary=tokenizer.vocab_size)
   inspection.inspect(*built, model, corpus, 'validation', step=1, folder=workdir / 'inspection')
+  (workdir / 'config.json').write_text(json.dumps({'model': dataclasses.asdict(model)}))
   found = {
     'by_position': BY_POSITION | {'num_tokens': [9, 9, 9]},
     'beyond_reach_from_token': 256,
@@ -102,7 +104,8 @@ def test_an_evaluation_of_the_same_run_is_compared_by_its_inspection(continuous,
   evaluated = shutil.copytree(neighbours / 'inspection', continuous / 'inspection_longer')
   done = run('-m', 'infformer_jax.plot', f'--workdir={continuous}', f'--against={evaluated}')
   assert (done.returncode, done.stderr) == (0, '')
-  assert (continuous / 'plots' / 'profit_against_inspection_longer.png').is_file()
+  (page,) = (continuous / 'plots').glob('profit_against_inspection_longer.html')
+  assert 'inspection_longer (neighbours)' in page.read_text()
   shutil.rmtree(evaluated)
 
 

@@ -3,9 +3,11 @@
 An evaluation by itself keeps the same in W/inspection_NAME, for plot.py --against.
 
 `arrays.npz` holds what looks.py sees of one document, and what the signals can hold, under 'what/layer';
-`about.json` says which document it was, after how many steps, and has its text, token by token.
+`about.json` says which document it was, after how many steps, with what memory, and has its text, token by
+token.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -60,6 +62,7 @@ def inspect(
     'split': split,
     'document': document.index,
     'segment_length': model.segment_length,
+    'memory': dataclasses.asdict(model.memory),
     'text_sha256': hashlib.sha256(tokenizer.identity.encode() + ids.tobytes()).hexdigest(),
     'pieces': tokenizer.pieces(ids),
   }

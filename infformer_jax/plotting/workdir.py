@@ -129,8 +129,8 @@ def _name(workdir: Path, other: Path) -> str:
 
 
 def _memory(workdir: Path) -> dict[str, Any]:
-  """The memory of a run as it is configured, by dotted keys; {} where nothing is known of it."""
-  config = _json(workdir / 'config.json')
+  """The memory of a run, or of an inspection, as configured, by dotted keys; {} where nothing is known."""
+  config, about = (_json(workdir / name) or {} for name in ('config.json', 'about.json'))
   flat: dict[str, Any] = {}
 
   def walk(values: Mapping[str, Any], prefix: str) -> None:
@@ -140,7 +140,7 @@ def _memory(workdir: Path) -> dict[str, Any]:
       else:
         flat[f'{prefix}{key}'] = value
 
-  walk(config['model']['memory'] if config else {}, '')
+  walk(config.get('model', about).get('memory', {}), '')
   return flat
 
 
