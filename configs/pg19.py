@@ -11,7 +11,7 @@ the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/I
 bytes (but neighbours at tiny: whole segments in one layer of three make a third more), and a wider or
 narrower feed-forward gives their models the same number of parameters.
 
-    size    parameters  hardware                  time         validation perplexity per word
+    size    parameters  hardware                  estimate     validation perplexity per word
     tiny          2 M   2 CPU cores               30 minutes   not yet measured
     small        59 M   one GPU with 40 GB        a day        not yet measured
     base        235 M   8 x H100 or a TPU v4-32   two days     not yet measured

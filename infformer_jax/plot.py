@@ -6,8 +6,9 @@
 
 The second also draws which tokens profit in W in comparison with W2, a run with another memory, or another
 size of one, that has read the same text with the same tokenizer; the third in comparison with what
-`main --mode=eval --name=NAME` has evaluated, such as another size of the memory of W. The points of a sweep
-are work directories of their own.
+`main --mode=eval --name=NAME` has evaluated, such as another size of the memory of W; the other way round,
+--workdir=W/inspection_NAME --against=W, it shows what that one is better at. The points of a sweep are work
+directories of their own.
 """
 
 import pathlib

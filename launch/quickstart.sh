@@ -50,7 +50,8 @@ cat <<SUMMARY
 
 All of it is in $workdir:
   results.json   the losses, with the memory, with it emptied, with it exchanged
-  plots/         loss curves, loss by position, where each layer reads, the sticky histogram, the basis
+  plots/         loss curves, loss by position, where each layer and head reads, what the memory holds,
+                 which tokens profit (PNG and HTML)
   sample.txt     what the model wrote after prompt.txt
   metrics.jsonl  the metrics of training, one line per step logged; tensorboard/ has the same
   config.json    the config, every key written out

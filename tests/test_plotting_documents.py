@@ -1,7 +1,6 @@
 """Plots of one document: heads, held spans, retrieved ages, profiting tokens, as pictures and pages."""
 
 import html.parser
-import json
 
 import numpy as np
 import pytest
@@ -169,17 +168,15 @@ def test_runs_that_are_compared_are_named_by_their_memories(tmp_path, losses):
     'none': {'kind': 'none'},
     'copy/none': {'kind': 'none'},
   }
-  for name, memory_config in memories.items():
-    (tmp_path / name).mkdir(parents=True)
-    (tmp_path / name / 'config.json').write_text(json.dumps({'model': {'memory': memory_config}}))
-  seen, theirs = (
-    workdir.Inspection(
-      about={'pieces': pieces}, arrays={'nll_t': {'memory': nll_t}, 'counts_t': {'targets': counts}}
+
+  def inspected(name, nll_t):
+    about = {'pieces': pieces, 'memory': memories[name]}
+    return workdir.Inspection(
+      about=about, arrays={'nll_t': {'memory': nll_t}, 'counts_t': {'targets': counts}}
     )
-    for nll_t in (mine, other)
-  )
 
   def page(name, against):
+    seen, theirs = inspected(name, mine), inspected(against, other)
     workdir.draw_against(tmp_path / name, seen, tmp_path / against, theirs)
     return Words(tmp_path / name / 'plots' / f'profit_against_{(tmp_path / against).name}.html').text
 

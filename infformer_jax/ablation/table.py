@@ -39,6 +39,7 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
     rows.append(row)
   return {
     'axes': [dataclasses.asdict(axis) for axis in axes],
+    'names': names(axes),
     'metric': metric,
     'missing': unfinished,
     'rows': rows,
@@ -72,11 +73,10 @@ def keep(
 
 def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
   """W/ablation.json and W/ablation.csv, the latter with one line per finished run."""
-  axes = names([Axis(**axis) for axis in found['axes']])
   columns = ('seed', 'step', *METRICS, *SHOWN)
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
-  writer.writerow([*axes, *columns])
+  writer.writerow([*found['names'], *columns])
   for figures in found['points']:
     writer.writerow([*figures['values'], *(figures[column] for column in columns)])
   for name, content in (

@@ -48,7 +48,7 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
     marks: dict[str, Any] = {'linestyle': '-' if numeric else '', 'capsize': 3}
     for look, (label, rows) in zip(_looks(found), _lines(found), strict=False):
       x = _positions(found, axes)
-      at = [x[row[_names(found)[0]]] for row in rows]
+      at = [x[row[found['names'][0]]] for row in rows]
       means = np.array([row[metric] for row in rows], float)
       spread = np.array([row[f'{metric}_spread'] for row in rows], float)
       axes.errorbar(at, means, spread, label=label or METRICS[metric].split(' [')[0], **look, **marks)
@@ -67,7 +67,7 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
         errors = np.array([row['regression_error'] for row in rows], float)
         if not np.isfinite(errors).any():
           continue
-        at = [x[row[_names(found)[0]]] for row in rows]
+        at = [x[row[found['names'][0]]] for row in rows]
         name = f'{label}, regression error' if label else 'regression error'
         line_color = color if label else style.COLORS['emptied']
         twin.plot(at, errors, 's--', color=line_color, markersize=3.5, linewidth=1.1, label=name)
@@ -78,7 +78,7 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
     if len(handles) > 1:
       figure.legend(handles, labels, loc='outside lower center', ncols=2)
     seeds = sorted({row['seeds'] for row in found['rows'] if row['seeds'] > 1})
-    style.headline(figure, f'{METRICS[metric].split(" [")[0].capitalize()} against {_names(found)[0]}')
+    style.headline(figure, f'{METRICS[metric].split(" [")[0].capitalize()} against {found["names"][0]}')
     if seeds:
       axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, seeds))} seeds')
 
@@ -89,7 +89,7 @@ def _cost(found: Mapping[str, Any], path: Path) -> None:
     for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
       for look, (series, rows) in zip(_looks(found), _lines(found), strict=False):
         x = _positions(found, panel)
-        at = [x[row[_names(found)[0]]] for row in rows]
+        at = [x[row[found['names'][0]]] for row in rows]
         values = np.array([row[name] for row in rows], float)
         look['linestyle'] = '' if _numbers(found) is None else '-'
         panel.plot(at, values, label=series or None, clip_on=False, **look)  # A mark at 0 is whole.
@@ -99,7 +99,7 @@ def _cost(found: Mapping[str, Any], path: Path) -> None:
       panel.label_outer()
     if len(found['axes']) > 1:
       style.legend_beside(panels[0])
-    style.headline(figure, f'Cost against {_names(found)[0]}')
+    style.headline(figure, f'Cost against {found["names"][0]}')
 
 
 def _distance(found: Mapping[str, Any], path: Path) -> None:
@@ -110,12 +110,12 @@ def _distance(found: Mapping[str, Any], path: Path) -> None:
       groups = row['accuracy_by_group']
       distances = [int(group.rpartition('_')[2]) for group in groups]
       accuracies = np.array(list(groups.values()), float)
-      setting = tuple(row[name] for name in _names(found))
+      setting = tuple(row[name] for name in found['names'])
       axes.plot(distances, accuracies, **_look(found, setting))
     axes.set_xscale('log', base=2)
     axes.set_xticks(distances, [str(distance) for distance in distances])
     axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(-0.03, 1.03))
-    style.legend_beside(axes, ', '.join(_names(found)))
+    style.legend_beside(axes, ', '.join(found['names']))
     style.headline(figure, 'Accuracy against distance')
 
 
@@ -142,7 +142,7 @@ def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
       axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
     axes.set(xlabel='training step', ylabel=METRICS[LOSS])
     style.whole_steps(axes)
-    style.legend_beside(axes, ', '.join(_names(found)))
+    style.legend_beside(axes, ', '.join(found['names']))
     style.headline(figure, 'Loss during training')
 
 
@@ -170,15 +170,9 @@ def _looks(found: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _names(found: Mapping[str, Any]) -> list[str]:
-  keys = [axis['key'].removeprefix(':') for axis in found['axes']]
-  short = [key.rpartition('.')[2] for key in keys]
-  return short if len(set(short)) == len(short) else keys
-
-
 def _lines(found: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
   """The rows by the value of the second axis; one line without a name where there is none."""
-  names = _names(found)
+  names = found['names']
   if len(names) == 1:
     return [('', list(found['rows']))]
   values = dict.fromkeys(row[names[1]] for row in found['rows'])
@@ -197,7 +191,7 @@ def _numbers(found: Mapping[str, Any]) -> list[float] | None:
 def _positions(found: Mapping[str, Any], axes: Axes) -> dict[str, float]:
   """Where the values of the first axis stand: as numbers, on a scale of powers of two, or side by side."""
   values: Sequence[str] = found['axes'][0]['values']
-  axes.set_xlabel(_names(found)[0])
+  axes.set_xlabel(found['names'][0])
   numbers = _numbers(found)
   if numbers is None:
     axes.set_xticks(range(len(values)), values)

@@ -5,7 +5,7 @@ A run draws with these very functions, so that plot.py gives the same files.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,14 @@ def draw_training(workdir: Path) -> bool:
 
 def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspection) -> None:
   """Draws which tokens profit in comparison with another run that has read the same text."""
+  memories = [dict(_leaves(each.about.get('memory', {}))) for each in (mine, theirs)]  # Older ones have none.
   profit.profit(
     mine.of('nll_t')['memory'],
     theirs.of('nll_t')['memory'],
     mine.of('counts_t')['targets'],
     mine.about['pieces'],
     mine.of('held_th'),
-    names=(_name(workdir, other), _name(other, workdir)),
+    names=(_name(workdir, other, *memories), _name(other, workdir, *memories[::-1])),
     path=workdir / 'plots' / f'profit_against_{other.resolve().name}.png',
   )
 
@@ -117,31 +118,23 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
     memory.reconstruction(fits, plots / f'{part}reconstruction.png')
 
 
-def _name(workdir: Path, other: Path) -> str:
-  """A run in the words of a comparison: its directory, and how its memory differs."""
-  name = workdir.resolve().name
+def _name(folder: Path, other: Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+  """A run in the words of a comparison: its directory, and how its memory, by dotted keys, differs."""
+  name = folder.resolve().name
   if name == other.resolve().name:
-    name = str(workdir)
-  mine, theirs = (_memory(folder) for folder in (workdir, other))
-  keys = [key for key in mine if key in theirs and mine[key] != theirs[key]]
-  differences = [mine['kind']] if 'kind' in keys else [f'{key} {mine[key]}' for key in keys[:3]]
+    name = str(folder)
+  changed = [key for key in mine if key in theirs and mine[key] != theirs[key]]
+  differences = [mine['kind']] if 'kind' in changed else [f'{key} {mine[key]}' for key in changed[:3]]
   return f'{name} ({", ".join(differences)})' if differences else name
 
 
-def _memory(workdir: Path) -> dict[str, Any]:
-  """The memory of a run, or of an inspection, as configured, by dotted keys; {} where nothing is known."""
-  config, about = (_json(workdir / name) or {} for name in ('config.json', 'about.json'))
-  flat: dict[str, Any] = {}
-
-  def walk(values: Mapping[str, Any], prefix: str) -> None:
-    for key, value in values.items():
-      if isinstance(value, dict):
-        walk(value, f'{prefix}{key}.')
-      else:
-        flat[f'{prefix}{key}'] = value
-
-  walk(config.get('model', about).get('memory', {}), '')
-  return flat
+def _leaves(values: Mapping[str, Any], path: str = '') -> Iterator[tuple[str, Any]]:
+  """The values of nested sections, by dotted keys."""
+  for key, value in values.items():
+    if isinstance(value, Mapping):
+      yield from _leaves(value, f'{path}{key}.')
+    else:
+      yield f'{path}{key}', value
 
 
 def _json(file: Path) -> Any:

@@ -45,8 +45,9 @@ def restore_model(
   restored = checkpoints.restore(like, shardings(like, mesh))
   if restored is None:
     raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
+  known = jax.eval_shape(named_arrays, like)
   trained = [key for key in checkpoints.kinds() or () if key.startswith('params/')]
-  if more := [key for key in trained if key not in jax.eval_shape(named_arrays, like)]:
+  if more := [key for key in trained if key not in known]:
     raise UserError(
       f'the model of the config does without what {workdir} has trained: {", ".join(more)}; '
       'set model.memory as it was in training'
