@@ -170,6 +170,27 @@ def test_one_lane_has_no_other_to_exchange_with():
   assert results['memory']['num_tokens'] == sum(LENGTHS)
 
 
+def test_there_are_no_more_lanes_than_documents():
+  """Two of five lanes are enough for two documents, and each reads the other's memory."""
+  two, shapes = split_of(50, 24), []
+  seen = perplexity.segment_losses
+
+  def spy(graphdef, params, batches, num_lanes, **others):
+    shapes.append(num_lanes)
+    return seen(graphdef, params, batches, num_lanes, **others)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(perplexity, 'segment_losses', spy)
+    results = run(split=two, batch_size=5)
+    alone = run(split=two, batch_size=5, max_tokens=50)
+  assert shapes == [2, 1]
+  assert results['memory']['loss_nats_per_token'] == pytest.approx(
+    run(split=two, batch_size=1, views=('memory',))['memory']['loss_nats_per_token'], rel=1e-6
+  )
+  assert results['exchanged']['num_tokens'] > 0
+  assert alone['exchanged_reason'].startswith('one document is evaluated')
+
+
 def test_max_tokens_cuts_and_says_what_that_costs():
   results = run(max_tokens=60)
   assert results['memory']['num_tokens'] == 60

@@ -7,7 +7,7 @@ another lane (memory/views.py). All views see the same batches, so that their lo
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -17,11 +17,11 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from infformer_jax.config import ConfigError
-from infformer_jax.data.base import Corpus
-from infformer_jax.data.lanes import EvaluationBatches, evaluation_batches
+from infformer_jax.data.base import Corpus, Split
+from infformer_jax.data.lanes import EvaluationBatches, evaluated_lengths, evaluation_batches
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.evaluation.results import summarize
-from infformer_jax.evaluation.segment_losses import SegmentLosses
+from infformer_jax.evaluation.segment_losses import SegmentLosses, joined
 from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
@@ -35,7 +35,7 @@ PROGRESS_SECONDS = 5.0
 class EvaluationConfig:
   """What is evaluated, and in how large pieces; the sizes change the speed, never the loss of a token."""
 
-  batch_size: int = 8  # lanes over all devices
+  batch_size: int = 8  # lanes over all devices; no more are made than there are documents
   segments_per_chunk: int = 4
   max_tokens: int | None = None  # None: the whole split
   split: Literal['train', 'validation', 'test'] = 'validation'
@@ -72,16 +72,17 @@ def evaluate(
   Raises:
     ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
   """
-  lanes = sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
+  sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
   split = corpus.split(config.split)
+  num_lanes = _num_lanes(split, config)
   model = transformer.merge(graphdef, params)
   length, short = model.config.segment_length, model.config.short_term_length
-  absent = _absent(model, config, views)
+  absent = _absent(model, config, num_lanes, views)
   batches = evaluation_batches(
     split,
     corpus.tokenizer.bos_id,
-    num_lanes=config.batch_size,
-    lanes=lanes,
+    num_lanes=num_lanes,
+    lanes=sharding.local_lanes(num_lanes),
     segment_length=length,
     segments_per_chunk=config.segments_per_chunk,
     max_tokens=config.max_tokens,
@@ -91,7 +92,7 @@ def evaluate(
     graphdef,
     params,
     batches,
-    config.batch_size,
+    num_lanes,
     mesh=mesh,
     views=present,
     num_groups=len(split.groups),
@@ -150,14 +151,24 @@ def segment_losses(
       progress.add(int(rows[-1][views[0]]['read'].sum()))
     waiting = given
   rows.append(jax.tree.map(np.asarray, waiting))
-  return _joined(rows, views)
+  return joined(rows, views)
 
 
-def _absent(model: transformer.Transformer, config: EvaluationConfig, views: Sequence[str]) -> dict[str, str]:
+def _num_lanes(split: Split, config: EvaluationConfig) -> int:
+  """As many lanes as documents, if these are fewer: a lane without a document would only cost time."""
+  num_documents = int(np.count_nonzero(evaluated_lengths(split, config.max_tokens)))
+  devices = jax.device_count()
+  return min(config.batch_size, max(1, -(-num_documents // devices)) * devices)
+
+
+def _absent(
+  model: transformer.Transformer, config: EvaluationConfig, num_lanes: int, views: Sequence[str]
+) -> dict[str, str]:
   """Why there is no such control, by view."""
   absent = {view: 'this control was not asked for' for view in VIEWS if view not in views}
-  if config.batch_size == 1:
-    absent['exchanged'] = 'evaluation.batch_size = 1: there is no other lane to exchange memories with'
+  if num_lanes == 1:
+    why = 'evaluation.batch_size = 1' if config.batch_size == 1 else 'one document is evaluated'
+    absent['exchanged'] = f'{why}: there is no other lane to exchange memories with'
   if all(isinstance(block.memory, Nothing) for block in model.blocks):
     absent |= {view: 'the model has no long-term memory' for view in VIEWS if view != 'memory'}
   return absent
@@ -201,27 +212,6 @@ def _make_step(
     return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
 
   return step
-
-
-def _joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]) -> SegmentLosses:
-  """One table of all steps, without the segments in which nothing counts."""
-
-  def column(view: str, name: str) -> np.ndarray:
-    return np.concatenate([step[view][name].reshape(-1, *step[view][name].shape[2:]) for step in rows])
-
-  document, segment, tokens = (column(views[0], name) for name in ('document', 'segment', 'tokens'))
-  said = [step.get('memory', {}).get('figures', {}) for step in rows]
-  order = np.lexsort((segment, document))
-  order = order[tokens[order].any(-1)]
-  return SegmentLosses(
-    document_r=document[order],
-    segment_r=segment[order],
-    tokens_rg=tokens[order].astype(np.int64),
-    nll_nats_rg={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
-    correct_rg={view: column(view, 'correct')[order].astype(np.int64) for view in views},
-    ok_r={view: column(view, 'ok')[order] for view in views},
-    figures={n: (sum(s[n][0].item() for s in said), sum(s[n][1].item() for s in said)) for n in said[0]},
-  )
 
 
 class _Progress:

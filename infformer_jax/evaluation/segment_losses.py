@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,3 +54,29 @@ class SegmentLosses:
       correct_rg={view: of(correct_rg) for view, correct_rg in self.correct_rg.items()},
       ok_r={view: ok_r[rows_r] for view, ok_r in self.ok_r.items()},
     )
+
+
+def joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]) -> SegmentLosses:
+  """One table of all steps, by document and segment, without the segments in which nothing counts.
+
+  Args:
+    rows: what each step gives of each view, with lanes and segments first (evaluation/perplexity.py).
+    views: their names; the first one's documents, segments and tokens are those of all.
+  """
+
+  def column(view: str, name: str) -> np.ndarray:
+    return np.concatenate([step[view][name].reshape(-1, *step[view][name].shape[2:]) for step in rows])
+
+  document, segment, tokens = (column(views[0], name) for name in ('document', 'segment', 'tokens'))
+  said = [step.get('memory', {}).get('figures', {}) for step in rows]
+  order = np.lexsort((segment, document))
+  order = order[tokens[order].any(-1)]
+  return SegmentLosses(
+    document_r=document[order],
+    segment_r=segment[order],
+    tokens_rg=tokens[order].astype(np.int64),
+    nll_nats_rg={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
+    correct_rg={view: column(view, 'correct')[order].astype(np.int64) for view in views},
+    ok_r={view: column(view, 'ok')[order] for view in views},
+    figures={n: (sum(s[n][0].item() for s in said), sum(s[n][1].item() for s in said)) for n in said[0]},
+  )
