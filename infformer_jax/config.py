@@ -10,7 +10,6 @@ The flags themselves, and what a program prints when it stops, are in command_li
 import dataclasses
 import difflib
 import inspect
-import json
 import pathlib
 import runpy
 import types
@@ -68,18 +67,18 @@ def parse(cls: type[_T], config: Mapping[str, Any] | ConfigDict, path: str = '')
   known = hints.fields(picked)
   for name in config:
     if name not in known:
-      raise ConfigError(unknown('key', _join(path, name), name, known))
+      raise ConfigError(unknown('key', join(path, name), name, known))
   for field in dataclasses.fields(picked):
     if hints.required(field) and field.name not in config:
-      raise ConfigError(f"missing key '{_join(path, field.name)}': it is {hints.describe(known[field.name])}")
+      raise ConfigError(f"missing key '{join(path, field.name)}': it is {hints.describe(known[field.name])}")
   values = {
-    name: _value(config[name], hint, _join(path, name)) for name, hint in known.items() if name in config
+    name: _value(config[name], hint, join(path, name)) for name, hint in known.items() if name in config
   }
   try:
     return picked(**values)
   except ConfigError as error:  # A dataclass knows its own keys only.
     named = not path or str(error).startswith(tuple(known))
-    raise ConfigError(_join(path, str(error)) if named else f'{path}: {error}') from None
+    raise ConfigError(join(path, str(error)) if named else f'{path}: {error}') from None
 
 
 def override(instance: _T, overrides: Overrides) -> _T:
@@ -155,46 +154,6 @@ def parse_argument(argument: str | None, **allowed: tuple[Any, Any]) -> types.Si
   return types.SimpleNamespace(**values)
 
 
-def to_json(instance: Any) -> str:
-  """A config as indented JSON, every key written out."""
-  return json.dumps(dataclasses.asdict(instance), indent=2) + '\n'
-
-
-def from_json(cls: type[_T], text: str) -> _T:
-  """The config that `to_json` wrote.
-
-  Raises:
-    ConfigError: the text is not a JSON object, or as `parse`.
-  """
-  try:
-    config = json.loads(text)
-  except json.JSONDecodeError as error:
-    raise ConfigError(f'not a config in JSON: {error}') from None
-  if not isinstance(config, dict):
-    raise ConfigError(f'not a config in JSON: a {type(config).__name__}')
-  return parse(cls, config)
-
-
-def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[str]:
-  """What a work directory's config and the one asked for disagree in, one line each; [] where they agree.
-
-  Args:
-    old, new: instances of one dataclass. Of a section whose kind differs only the kind is named.
-    except_for: dotted keys, of values or of whole sections, that may differ.
-  """
-  skipped = tuple(except_for)
-
-  def compare(old: Any, new: Any, path: str) -> list[str]:
-    if path in skipped or old == new:
-      return []
-    if not dataclasses.is_dataclass(old) or not dataclasses.is_dataclass(new):
-      return [f'{path}: {old} in the work directory, {new} asked for']
-    names = hints.fields(type(old)) if type(old) is type(new) else ['kind']
-    return [line for n in names for line in compare(getattr(old, n), getattr(new, n), _join(path, n))]
-
-  return compare(old, new, '')
-
-
 def unknown(what: str, key: str, name: str, allowed: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
   """The sentence about a name that does not exist: the nearest one, and what is allowed."""
   allowed = list(allowed)
@@ -208,7 +167,7 @@ def _set(
 ) -> None:
   """Sets one key of a plain nested config, in place, to what the text of a flag means there."""
   name, *rest = keys
-  key, full = _join(path, name), _join(path, '.'.join(keys))
+  key, full = join(path, name), join(path, '.'.join(keys))
   if name == 'kind' and not rest and hasattr(cls, 'kinds'):
     if 'kind' not in config or config['kind'] != text:
       before = hints.defaults(_picked(cls, config, path)) if 'kind' in config else {}
@@ -251,17 +210,18 @@ def _picked(cls: Any, config: Mapping[str, Any] | ConfigDict, path: str) -> Any:
   """The dataclass itself, or the one that the config's `kind` picks."""
   if not hasattr(cls, 'kinds'):
     return cls
-  kinds, key = cls.kinds(), _join(path, 'kind')
+  kinds, key = cls.kinds(), join(path, 'kind')
   if 'kind' not in config:
     raise ConfigError(f"missing key '{key}' (allowed: {', '.join(kinds)})")
   return kinds[_value(config['kind'], Literal[tuple(kinds)], key)]
 
 
-def _join(path: str, name: str) -> str:
+def join(path: str, name: str) -> str:
+  """The dotted key of `name` in the section `path`."""
   return f'{path}.{name}' if path else name
 
 
 def _leaves(config: Mapping[str, Any], path: str = '') -> list[str]:
   """Every dotted key of a nested config."""
-  keys = [(_join(path, name), value) for name, value in config.items()]
+  keys = [(join(path, name), value) for name, value in config.items()]
   return [leaf for key, value in keys for leaf in (_leaves(value, key) if isinstance(value, dict) else [key])]

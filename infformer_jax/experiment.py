@@ -4,10 +4,11 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from infformer_jax.config import ConfigError, Overrides, differences, from_json, load, override
+from infformer_jax.config import ConfigError, Overrides, load, override
 from infformer_jax.data.base import DataConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.nn.config import ModelConfig
+from infformer_jax.stored_config import differences, from_json
 from infformer_jax.train.loop import TrainConfig
 
 MAY_CHANGE_IN_TRAINING = (

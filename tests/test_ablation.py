@@ -13,7 +13,7 @@ import pytest
 from infformer_jax.ablation import table
 from infformer_jax.ablation.grid import Axis, grid
 from infformer_jax.ablation.measure import estimated
-from infformer_jax.config import ConfigError, UserError, to_json
+from infformer_jax.config import ConfigError, UserError
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.nn.config import ModelConfig
@@ -29,6 +29,7 @@ from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
+from infformer_jax.stored_config import to_json
 
 def get_config(argument=None):
   kind = parse_argument(argument, memory=('continuous', ('none', 'continuous'))).memory

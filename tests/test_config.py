@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from infformer_jax import config as config_lib
+from infformer_jax import stored_config
 from infformer_jax.config import ConfigError
 
 
@@ -84,8 +85,8 @@ def message(*flags: str) -> str:
 def test_a_config_comes_back_through_config_dict_and_json():
   fleet = Fleet(seed=3, ship=Ship(crew=5, engine=Pair(first=Diesel(cylinders=(4, 6)))))
   assert config_lib.parse(Fleet, config_lib.config_dict(fleet)) == fleet
-  text = config_lib.to_json(fleet)
-  assert config_lib.from_json(Fleet, text) == fleet
+  text = stored_config.to_json(fleet)
+  assert stored_config.from_json(Fleet, text) == fleet
   assert json.loads(text)['ship']['engine']['first']['cylinders'] == [4, 6]
 
 
@@ -200,19 +201,19 @@ def test_parse_is_strict():
 
 def test_json_that_is_none_is_refused():
   with pytest.raises(ConfigError, match='not a config in JSON'):
-    config_lib.from_json(Fleet, '{"seed": ')
+    stored_config.from_json(Fleet, '{"seed": ')
   with pytest.raises(ConfigError, match='not a config in JSON'):
-    config_lib.from_json(Fleet, '[]')
+    stored_config.from_json(Fleet, '[]')
 
 
 def test_differences_name_key_and_both_values():
   new = override('seed=2', 'ship.length=7', 'ship.engine.boilers=4')
-  assert config_lib.differences(Fleet(), new, except_for=['seed']) == [
+  assert stored_config.differences(Fleet(), new, except_for=['seed']) == [
     'ship.length: 100 in the work directory, 7 asked for',
     'ship.engine.boilers: 2 in the work directory, 4 asked for',
   ]
-  assert config_lib.differences(Fleet(), new, except_for=['seed', 'ship']) == []
-  assert config_lib.differences(Fleet(), override('ship.engine.kind=diesel')) == [
+  assert stored_config.differences(Fleet(), new, except_for=['seed', 'ship']) == []
+  assert stored_config.differences(Fleet(), override('ship.engine.kind=diesel')) == [
     'ship.engine.kind: steam in the work directory, diesel asked for'
   ]
 

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from infformer_jax.config import ConfigError, config_dict, from_json, load, to_json
+from infformer_jax.config import ConfigError, config_dict, load
 from infformer_jax.data import registry
 from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.evaluation import cost
 from infformer_jax.experiment import Experiment
+from infformer_jax.stored_config import from_json, to_json
 from infformer_jax.train.optimizer import make_optimizer, make_schedules
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step

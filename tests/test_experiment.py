@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from infformer_jax.config import ConfigError, differences, to_json
+from infformer_jax.config import ConfigError
 from infformer_jax.data.text import TextConfig
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
@@ -12,6 +12,7 @@ from infformer_jax.experiment import (
   Experiment,
   experiment_of,
 )
+from infformer_jax.stored_config import differences, to_json
 from infformer_jax.train.loop import TrainConfig
 from tests import toy
 

@@ -1,0 +1,51 @@
+"""The config that a work directory keeps, as JSON, and what another one differs from it in."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from infformer_jax import hints
+from infformer_jax.config import ConfigError, join, parse
+
+_T = TypeVar('_T')
+
+
+def to_json(instance: Any) -> str:
+  """A config as indented JSON, every key written out."""
+  return json.dumps(dataclasses.asdict(instance), indent=2) + '\n'
+
+
+def from_json(cls: type[_T], text: str) -> _T:
+  """The config that `to_json` wrote.
+
+  Raises:
+    ConfigError: the text is not a JSON object, or as `parse`.
+  """
+  try:
+    config = json.loads(text)
+  except json.JSONDecodeError as error:
+    raise ConfigError(f'not a config in JSON: {error}') from None
+  if not isinstance(config, dict):
+    raise ConfigError(f'not a config in JSON: a {type(config).__name__}')
+  return parse(cls, config)
+
+
+def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[str]:
+  """What a work directory's config and the one asked for disagree in, one line each; [] where they agree.
+
+  Args:
+    old, new: instances of one dataclass. Of a section whose kind differs only the kind is named.
+    except_for: dotted keys, of values or of whole sections, that may differ.
+  """
+  skipped = tuple(except_for)
+
+  def compare(old: Any, new: Any, path: str) -> list[str]:
+    if path in skipped or old == new:
+      return []
+    if not dataclasses.is_dataclass(old) or not dataclasses.is_dataclass(new):
+      return [f'{path}: {old} in the work directory, {new} asked for']
+    names = hints.fields(type(old)) if type(old) is type(new) else ['kind']
+    return [line for n in names for line in compare(getattr(old, n), getattr(new, n), join(path, n))]
+
+  return compare(old, new, '')
