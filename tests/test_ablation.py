@@ -17,6 +17,7 @@ from infformer_jax.config import ConfigError, UserError
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.nn.config import ModelConfig
+from infformer_jax.stored_config import to_json
 from tests import toy
 from tests.program import ROOT, kill_when
 
@@ -29,7 +30,6 @@ from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn.config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
-from infformer_jax.stored_config import to_json
 
 def get_config(argument=None):
   kind = parse_argument(argument, memory=('continuous', ('none', 'continuous'))).memory

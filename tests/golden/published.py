@@ -79,7 +79,7 @@ def make(meta, *, num_samples=8, lengths=None, segments=3, seed=0):
 
   even = np.arange(1, num_samples + 1) / num_samples
   out['samples'] = psi(even)
-  b = None
+  b = mu = sigma_sq = None  # of the segment before
   for i, length in enumerate(lengths):
     k, q = rng.normal(size=(batch, length, width)), rng.normal(size=(batch, heads, meta['Q'], size))
     x = k
