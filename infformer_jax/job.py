@@ -100,11 +100,14 @@ class Job:
       initial=initial,
     )
     self._report(trained(run), corpus, 'results.json')
+    if run.best and run.best[1] != run.step:
+      loss, step = run.best
+      self._console.say(f'the best was step {step} with {loss:.4f}; --mode=eval --step={step} evaluates it')
     self._plot(trained(run), corpus)
     self._console.say(f'all of it is in {self._workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
 
-  def evaluate(self, name: str) -> None:
-    """Evaluates the last checkpoint into W/results_NAME.json and W/inspection_NAME."""
+  def evaluate(self, name: str, step: int | None) -> None:
+    """Evaluates a step's checkpoint, or the newest, into W/results_NAME.json and W/inspection_NAME."""
     evaluation = self._experiment.evaluation
     sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
     tokenizer, mesh = trained_tokenizer(self._experiment.data, self._workdir), sharding.make_mesh()
@@ -114,6 +117,7 @@ class Job:
       vocab_size=tokenizer.vocab_size,
       mesh=mesh,
       warn=self._console.say,
+      step=step,
     )
     corpus = self._load_corpus({evaluation.split})
     trained, file = _Trained(graphdef=graphdef, params=params, mesh=mesh, step=step), f'results_{name}.json'

@@ -36,6 +36,9 @@ _MODE = flags.DEFINE_enum('mode', 'train', ['train', 'eval'], 'train and then ev
 _NAME = flags.DEFINE_string(
   'name', 'eval', 'with --mode=eval: the results are kept in results_NAME.json and inspection_NAME'
 )
+_STEP = flags.DEFINE_integer(
+  'step', None, 'with --mode=eval: of the checkpoint, such as the best; default: the newest'
+)
 
 
 def main(overrides: Overrides) -> None:
@@ -55,7 +58,7 @@ def main(overrides: Overrides) -> None:
       if trains:
         job.train()
       else:
-        job.evaluate(_NAME.value)
+        job.evaluate(_NAME.value, _STEP.value)
   except Stopped as stopped:
     console.end_status()
     print(f'stopped: {stopped}', file=sys.stderr)

@@ -78,6 +78,20 @@ def test_the_newest_two_and_the_best_are_kept(saved):
   assert Checkpoints(saved, warn=pytest.fail).steps() == [1, 2, 3]
 
 
+def test_a_step_can_be_asked_for_and_no_other_comes_instead(copied):
+  checkpoints = Checkpoints(copied, warn=pytest.fail)
+  like = shapes(tree())
+  places = here(like)
+  state, run = checkpoints.restore(like, places, step=1)
+  assert bits(state) == bits(tree(1))
+  assert run['data_position'] == 1
+  with pytest.raises(UserError, match='has no checkpoint 7, only 1, 2, 3$'):
+    checkpoints.restore(like, places, step=7)
+  damage(copied / '3' / 'meta' / 'metadata', 'deleted')
+  with pytest.raises(UserError, match='is damaged .3: .*; take another step$'):
+    checkpoints.restore(like, places, step=3)
+
+
 def test_a_part_can_be_restored_alone(saved):
   params, _ = restore(saved, shapes({'params': tree()['params']}))
   assert bits(params) == bits(tree(3)['params'])

@@ -164,6 +164,11 @@ def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undistu
   assert ours.read_text() == theirs.read_text()
   assert f'--against={workdir / "inspection_longer"}' in out
   assert_same(workdir, undisturbed)
+  program.run(workdir, '--mode=eval', '--name=earlier', f'--step={checkpoint_steps(workdir)[0]}')
+  earlier = json.loads((workdir / 'results_earlier.json').read_text())
+  assert earlier['step'] == checkpoint_steps(workdir)[0] < STEPS
+  _, err = program.run(workdir, '--mode=eval', '--step=1', code=2)
+  assert err.endswith(f'has no checkpoint 1, only {", ".join(map(str, checkpoint_steps(workdir)))}\n')
   _, err = program.run(workdir, '--mode=eval', '--config.model.memory.num_basis=16', code=2)
   assert err.count('\n') == 1
   assert 'w_mu' in err

@@ -93,7 +93,9 @@ class Checkpoints:
     """
     self._writing(lambda: self._manager.wait_until_finished())
 
-  def restore(self, like: _T, shardings: PyTree) -> tuple[_T, dict[str, Any]] | None:
+  def restore(
+    self, like: _T, shardings: PyTree, *, step: int | None = None
+  ) -> tuple[_T, dict[str, Any]] | None:
     """The newest checkpoint that can be verified and its `run`; None where there is no checkpoint at all.
 
     Newer ones are reported; the next save moves them aside, to `1200.damaged`.
@@ -101,22 +103,29 @@ class Checkpoints:
     Args:
       like: names, shapes and dtypes, as arrays or abstract; a part of what was saved will do.
       shardings: where the leaves go, on these or any other devices.
+      step: the checkpoint of this step, and no other.
     Raises:
-      UserError: no checkpoint is intact, or it does not fit `like`.
+      UserError: no checkpoint is intact, there is none of this step, or it does not fit `like`.
     """
+    steps = self.steps()
+    candidates = [there for there in steps if step in (None, there)]
+    if steps and not candidates:
+      raise UserError(f'{self._directory} has no checkpoint {step}, only {", ".join(map(str, steps))}')
     reasons: dict[int, str] = {}
-    for step in reversed(self.steps()):
+    for candidate in reversed(candidates):
       try:
-        restored = self._read(step, like, shardings)
+        restored = self._read(candidate, like, shardings)
       except Damaged as error:
-        reasons[step] = str(error)
+        reasons[candidate] = str(error)
         continue
       for damaged, reason in reasons.items():
-        self._warn(f'checkpoint {damaged} is damaged ({reason}); going back to checkpoint {step}')
+        self._warn(f'checkpoint {damaged} is damaged ({reason}); going back to checkpoint {candidate}')
       self._damaged = list(reasons)
       return restored
     if reasons:
-      each = '; '.join(f'{step}: {reason}' for step, reason in reasons.items())
+      each = '; '.join(f'{damaged}: {reason}' for damaged, reason in reasons.items())
+      if step is not None:
+        raise UserError(f'the checkpoint in {self._directory} is damaged ({each}); take another step')
       raise UserError(
         f'no checkpoint in {self._directory} is intact ({each}); begin in another work directory'
       )

@@ -24,8 +24,9 @@ def restore_model(
   vocab_size: int,
   mesh: Mesh,
   warn: Callable[[str], None],
+  step: int | None = None,
 ) -> tuple[nnx.GraphDef, PyTree, int]:
-  """The newest intact checkpoint's model; changes nothing, so the run may be going on.
+  """The model of the newest intact checkpoint, or of one step's; changes nothing, so the run may be going on.
 
   Args:
     workdir: of a finished or running training.
@@ -33,16 +34,17 @@ def restore_model(
     vocab_size: v.
     mesh: where the parameters go.
     warn: takes the line about a damaged checkpoint.
+    step: of the checkpoint; None: the newest.
   Returns:
     (graphdef, params, step).
   Raises:
-    UserError: there is no checkpoint, none is intact, or its parameters are others, more or fewer.
+    UserError: there is no such checkpoint, none is intact, or its parameters are others, more or fewer.
   """
   build = functools.partial(transformer.build, model, vocab_size)
   graphdef, params = jax.eval_shape(build, jax.random.key(0))
   like = {'params': params}
   checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)
-  restored = checkpoints.restore(like, shardings(like, mesh))
+  restored = checkpoints.restore(like, shardings(like, mesh), step=step)
   if restored is None:
     raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
   known = jax.eval_shape(named_arrays, like)
