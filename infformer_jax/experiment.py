@@ -51,6 +51,11 @@ class Experiment:
       self.data.check(self.model.segment_length)
     except ConfigError as error:
       raise ConfigError(f'data.{error}') from None
+    pieces, shortest = self.train.max_document_tokens, max(4, self.model.segment_length)
+    if pieces is not None and pieces < shortest:
+      raise ConfigError(
+        f'train.max_document_tokens = {pieces} is shorter than a segment; use {shortest} or more'
+      )
 
   def warnings(self) -> list[str]:
     """What is allowed and perhaps not meant."""

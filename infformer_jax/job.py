@@ -16,6 +16,7 @@ from infformer_jax.data.base import Corpus
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.load import load as load_corpus
 from infformer_jax.data.load import trained_tokenizer
+from infformer_jax.data.pieces import cut
 from infformer_jax.evaluation import inspection, results
 from infformer_jax.evaluation.perplexity import evaluate
 from infformer_jax.evaluation.table import table
@@ -65,9 +66,11 @@ class Job:
     self._require_the_same_data(corpus)
     self._write('config.json', dataclasses.asdict(experiment))
 
+    documents = cut(corpus.split('train'), config.max_document_tokens)
+
     def batches(position: int) -> Iterator[Batch]:
       return train_batches(
-        corpus.split('train'),
+        documents,
         corpus.tokenizer.bos_id,
         num_lanes=config.batch_size,
         lanes=lanes,

@@ -31,6 +31,7 @@ class TrainConfig:
   num_steps: int = 10_000
   batch_size: int = 16  # lanes over all devices
   segments_per_chunk: int = 4  # s; gradients flow through the memory within a chunk
+  max_document_tokens: int | None = None  # longer documents are cut for training (data/pieces.py)
   log_every: int = 50
   evaluate_every: int = 1000
   checkpoint_every: int = 1000
@@ -38,8 +39,9 @@ class TrainConfig:
 
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
-      if field.name != 'optimizer' and not 1 <= getattr(self, field.name) < 2**31:
-        raise ConfigError(f'{field.name} = {getattr(self, field.name)} is not in [1, 2^31)')
+      value = getattr(self, field.name)
+      if isinstance(value, int) and not 1 <= value < 2**31:
+        raise ConfigError(f'{field.name} = {value} is not in [1, 2^31)')
 
 
 def train(
