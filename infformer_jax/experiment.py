@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from infformer_jax.config import ConfigError, Overrides, load, override
 from infformer_jax.data.base import DataConfig
@@ -29,6 +29,9 @@ MAY_CHANGE_IN_EVALUATION = (
   'data',
 )
 """What may differ between a model's training and its evaluation, as long as the parameters fit."""
+
+FEW_DOCUMENTS = 4
+"""Of fewer per lane a training warns: .5 did harm and 17 did not; nothing between was measured."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,18 +60,33 @@ class Experiment:
         f'train.max_document_tokens = {pieces} is shorter than a segment; use {shortest} or more'
       )
 
-  def warnings(self) -> list[str]:
-    """What is allowed and perhaps not meant."""
-    model, segments = self.model, self.train.segments_per_chunk
-    needed = model.memory.lag(model.segment_length, model.short_term_length) + 1
-    found = [f'model.memory.{warning}' for warning in model.memory.warnings()]
-    if segments >= needed or not model.memory.learns_writes:
-      return found
-    return [
-      *found,
-      f'train.segments_per_chunk = {segments}: what the memory holds at a read was written in an earlier '
-      f'chunk, so no gradient reaches the layers that made it; with {needed} or more it does',
-    ]
+  def warnings(self, document_tokens: float) -> list[str]:
+    """What is allowed and perhaps not meant, given the mean length of a training document."""
+    found = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
+    if self.model.memory.learns_writes:
+      found += [*self._gradient_stops(), *self._few_documents(document_tokens)]
+    return found
+
+  def _gradient_stops(self) -> Iterator[str]:
+    segments = self.train.segments_per_chunk
+    needed = self.model.memory.lag(self.model.segment_length, self.model.short_term_length) + 1
+    if segments < needed:
+      yield (
+        f'train.segments_per_chunk = {segments}: what the memory holds at a read was written in an earlier '
+        f'chunk, so no gradient reaches the layers that made it; with {needed} or more it does'
+      )
+
+  def _few_documents(self, document_tokens: float) -> Iterator[str]:
+    steps, length = self.train.num_steps, self.model.segment_length
+    segments = steps * self.train.segments_per_chunk
+    met = segments * length / document_tokens
+    pieces = segments // (4 * FEW_DOCUMENTS)  # in segments: so long that a lane meets four times as many
+    if met < FEW_DOCUMENTS and pieces > self.train.segments_per_chunk:  # A shorter training is a trial.
+      yield (
+        f'in train.num_steps = {steps} steps a lane meets about {met:.1g} documents: of so few a memory '
+        'learns little but which one it is in, and does harm in others (docs/results.md, PG-19); '
+        f'train.max_document_tokens = {pieces * length} cuts them into more'
+      )
 
 
 def read_config(file: pathlib.Path) -> Experiment:

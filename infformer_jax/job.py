@@ -56,17 +56,16 @@ class Job:
     sharding.local_lanes(
       evaluation.batch_size, key='evaluation.batch_size'
     )  # Not only after hours of training.
-    for warning in experiment.warnings():
-      self._console.say(f'warning: {warning}')
     self._lock = lock(self._workdir)
     corpus = self._load_corpus({'train', evaluation.split})
     for split in ('train', evaluation.split):
       corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.
+    documents = cut(corpus.split('train'), config.max_document_tokens)
+    for warning in experiment.warnings(document_tokens=float(documents.lengths.mean())):
+      self._console.say(f'warning: {warning}')
     initial = self._initial_parameters(corpus)  # First: where it fails nothing is written.
     self._require_the_same_data(corpus)
     self._write('config.json', dataclasses.asdict(experiment))
-
-    documents = cut(corpus.split('train'), config.max_document_tokens)
 
     def batches(position: int) -> Iterator[Batch]:
       return train_batches(

@@ -17,6 +17,7 @@ from infformer_jax.train.loop import TrainConfig
 from tests import toy
 
 EXPERIMENT = Experiment(model=toy.config(toy.small('continuous')), data=TextConfig(source_dir='books'))
+SHORT = 2.0  # tokens: documents so short that every lane meets many
 
 
 def changed(section: str, **changes) -> Experiment:
@@ -33,7 +34,7 @@ def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, 
   model = dataclasses.replace(EXPERIMENT.model, memory=memory, short_term_length=short * toy.LENGTH)
   for segments in range(1, 6):
     train = TrainConfig(segments_per_chunk=segments)
-    warnings = dataclasses.replace(EXPERIMENT, model=model, train=train).warnings()
+    warnings = dataclasses.replace(EXPERIMENT, model=model, train=train).warnings(SHORT)
     assert len(warnings) == (segments < needed)
     if warnings:
       assert f'train.segments_per_chunk = {segments}' in warnings[0]
@@ -43,17 +44,40 @@ def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, 
 def test_sticky_samples_without_forgetting_are_warned_about():
   equal = toy.small('continuous', contraction='equal', sampling='sticky')
   for memory, key in ((equal, ''), (toy.small('stacked', second=equal), 'second.')):
-    warnings = changed('model', memory=memory).warnings()
+    warnings = changed('model', memory=memory).warnings(SHORT)
     assert len(warnings) == 1
     assert warnings[0].startswith(f"model.memory.{key}contraction = 'equal' with sampling = 'sticky'")
-  assert changed('model', memory=dataclasses.replace(equal, sampling='even')).warnings() == []
+  assert changed('model', memory=dataclasses.replace(equal, sampling='even')).warnings(SHORT) == []
+
+
+def test_lanes_that_meet_few_documents_are_warned_about():
+  """With what the warning proposes each lane meets four times as many as are enough."""
+  train = TrainConfig(num_steps=100, segments_per_chunk=4)
+  experiment = dataclasses.replace(
+    EXPERIMENT, model=dataclasses.replace(EXPERIMENT.model, memory=toy.small('continuous')), train=train
+  )
+  lane_tokens = 400 * toy.LENGTH
+  assert experiment.warnings(document_tokens=lane_tokens / 4) == []
+  (warning,) = experiment.warnings(document_tokens=lane_tokens * 2)
+  assert 'in train.num_steps = 100 steps a lane meets about 0.5 documents' in warning
+  assert f'train.max_document_tokens = {lane_tokens // 16}' in warning
+  assert experiment.warnings(document_tokens=lane_tokens // 16) == []
+  trial = dataclasses.replace(experiment, train=dataclasses.replace(train, num_steps=5))
+  assert trial.warnings(document_tokens=lane_tokens * 2) == []
+
+
+@pytest.mark.parametrize('pieces', [3, toy.LENGTH - 1])
+def test_pieces_hold_a_segment(pieces):
+  with pytest.raises(ConfigError, match=f'train.max_document_tokens = {pieces} is shorter than a segment'):
+    changed('train', max_document_tokens=pieces)
 
 
 @pytest.mark.parametrize('kind', ['none', 'neighbours'])
 def test_without_a_gradient_there_is_nothing_to_warn_about(kind):
   model = dataclasses.replace(EXPERIMENT.model, memory=toy.small(kind))
   assert (
-    dataclasses.replace(EXPERIMENT, model=model, train=TrainConfig(segments_per_chunk=1)).warnings() == []
+    dataclasses.replace(EXPERIMENT, model=model, train=TrainConfig(segments_per_chunk=1)).warnings(SHORT)
+    == []
   )
 
 

@@ -1,7 +1,7 @@
 """No long memory: what the others are compared with."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
@@ -14,6 +14,7 @@ class NothingConfig(MemoryConfig):
   """Only the short-term memory of model.short_term_length tokens, if any."""
 
   kind: Literal['none'] = 'none'
+  learns_writes: ClassVar[bool] = False
 
   def lag(self, segment_length: int, short_term_length: int) -> int:
     """Nothing is written, so that no past has to be kept for it."""
