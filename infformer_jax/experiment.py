@@ -64,7 +64,9 @@ class Experiment:
     """What is allowed and perhaps not meant, given the mean length of a training document."""
     found = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
     if self.model.memory.learns_writes:
-      found += [*self._gradient_stops(), *self._few_documents(document_tokens)]
+      found += self._gradient_stops()
+    if self.model.memory.mixes_all:
+      found += self._few_documents(document_tokens)
     return found
 
   def _gradient_stops(self) -> Iterator[str]:

@@ -62,6 +62,10 @@ def test_lanes_that_meet_few_documents_are_warned_about():
   assert 'in train.num_steps = 100 steps a lane meets about 0.5 documents' in warning
   assert f'train.max_document_tokens = {lane_tokens // 16}' in warning
   assert experiment.warnings(document_tokens=lane_tokens // 16) == []
+  stacked = toy.small('stacked', first=toy.small('none'), second=toy.small('continuous'))
+  for memory, expected in ((stacked, 1), (toy.small('recent'), 0)):  # Exact tokens did no harm.
+    other = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, memory=memory))
+    assert len(other.warnings(document_tokens=lane_tokens * 2)) == expected
   trial = dataclasses.replace(experiment, train=dataclasses.replace(train, num_steps=5))
   assert trial.warnings(document_tokens=lane_tokens * 2) == []
 

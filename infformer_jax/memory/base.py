@@ -1,9 +1,8 @@
 """The memory contract. Read this file first.
 
-A memory is an NNX module: its parameters are its own, its mathematics is in core/, and its state is an
-argument and a result. At segment i of a document a memory first receives the past that became its own
-(segment i - lag), then answers: *write, then read*. The state is one pytree whose every leaf has the
-lanes as its first axis, so that rows are emptied, written and compared one by one.
+A memory is an NNX module: its parameters are its own, its mathematics is in core/, its state is an argument
+and a result. At segment i of a document it receives the past that became its own (segment i - lag), then
+answers: *write, then read*. The state is one pytree whose every leaf has lanes first: rows are independent.
 
 A layer takes in each kind of `Read` in its own way: `added_bld` is added to its output, after W_o; `slots`
 are more keys and values of its local softmax, where ok_bm, at distances offset + age; `gated` is mixed with
@@ -55,6 +54,9 @@ class MemoryConfig:
 
   gated: ClassVar[bool] = False
   """Whether it answers with `Read.gated`, of which a layer can mix in only one."""
+
+  mixes_all: ClassVar[bool] = False
+  """Whether a read mixes all of the past, so that it may say no more than which document this is."""
 
   kind: str
   layers: tuple[int, ...] | None = None  # 0-based; None: all layers, or what the kind says

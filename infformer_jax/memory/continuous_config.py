@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class ContinuousConfig(MemoryConfig):
   """The signal (its basis and its writes) and the read. Times are in units of the whole signal, [0, 1]."""
 
   kind: Literal['continuous'] = 'continuous'
+  mixes_all: ClassVar[bool] = True
   num_basis: int = 512  # n
   # core/basis.py; 'fourier' joins the newest to the oldest, 'rectangular' leaves cells empty where n > l.
   basis: Family = 'gaussian'

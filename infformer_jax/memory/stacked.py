@@ -30,6 +30,10 @@ class StackedConfig(MemoryConfig):
   def gated(self) -> bool:  # type: ignore[override]
     return self.first.gated or self.second.gated
 
+  @property
+  def mixes_all(self) -> bool:  # type: ignore[override]
+    return self.first.mixes_all or self.second.mixes_all
+
   def check(self, segment_length: int) -> None:
     if self.first.kind == self.second.kind == 'none':
       raise ConfigError(
