@@ -93,7 +93,7 @@ TRAIN = {
     num_steps=1_500,
     batch_size=16,
     segments_per_chunk=4,
-    # Twenty-four steps: 16 lanes that read one book each all the time would teach a memory which book it is.
+    # 24 steps of a lane: lanes that read a book or two each would teach a memory which book it is.
     max_document_tokens=6_144,
     log_every=20,
     evaluate_every=500,

@@ -31,7 +31,7 @@ MAY_CHANGE_IN_EVALUATION = (
 """What may differ between a model's training and its evaluation, as long as the parameters fit."""
 
 FEW_DOCUMENTS = 4
-"""Of fewer per lane a training warns: .5 did harm and 17 did not; nothing between was measured."""
+"""Of fewer per lane a training warns: half a one did harm, 13 and 17 did not; between is not measured."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,18 +54,26 @@ class Experiment:
       self.data.check(self.model.segment_length)
     except ConfigError as error:
       raise ConfigError(f'data.{error}') from None
-    pieces, shortest = self.train.max_document_tokens, max(4, self.model.segment_length)
-    if pieces is not None and pieces < shortest:
+    if (tokens := self.train.max_document_tokens) is not None:
+      self._check_pieces(tokens)
+
+  def _check_pieces(self, tokens: int) -> None:
+    length, what = self.model.segment_length, f'train.max_document_tokens = {tokens}'
+    if self.data.whole:
       raise ConfigError(
-        f'train.max_document_tokens = {pieces} is shorter than a segment; use {shortest} or more'
+        f"{what}: documents of data.kind = '{self.data.kind}' cannot be cut, since answers would lose their "
+        'questions; use none'
       )
+    if tokens < 4 or tokens % length:  # The last segment of every piece would be padded.
+      enough = -(-max(4, tokens) // length) * length
+      raise ConfigError(f'{what} is not a multiple of model.segment_length = {length}; use {enough}')
 
   def warnings(self, document_tokens: float) -> list[str]:
     """What is allowed and perhaps not meant, given the mean length of a training document."""
     found = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
     if self.model.memory.learns_writes:
       found += self._gradient_stops()
-    if self.model.memory.mixes_all:
+    if self.model.memory.mixes_all and not self.data.whole:
       found += self._few_documents(document_tokens)
     return found
 
@@ -85,7 +93,7 @@ class Experiment:
     pieces = segments // (4 * FEW_DOCUMENTS)  # in segments: so long that a lane meets four times as many
     if met < FEW_DOCUMENTS and pieces > self.train.segments_per_chunk:  # A shorter training is a trial.
       yield (
-        f'in train.num_steps = {steps} steps a lane meets about {met:.1g} documents: of so few a memory '
+        f'in train.num_steps = {steps} steps a lane meets about {met:.2g} documents: of so few a memory '
         'learns little but which one it is in, and does harm in others (docs/results.md, PG-19); '
         f'train.max_document_tokens = {pieces * length} cuts them into more'
       )

@@ -18,7 +18,7 @@ from infformer_jax.data.load import load as load_corpus
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.pieces import cut
 from infformer_jax.evaluation import inspection, results
-from infformer_jax.evaluation.perplexity import evaluate
+from infformer_jax.evaluation.perplexity import evaluate, require_targets
 from infformer_jax.evaluation.table import table
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.views import VIEWS
@@ -60,6 +60,7 @@ class Job:
     corpus = self._load_corpus({'train', evaluation.split})
     for split in ('train', evaluation.split):
       corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.
+    require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut(corpus.split('train'), config.max_document_tokens)
     for warning in experiment.warnings(document_tokens=float(documents.lengths.mean())):
       self._console.say(f'warning: {warning}')
@@ -102,9 +103,13 @@ class Job:
       initial=initial,
     )
     self._report(trained(run), corpus, 'results.json')
-    if run.best and run.best[1] != run.step:
-      loss, step = run.best
-      self._console.say(f'the best was step {step} with {loss:.4f}; --mode=eval --step={step} evaluates it')
+    loss, step = run.best or (None, run.step)
+    if (
+      step != run.step and step in Checkpoints(self._workdir / 'checkpoints', warn=self._console.say).steps()
+    ):
+      self._console.say(
+        f'lowest in training: {loss:.4f} at step {step}; --mode=eval --step={step} evaluates it'
+      )
     self._plot(trained(run), corpus)
     self._console.say(f'all of it is in {self._workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
 

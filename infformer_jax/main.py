@@ -48,6 +48,8 @@ def main(overrides: Overrides) -> None:
   if not re.fullmatch(r'[\w.-]+', _NAME.value):
     raise ConfigError(f"--name = '{_NAME.value}' is part of a file's name: letters, digits, '.', '_' and '-'")
   workdir, trains = pathlib.Path(_WORKDIR.value), _MODE.value == 'train'
+  if trains and _STEP.value is not None:
+    raise ConfigError('--step is for --mode=eval; a training goes on from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION
   experiment = experiment_of(_CONFIG.value, overrides, workdir, may_change=may_change)
   processes.initialize()  # Before anything else of jax, but after what is refused without waiting for others.

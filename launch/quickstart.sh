@@ -30,9 +30,9 @@ import sys
 
 import numpy as np
 
-from infformer_jax.config import from_json
 from infformer_jax.data.load import load
 from infformer_jax.experiment import Experiment
+from infformer_jax.stored_config import from_json
 
 workdir = pathlib.Path(sys.argv[1])
 data = from_json(Experiment, (workdir / 'config.json').read_text()).data

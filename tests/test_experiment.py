@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from infformer_jax.config import ConfigError
+from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.text import TextConfig
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
@@ -70,10 +71,20 @@ def test_lanes_that_meet_few_documents_are_warned_about():
   assert trial.warnings(document_tokens=lane_tokens * 2) == []
 
 
-@pytest.mark.parametrize('pieces', [3, toy.LENGTH - 1])
-def test_pieces_hold_a_segment(pieces):
-  with pytest.raises(ConfigError, match=f'train.max_document_tokens = {pieces} is shorter than a segment'):
-    changed('train', max_document_tokens=pieces)
+@pytest.mark.parametrize(('tokens', 'enough'), [(3, 1), (toy.LENGTH - 1, 1), (2 * toy.LENGTH + 1, 3)])
+def test_pieces_are_whole_segments(tokens, enough):
+  wrong = f'train.max_document_tokens = {tokens} is not a multiple .*; use {enough * toy.LENGTH}$'
+  with pytest.raises(ConfigError, match=wrong):
+    changed('train', max_document_tokens=tokens)
+
+
+def test_what_has_answers_is_not_cut_nor_is_that_proposed():
+  task, model = SortingConfig(length=400, num_symbols=4), toy.config(toy.small('continuous'))
+  experiment = Experiment(model=model, data=task, train=TrainConfig(num_steps=100))
+  assert experiment.warnings(document_tokens=1e6) == []
+  cut = dataclasses.replace(experiment.train, max_document_tokens=4 * toy.LENGTH)
+  with pytest.raises(ConfigError, match=r"data.kind = 'sorting' cannot be cut.*; use none$"):
+    dataclasses.replace(experiment, train=cut)
 
 
 @pytest.mark.parametrize('kind', ['none', 'neighbours'])

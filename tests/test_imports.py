@@ -20,6 +20,7 @@ MAY_IMPORT = {
   'types': (),
   'hints': (),
   'config': ('hints',),
+  'stored_config': ('config', 'hints'),
   'command_line': ('config', 'hints'),
   'core': BASE,
   'memory': (*BASE, 'core'),

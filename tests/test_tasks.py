@@ -13,6 +13,7 @@ from infformer_jax.data.load import load, load_tokenizer
 from infformer_jax.data.recall import RecallConfig
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.tasks import Symbols, TaskConfig
+from infformer_jax.evaluation.perplexity import EvaluationConfig, require_targets
 from infformer_jax.experiment import Experiment
 from tests import toy
 
@@ -174,3 +175,11 @@ def test_distances_are_counted_in_the_models_segments():
 def test_what_makes_no_sense_is_refused(make, message):
   with pytest.raises(ConfigError, match=message):
     make()
+
+
+def test_an_evaluation_that_ends_before_the_first_answer_is_refused(tmp_path):
+  split = corpus(SORTING, tmp_path).split('validation')
+  before = int((split.group(0, 0, int(split.lengths[0])) < 0).sum())
+  require_targets(split, EvaluationConfig(max_tokens=before + 1))
+  with pytest.raises(UserError, match=f'evaluation.max_tokens = {before} end before the first answer'):
+    require_targets(split, EvaluationConfig(max_tokens=before))

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import types
 
 import jax
 import numpy as np
@@ -15,8 +16,9 @@ import pytest
 from infformer_jax.config import ConfigError, UserError
 from infformer_jax.train import sharding
 from infformer_jax.train.checkpoint import Checkpoints
-from infformer_jax.train.hooks import Evaluation, Every
+from infformer_jax.train.hooks import Evaluation, Every, Progress
 from infformer_jax.train.loop import TrainConfig, train
+from infformer_jax.train.metrics import Totals
 from infformer_jax.train.optimizer import OptimizerConfig
 from infformer_jax.train.restore import restore_model
 from infformer_jax.train.stopped import Terminated
@@ -120,6 +122,14 @@ def test_progress_says_step_loss_speed_and_time_left(watched):
   assert len(progress) == 10
   form = r'step \d+ of 20, loss \d\.\d{3} nats/token, [\d,]+ tokens/s, \d+:\d\d left'
   assert all(re.fullmatch(form, line) for line in progress)
+
+
+def test_progress_before_the_first_answer_of_a_task_has_no_loss():
+  console = Watched()
+  totals = Totals({'loss_nats_per_token': [0.0, 0.0], 'tokens_per_second': [10.0, 1.0]})
+  run = types.SimpleNamespace(step=1, num_steps=2, totals=totals)
+  Progress(console, step=0)(run)
+  assert console.lines[0].startswith('step 1 of 2, loss - nats/token, 10 tokens/s, ')
 
 
 def test_the_model_alone_can_be_restored(watched):

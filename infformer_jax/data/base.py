@@ -7,7 +7,7 @@ documents, cache.py makes the splits, lanes.py streams them.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from infformer_jax.data import tokenizers
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
   """What every corpus has; the registry adds each kind's own fields."""
+
+  whole: ClassVar[bool] = False
+  """Whether a document makes sense only as a whole: an answer needs its question."""
 
   kind: str
   tokenizer: str = 'bpe:4096'  # see tokenizers.py

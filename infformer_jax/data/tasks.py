@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -28,6 +28,7 @@ Make = Callable[['Uniforms'], tuple[np.ndarray, np.ndarray]]
 class TaskConfig(DataConfig):
   """What every task has."""
 
+  whole: ClassVar[bool] = True
   tokenizer: Literal['symbols'] = 'symbols'  # numbers; a task needs no other
   num_train: int = 1_000_000  # different documents; an epoch
   num_evaluation: int = 512  # documents in validation, and in test

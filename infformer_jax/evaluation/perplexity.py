@@ -16,7 +16,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from infformer_jax.config import ConfigError
+from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data.base import Corpus, Split
 from infformer_jax.data.lanes import EvaluationBatches, evaluated_lengths, evaluation_batches
 from infformer_jax.evaluation.cost import cost
@@ -35,7 +35,7 @@ PROGRESS_SECONDS = 5.0
 class EvaluationConfig:
   """What is evaluated, and in how large pieces; the sizes change the speed, never the loss of a token."""
 
-  batch_size: int = 8  # lanes over all devices; no more are made than there are documents
+  batch_size: int = 8  # lanes over all devices; no more than documents, rounded up to the devices
   segments_per_chunk: int = 4
   max_tokens: int | None = None  # None: the whole split
   split: Literal['train', 'validation', 'test'] = 'validation'
@@ -71,9 +71,11 @@ def evaluate(
     split, the corpus's fingerprint, what the model costs (evaluation/cost.py) and the settings.
   Raises:
     ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
+    UserError: nothing that counts would be read.
   """
   sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
   split = corpus.split(config.split)
+  require_targets(split, config)
   num_lanes = _num_lanes(split, config)
   model = transformer.merge(graphdef, params)
   length, short = model.config.segment_length, model.config.short_term_length
@@ -112,6 +114,15 @@ def evaluate(
       absent=absent,
     ),
   }
+
+
+def require_targets(split: Split, config: EvaluationConfig) -> None:
+  """Raises UserError where nothing that an evaluation would read counts in the loss."""
+  lengths = evaluated_lengths(split, config.max_tokens)
+  if not any((split.group(index, 0, n) >= 0).any() for index, n in enumerate(lengths.tolist()) if n):
+    raise UserError(
+      f'evaluation.max_tokens = {config.max_tokens} end before the first answer; use more, or none for all'
+    )
 
 
 def segment_losses(

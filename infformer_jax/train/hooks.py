@@ -127,8 +127,9 @@ class Progress:
     self._last = time.monotonic()
     seconds = (self._last - self._began) / (run.step - self._first) * (run.num_steps - run.step)
     means = run.totals.means()
+    loss = means['loss_nats_per_token']  # None before the first answer of a task.
     self._console.status(
-      f'step {run.step} of {run.num_steps}, loss {means["loss_nats_per_token"]:.3f} nats/token, '
+      f'step {run.step} of {run.num_steps}, loss {"-" if loss is None else f"{loss:.3f}"} nats/token, '
       f'{means["tokens_per_second"]:,.0f} tokens/s, {_duration(seconds)} left'
     )
 
