@@ -64,7 +64,7 @@ class Experiment:
         f"{what}: documents of data.kind = '{self.data.kind}' cannot be cut, since answers would lose their "
         'questions; use none'
       )
-    if tokens < 4 or tokens % length:  # The last segment of every piece would be padded.
+    if tokens < 4 or tokens % length:  # Just above a multiple, pieces would end in a segment of padding.
       enough = -(-max(4, tokens) // length) * length
       raise ConfigError(f'{what} is not a multiple of model.segment_length = {length}; use {enough}')
 
