@@ -26,9 +26,9 @@ from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.pg19 import Pg19Config
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
-from infformer_jax.memory import compared
+from infformer_jax.memory import matched_sizes
 from infformer_jax.memory.continuous_config import ContinuousConfig
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
@@ -138,7 +138,7 @@ def model(kind: str, size: str) -> ModelConfig:
   if kind == 'continuous':
     return trunk
   bytes_per_value = 2 if trunk.compute_dtype == 'bfloat16' else 4
-  memory = compared.of_size(
+  memory = matched_sizes.of_size(
     kind,
     num_vectors=continuous.num_basis * 4 // bytes_per_value,  # Coefficients are float32.
     num_layers=trunk.num_layers,
@@ -152,7 +152,7 @@ def model(kind: str, size: str) -> ModelConfig:
 
 def get_config(argument: str | None = None) -> ConfigDict:
   """The config of 'configs/pg19.py:memory=...,size=tiny|small|base|large'; continuous, base if not said."""
-  asked = parse_argument(argument, memory=('continuous', compared.KINDS), size=('base', tuple(MODELS)))
+  asked = parse_argument(argument, memory=('continuous', matched_sizes.KINDS), size=('base', tuple(MODELS)))
   size = asked.size
   return config_dict(
     Experiment(

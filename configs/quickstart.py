@@ -17,7 +17,7 @@ from infformer_jax.data.stdlib import StdlibConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.continuous_config import ContinuousConfig
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 

@@ -33,9 +33,9 @@ from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.recall import RecallConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
-from infformer_jax.memory import compared
+from infformer_jax.memory import matched_sizes
 from infformer_jax.memory.base import MemoryConfig
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
@@ -94,7 +94,7 @@ TRAIN = {
 def memory(kind: str, size: str) -> MemoryConfig:
   """The same bytes in every kind, as near as whole segments come."""
   model = MODELS[size]
-  return compared.of_size(
+  return matched_sizes.of_size(
     kind,
     num_vectors=model.segment_length,
     num_layers=model.num_layers,
@@ -106,7 +106,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
   """The config of 'configs/recall.py:memory=...,task=...,size=cpu|gpu'."""
   asked = parse_argument(
     argument,
-    memory=('continuous', compared.KINDS),
+    memory=('continuous', matched_sizes.KINDS),
     task=('associative', ('associative', 'passkey')),
     size=('cpu', tuple(MODELS)),
   )

@@ -35,11 +35,11 @@ from infformer_jax.config import config_dict, parse_argument
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
-from infformer_jax.memory import compared
+from infformer_jax.memory import matched_sizes
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
 from infformer_jax.memory.continuous_config import PUBLISHED_SORTING
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 
@@ -119,7 +119,7 @@ def memory(kind: str, size: str) -> MemoryConfig:
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)
   if size == 'paper' and kind == 'compressive':  # One segment per chunk: nothing else trains the compressor.
     return CompressiveConfig(length=model.segment_length)
-  return compared.of_size(
+  return matched_sizes.of_size(
     kind,
     num_vectors=model.segment_length,
     num_layers=model.num_layers,
@@ -131,7 +131,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
   """The config of 'configs/sort.py:memory=...,length=...,size=...'; continuous and cpu if not said."""
   asked = parse_argument(
     argument,
-    memory=('continuous', compared.KINDS),
+    memory=('continuous', matched_sizes.KINDS),
     length=(None, int),
     size=('cpu', tuple(MODELS)),
   )

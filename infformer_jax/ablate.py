@@ -15,13 +15,14 @@ import sys
 
 from absl import flags
 
-from infformer_jax import command_line
-from infformer_jax.ablation import measure, table
+from infformer_jax.ablation import measure, summary
 from infformer_jax.ablation.grid import Axis, Point, grid
-from infformer_jax.config import ConfigError, Overrides
+from infformer_jax.config import command_line
+from infformer_jax.config.parsing import Overrides
+from infformer_jax.errors import ConfigError
 from infformer_jax.train import processes
 from infformer_jax.train.console import Console
-from infformer_jax.train.stopped import NotFiniteError, Stopped, space
+from infformer_jax.train.exits import NotFiniteError, Stopped, space
 
 _CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'where everything is kept', required=True)
@@ -46,7 +47,7 @@ def main(overrides: Overrides) -> None:
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
     raise ConfigError(f'--index = {_INDEX.value}: the grid has {len(points)} runs, 0 to {len(points) - 1}')
   if _DRY_RUN.value:
-    print(table.table([_row(index, point) for index, point in enumerate(points)]))
+    print(summary.text_table([_row(index, point) for index, point in enumerate(points)]))
     return
   for point in points:
     if point.file.is_file():
@@ -70,7 +71,7 @@ def main(overrides: Overrides) -> None:
       diverged = stopped.code
       continue
     _summarize(axes, points, workdir)
-  console.say(table.table(_summarize(axes, points, workdir)['rows']))
+  console.say(summary.text_table(_summarize(axes, points, workdir)['rows']))
   console.say(f'all of it is in {workdir}: ablation.csv, ablation.json, plots/, points/')
   if diverged:
     sys.exit(diverged)
@@ -109,7 +110,7 @@ def _row(index: int, point: Point) -> dict:
 def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> dict:
   from infformer_jax.plotting import ablation as plots
 
-  return table.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir))
+  return summary.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir))
 
 
 if __name__ == '__main__':

@@ -4,11 +4,12 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from infformer_jax.config import ConfigError, Overrides, load, override
+from infformer_jax.config.parsing import Overrides, load_config, override
+from infformer_jax.config.stored_config import differences, from_json
 from infformer_jax.data.base import DataConfig
+from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.perplexity import EvaluationConfig
-from infformer_jax.nn.config import ModelConfig
-from infformer_jax.stored_config import differences, from_json
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 
 MAY_CHANGE_IN_TRAINING = (
@@ -129,7 +130,7 @@ def experiment_of(
   file = workdir / 'config.json'
   before = read_config(file) if file.is_file() else None
   if config is not None:
-    asked = load(config, overrides, cls=Experiment)
+    asked = load_config(config, overrides, cls=Experiment)
   elif before is not None:
     asked = override(before, overrides)
   else:

@@ -16,11 +16,12 @@ import jax
 import numpy as np
 from absl import flags
 
-from infformer_jax import command_line
-from infformer_jax.config import ConfigError, Overrides
+from infformer_jax.config import command_line
+from infformer_jax.config.parsing import Overrides
 from infformer_jax.data.files import read_utf8
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import read_config
 from infformer_jax.train import sharding

@@ -11,15 +11,14 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from infformer_jax.config import UserError
 from infformer_jax.data.base import Corpus
+from infformer_jax.data.cut_documents import cut
 from infformer_jax.data.lanes import train_batches
-from infformer_jax.data.load import load as load_corpus
-from infformer_jax.data.load import trained_tokenizer
-from infformer_jax.data.pieces import cut
+from infformer_jax.data.load import load_corpus, trained_tokenizer
+from infformer_jax.errors import UserError
 from infformer_jax.evaluation import inspection, results
 from infformer_jax.evaluation.perplexity import evaluate, require_targets
-from infformer_jax.evaluation.table import table
+from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.train import sharding
@@ -189,7 +188,7 @@ class Job:
     """Evaluates with the memory and its controls, into a file and for the terminal."""
     found = self._evaluated(trained, corpus, views=tuple(VIEWS))
     self._write(file, found)
-    self._console.say(f'{found["split"]} after step {trained.step}:\n{table(found)}')
+    self._console.say(f'{found["split"]} after step {trained.step}:\n{results_table(found)}')
 
   def _plot_training(self) -> None:
     from infformer_jax.plotting import workdir  # Here: a mistake in a flag need not wait for matplotlib.

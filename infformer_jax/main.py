@@ -14,8 +14,9 @@ import sys
 
 from absl import flags
 
-from infformer_jax import command_line
-from infformer_jax.config import ConfigError, Overrides
+from infformer_jax.config import command_line
+from infformer_jax.config.parsing import Overrides
+from infformer_jax.errors import ConfigError
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
   MAY_CHANGE_IN_TRAINING,
@@ -24,7 +25,7 @@ from infformer_jax.experiment import (
 from infformer_jax.job import Job
 from infformer_jax.train import processes
 from infformer_jax.train.console import Console
-from infformer_jax.train.stopped import Stopped, space
+from infformer_jax.train.exits import Stopped, space
 
 _CONFIG = flags.DEFINE_string(
   'config',

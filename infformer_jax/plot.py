@@ -16,8 +16,9 @@ from typing import Any
 
 from absl import flags
 
-from infformer_jax import command_line
-from infformer_jax.config import Overrides, UserError
+from infformer_jax.config import command_line
+from infformer_jax.config.parsing import Overrides
+from infformer_jax.errors import UserError
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'of a run, or of a sweep', required=True)
 _AGAINST = flags.DEFINE_string(
@@ -51,7 +52,7 @@ def main(overrides: Overrides) -> None:
 def _inspection(workdir: pathlib.Path) -> Any:
   from infformer_jax.plotting import workdir as plotting
 
-  found = plotting.load(workdir)
+  found = plotting.load_inspection(workdir)
   if found is None:
     runs = f'; the runs of a sweep are in {workdir / "points"}' if (workdir / 'points').is_dir() else ''
     raise UserError(f'{workdir / "inspection"} is missing: a run writes it when it finishes{runs}')

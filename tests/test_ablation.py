@@ -10,14 +10,14 @@ import sys
 import numpy as np
 import pytest
 
-from infformer_jax.ablation import table
+from infformer_jax.ablation import summary
 from infformer_jax.ablation.grid import Axis, grid
 from infformer_jax.ablation.measure import estimated
-from infformer_jax.config import ConfigError, UserError
+from infformer_jax.config.stored_config import to_json
+from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.memory.registry import CONFIGS
-from infformer_jax.nn.config import ModelConfig
-from infformer_jax.stored_config import to_json
+from infformer_jax.nn.model_config import ModelConfig
 from tests import toy
 from tests.program import ROOT, kill_when
 
@@ -28,7 +28,7 @@ from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 
 def get_config(argument=None):
@@ -171,7 +171,7 @@ def test_what_cannot_be_read_or_written_is_one_line(config, tmp_path):
   for text in ('{"values": [', '{}', '3'):
     damaged.write_text(text)
     with pytest.raises(UserError, match=f'{damaged} is damaged .* delete it'):
-      table.summary([BASIS], grid(config, [], [BASIS], 1, workdir))
+      summary.summary([BASIS], grid(config, [], [BASIS], 1, workdir))
   (tmp_path / 'file').write_text('')
   _, err = start(config, tmp_path / 'file').communicate()
   assert err.startswith('error: cannot write to ')

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from infformer_jax.ablation import table
+from infformer_jax.ablation import summary
 from infformer_jax.ablation.grid import Axis, Point
 from infformer_jax.plotting import ablation as plots
 
@@ -21,7 +21,7 @@ def figures(values, seed, accuracy, **groups):
     'perplexity_per_word': None,
     'is_task': True,
     'accuracy_by_group': groups,
-    **dict.fromkeys(table.SHOWN, float(seed)),
+    **dict.fromkeys(summary.SHOWN, float(seed)),
   }
 
 
@@ -36,7 +36,7 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
     points.append(Point(values=values, seed=seed, workdir=workdir, experiment=None))
     content = figures(values, seed, accuracy, distance_1=accuracy, distance_4=accuracy / 2)
     points[-1].file.write_text(json.dumps(content))
-  found = table.summary(axes, points)
+  found = summary.summary(axes, points)
   first, second = found['rows']
   assert first['accuracy'] == pytest.approx(0.6)
   assert first['accuracy_spread'] == pytest.approx(np.std([0.5, 0.7], ddof=1))
@@ -50,7 +50,7 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
     'curves.png',
     'distance.png',
   }
-  assert table.table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
+  assert summary.text_table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
 
 
 def test_marks_and_legends_of_a_sweep(tmp_path, monkeypatch):
@@ -73,7 +73,7 @@ def test_marks_and_legends_of_a_sweep(tmp_path, monkeypatch):
     figures_of[path.name] = figure
 
   monkeypatch.setattr(plots.style, 'canvas', keeping)
-  plots.sweep(table.summary(axes, points), tmp_path)
+  plots.sweep(summary.summary(axes, points), tmp_path)
   for name in ('curves.png', 'distance.png'):
     (panel,) = figures_of[name].axes
     assert panel.get_legend().get_title().get_text() == 'memory, positions'
@@ -89,9 +89,9 @@ def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):
   for point in points:
     point.workdir.mkdir()
     point.file.write_text(json.dumps(figures(point.values, 0, 0.5)))
-  found = table.summary(axes, points)
+  found = summary.summary(axes, points)
   assert [found['rows'][0][key] for key in keys] == ['8', '16']
-  table.write(found, tmp_path)
+  summary.write(found, tmp_path)
   assert (tmp_path / 'ablation.csv').read_text().startswith(f'{keys[0]},{keys[1]},seed,')
   plots.sweep(found, tmp_path)
 
@@ -105,6 +105,6 @@ def test_a_point_that_another_process_finishes_meanwhile_is_not_lost(tmp_path):
     point.file.write_text(json.dumps(figures(point.values, 0, 0.5)))
 
   finish(points[0])
-  found = table.keep(axes, points, tmp_path, lambda _: finish(points[1]))
+  found = summary.keep(axes, points, tmp_path, lambda _: finish(points[1]))
   assert found['missing'] == []
   assert len(json.loads((tmp_path / 'ablation.json').read_text())['points']) == 2

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.basis import Basis, evaluate, evaluate_on_host
+from infformer_jax.errors import ConfigError
 
 PUBLISHED = Basis(num_basis=6, widths=(0.005, 0.01), unit='absolute')
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import capacity
 from infformer_jax.core.basis import Basis, evaluate_on_host
 from infformer_jax.core.signal import SignalSpec, even_points, operators
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
 
 SMALL = SignalSpec(

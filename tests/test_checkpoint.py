@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import UserError
+from infformer_jax.errors import UserError
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.checksum import checksum, described, digest
 

@@ -8,8 +8,8 @@ import textwrap
 
 import pytest
 
-from infformer_jax.command_line import split_overrides
-from infformer_jax.config import ConfigError
+from infformer_jax.config.command_line import split_overrides
+from infformer_jax.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -51,7 +51,8 @@ def program(tmp_path_factory) -> str:
     textwrap.dedent(
       """
       from absl import flags
-      from infformer_jax import command_line, config
+      from infformer_jax import errors
+      from infformer_jax.config import command_line
 
       flags.DEFINE_string('config', None, 'FILE[:argument]')
       flags.DEFINE_enum('mode', 'train', ['train', 'eval'], 'what to do')
@@ -59,7 +60,7 @@ def program(tmp_path_factory) -> str:
       workdir = flags.DEFINE_string('workdir', None, 'where', required=True)
 
       def main(overrides):
-        if workdir.value == 'user': raise config.UserError('the disk\\nis full')
+        if workdir.value == 'user': raise errors.UserError('the disk\\nis full')
         if workdir.value == 'bug': raise ValueError('a bug')
         if workdir.value == 'stopped': raise KeyboardInterrupt
         for _ in range(100_000 if workdir.value == 'long' else 1):

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import compression
+from infformer_jax.errors import ConfigError
 from tests import toy
 
 B, L, D, E = 2, 12, 3, 5

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.compressive import Compressive
-from infformer_jax.nn import received
+from infformer_jax.nn import attention_received
 from infformer_jax.types import Past, Segment
 from tests import toy
 
@@ -106,7 +106,10 @@ def test_attention_received_is_a_sum_over_heads_and_real_queries():
   weights_bhlm = np.random.default_rng(0).random((2, 3, L, 7))
   ok_bl = np.array([[True] * L, [True] * (L - 2) + [False] * 2])
   expected = [weights_bhlm[0, :, :, :5].sum((0, 1)), weights_bhlm[1, :, :-2, :5].sum((0, 1))]
-  assert toy.error(received.received(jnp.asarray(weights_bhlm), ok_bl, 5), np.array(expected)) < toy.TOLERANCE
+  assert (
+    toy.error(attention_received.received(jnp.asarray(weights_bhlm), ok_bl, 5), np.array(expected))
+    < toy.TOLERANCE
+  )
 
 
 def test_every_real_query_hands_out_one_per_head():

@@ -7,9 +7,9 @@ from typing import Literal
 import pytest
 from ml_collections import ConfigDict
 
-from infformer_jax import config as config_lib
-from infformer_jax import stored_config
-from infformer_jax.config import ConfigError
+from infformer_jax.config import parsing as config_lib
+from infformer_jax.config import stored_config
+from infformer_jax.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,7 +222,7 @@ def test_differences_name_key_and_both_values():
 def write_file(tmp_path):
   def write(body: str) -> str:
     file = tmp_path / 'voyage.py'
-    imports = 'from infformer_jax import config\nfrom tests.test_config import *\n'
+    imports = 'from infformer_jax.config import parsing as config\nfrom tests.test_config import *\n'
     file.write_text(imports + body)
     return str(file)
 
@@ -235,26 +235,26 @@ def test_a_file_is_loaded_with_its_argument_and_the_flags_laid_over_it(write_fil
     "  size = config.parse_argument(argument, size=('small', ('small', 'large'))).size\n"
     "  return config.config_dict(Fleet(ship=Ship(length={'small': 10, 'large': 900}[size])))\n"
   )
-  assert config_lib.load(file, cls=Fleet).ship.length == 10
-  assert config_lib.load(file + ':size=large', [('seed', '4')], cls=Fleet).ship.length == 900
+  assert config_lib.load_config(file, cls=Fleet).ship.length == 10
+  assert config_lib.load_config(file + ':size=large', [('seed', '4')], cls=Fleet).ship.length == 900
   wrong = r"voyage.py: argument size = 'lrge' is not one of small, large; did you mean 'large'\?$"
   with pytest.raises(ConfigError, match=wrong):
-    config_lib.load(file + ':size=lrge', cls=Fleet)
+    config_lib.load_config(file + ':size=lrge', cls=Fleet)
   with pytest.raises(
     ConfigError, match=r"voyage.py: unknown argument 'large' \(allowed: size=small\|large\)$"
   ):
-    config_lib.load(file + ':large', cls=Fleet)
+    config_lib.load_config(file + ':large', cls=Fleet)
 
 
 def test_a_file_that_cannot_be_used_is_one_sentence(write_file, tmp_path):
   file = write_file('def get_config():\n  return config.config_dict(Fleet(seed=13))\n')
   with pytest.raises(ConfigError, match=r'voyage.py: ship.length = 100 does not go with seed = 13$'):
-    config_lib.load(file, cls=Fleet)
+    config_lib.load_config(file, cls=Fleet)
   with pytest.raises(ConfigError, match="voyage.py takes no argument and got 'size=small'$"):
-    config_lib.load(file + ':size=small', cls=Fleet)
+    config_lib.load_config(file + ':size=small', cls=Fleet)
   with pytest.raises(ConfigError, match=r"unknown config file '.*voyages.py'; did you mean '.*voyage.py'\?"):
-    config_lib.load(str(tmp_path / 'voyages.py'), cls=Fleet)
+    config_lib.load_config(str(tmp_path / 'voyages.py'), cls=Fleet)
   with pytest.raises(ConfigError, match=r'voyage.py has no function get_config, which returns config_dict'):
-    config_lib.load(write_file('get_cnfig = None\n'), cls=Fleet)
+    config_lib.load_config(write_file('get_cnfig = None\n'), cls=Fleet)
   with pytest.raises(ConfigError, match=r'get_config returns a NoneType, not config_dict\(Fleet'):
-    config_lib.load(write_file('def get_config():\n  pass\n'), cls=Fleet)
+    config_lib.load_config(write_file('def get_config():\n  pass\n'), cls=Fleet)

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from infformer_jax.config import ConfigError, config_dict, load
+from infformer_jax.config.parsing import config_dict, load_config
+from infformer_jax.config.stored_config import from_json, to_json
 from infformer_jax.data import registry
 from infformer_jax.data.tasks import TaskConfig
+from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import cost
 from infformer_jax.experiment import Experiment
-from infformer_jax.stored_config import from_json, to_json
 from infformer_jax.train.optimizer import make_optimizer, make_schedules
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
@@ -81,7 +82,7 @@ def shapes(experiment: Experiment):
 
 @pytest.mark.parametrize('path', ALL, ids=name_of)
 def test_a_config_survives_its_own_json(path):
-  experiment = load(path, cls=Experiment)
+  experiment = load_config(path, cls=Experiment)
   assert from_json(Experiment, to_json(experiment)) == experiment
   assert config_dict(experiment).model.memory.kind == experiment.model.memory.kind
 
@@ -89,7 +90,7 @@ def test_a_config_survives_its_own_json(path):
 @pytest.mark.parametrize('path', [path for path in ALL if 'paper' not in path], ids=name_of)
 def test_a_gradient_reaches_what_each_config_writes(path):
   """But for the published trainings, which stop it after every segment."""
-  experiment = load(path, cls=Experiment)
+  experiment = load_config(path, cls=Experiment)
   model = experiment.model
   lag = model.memory.lag(model.segment_length, model.short_term_length)
   assert experiment.train.segments_per_chunk >= lag + 1
@@ -97,7 +98,7 @@ def test_a_gradient_reaches_what_each_config_writes(path):
 
 @pytest.mark.parametrize('path', STEPS, ids=name_of)
 def test_a_step_of_a_config_keeps_the_shapes_of_its_state(path):
-  experiment = load(path, cls=Experiment)
+  experiment = load_config(path, cls=Experiment)
   model, train = experiment.model, experiment.train
   graphdef, state = shapes(experiment)
   optimizer = make_optimizer(train.optimizer, train.num_steps)
@@ -116,13 +117,13 @@ def test_a_step_of_a_config_keeps_the_shapes_of_its_state(path):
 
 def test_the_default_size_of_pg19_is_base():
   path = str(CONFIGS / 'pg19.py')
-  assert load(path, cls=Experiment) == load(f'{path}:size=base', cls=Experiment)
+  assert load_config(path, cls=Experiment) == load_config(f'{path}:size=base', cls=Experiment)
 
 
 @pytest.mark.parametrize('size', ['tiny', 'small'])
 def test_the_memories_of_pg19_have_the_same_bytes_and_parameters(size):
   models = {
-    kind: load(f'{CONFIGS}/pg19.py:memory={kind},size={size}', cls=Experiment).model for kind in KINDS
+    kind: load_config(f'{CONFIGS}/pg19.py:memory={kind},size={size}', cls=Experiment).model for kind in KINDS
   }
   costs = {kind: cost.cost(model, vocab_size=8192) for kind, model in models.items()}
   for kind in KINDS:
@@ -151,5 +152,5 @@ def test_a_config_says_how_it_is_run_and_what_comes_out(file):
 )
 def test_sorting_takes_any_length_and_refuses_what_is_none(length, message):
   with pytest.raises(ConfigError, match=message):
-    load(f'{CONFIGS}/sort.py:length={length}', cls=Experiment)
-  assert load(f'{CONFIGS}/sort.py:length=600', cls=Experiment).data.length == 600
+    load_config(f'{CONFIGS}/sort.py:length={length}', cls=Experiment)
+  assert load_config(f'{CONFIGS}/sort.py:length=600', cls=Experiment).data.length == 600

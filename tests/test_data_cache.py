@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError, UserError
-from infformer_jax.data import cache, files, tokenizers
+from infformer_jax.data import files, token_cache, tokenizers
 from infformer_jax.data.base import Document
-from infformer_jax.data.load import load, load_tokenizer
+from infformer_jax.data.load import load_corpus, load_tokenizer
 from infformer_jax.data.stdlib import StdlibConfig
 from infformer_jax.data.text import TextConfig
+from infformer_jax.errors import ConfigError, UserError
 
 BYTES = tokenizers.Bytes()
 TEXTS = {'a': 'one two\u00a0three\n', 'empty': '', 'b': 'é' * 3000, 'single': 'x', 'c': ' 4  \n\n 5 '}
@@ -42,7 +42,7 @@ def assert_is_corpus(split, tokenizer=BYTES):
 
 
 def tokenized(folder, documents=DOCUMENTS, tokenizer=BYTES):
-  return cache.tokenized(documents, tokenizer, folder, 'train')
+  return token_cache.tokenized(documents, tokenizer, folder, 'train')
 
 
 def test_tokens_words_and_bytes(tmp_path):
@@ -71,7 +71,7 @@ def test_small_batches_and_large_vocabularies_change_nothing(tmp_path, monkeypat
     def _decode(self, ids):
       return super()._decode([i // 500 for i in ids])
 
-  monkeypatch.setattr(cache, '_BATCH_CHARACTERS', 1)
+  monkeypatch.setattr(token_cache, '_BATCH_CHARACTERS', 1)
   assert_is_corpus(tokenized(tmp_path)[0])
   assert_is_corpus(tokenized(tmp_path, tokenizer=Spread())[0], Spread())
 
@@ -88,7 +88,7 @@ def test_another_text_or_tokenizer_is_another_cache(tmp_path):
   split, _ = tokenized(tmp_path, files.Texts([Document('a', 'other')]))
   assert split.names == ['a']
   np.testing.assert_array_equal(split.tokens(0), BYTES.encode('other'))
-  bpe = tokenizers.load('bpe:270', tmp_path, TEXTS.values)
+  bpe = tokenizers.from_spec('bpe:270', tmp_path, TEXTS.values)
   assert_is_corpus(tokenized(tmp_path, tokenizer=bpe)[0], bpe)
 
 
@@ -100,7 +100,7 @@ def test_nothing_at_all_is_an_empty_split(tmp_path):
 
 KILLED = """
 import os, pathlib, signal, sys, time
-from infformer_jax.data import cache
+from infformer_jax.data import token_cache
 from tests import test_data_cache as t
 
 class Killed:
@@ -110,12 +110,12 @@ class Killed:
     if index == 3: os.kill(os.getpid(), signal.SIGKILL)
     return t.DOCUMENTS[index]
 
-cache._BATCH_CHARACTERS = 1
+token_cache._BATCH_CHARACTERS = 1
 t.tokenized(pathlib.Path(sys.argv[1]), Killed())
 """
 LIMITED = """
 import pathlib, resource, sys
-from infformer_jax.config import UserError
+from infformer_jax.errors import UserError
 from tests import test_data_cache as t
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
@@ -186,7 +186,7 @@ def folder(tmp_path):
 
 
 def test_a_corpus_says_what_it_is(folder, tmp_path):
-  corpus = load(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
   assert list(corpus.splits) == ['train', 'test']
   for name, split in corpus.splits.items():
     for index, path in enumerate(sorted((folder / name).iterdir())):
@@ -201,28 +201,28 @@ def test_a_corpus_says_what_it_is(folder, tmp_path):
 
 def test_only_the_splits_that_are_wanted_are_tokenized(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bytes')
-  corpus = load(config, tmp_path / 'tokens', ['test'])
+  corpus = load_corpus(config, tmp_path / 'tokens', ['test'])
   assert list(corpus.splits) == ['test']
   assert [path.name.split('_')[0] for path in (tmp_path / 'tokens').glob('*_*')] == ['test']
   with pytest.raises(
     ConfigError, match=r"unknown split of the data 'tets'; did you mean 'test'\? .*train, test"
   ):
-    load(config, tmp_path / 'tokens', ['tets'])
+    load_corpus(config, tmp_path / 'tokens', ['tets'])
   with pytest.raises(ConfigError, match=r"unknown split of the data 'validation'"):
     corpus.split('validation')
 
 
 def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
-  first = load(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  first = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
   (folder / 'train' / '0.txt').write_text('quite other things ' * 50)
-  again = load(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  again = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
   assert again.tokenizer.identity == first.tokenizer.identity
   assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
 
 
 def test_the_tokenizer_alone_needs_no_data(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
-  identity = load(config, tmp_path / 'tokens').tokenizer.identity
+  identity = load_corpus(config, tmp_path / 'tokens').tokenizer.identity
   gone = TextConfig(source_dir=str(tmp_path / 'gone'), tokenizer='bpe:280')
   assert load_tokenizer(gone, tmp_path / 'tokens').identity == identity
 
@@ -230,13 +230,13 @@ def test_the_tokenizer_alone_needs_no_data(folder, tmp_path):
 def test_a_split_without_documents_is_an_error(folder, tmp_path):
   for path in (folder / 'test').iterdir():
     path.write_text('x')
-  corpus = load(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path / 'tokens')
+  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path / 'tokens')
   with pytest.raises(UserError, match="the split 'test' has no document of at least 2 tokens"):
     corpus.split('test')
 
 
 def test_the_stdlib_as_a_corpus(tmp_path):
-  corpus = load(StdlibConfig(tokenizer='bytes'), tmp_path)
+  corpus = load_corpus(StdlibConfig(tokenizer='bytes'), tmp_path)
   fingerprint = corpus.fingerprint
   tokens = {name: len(split.ids) for name, split in corpus.splits.items()}
   read = sum(facts['documents'] + facts['skipped_under_2_tokens'] for facts in fingerprint['splits'].values())

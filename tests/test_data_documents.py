@@ -6,8 +6,8 @@ import tokenize
 
 import pytest
 
-from infformer_jax.config import UserError
 from infformer_jax.data import registry, stdlib, tokenizers
+from infformer_jax.errors import UserError
 
 BYTES = tokenizers.Bytes()
 
@@ -57,7 +57,7 @@ def test_stdlib_is_what_python_ships_without_tests(library):
 @pytest.mark.parametrize('spec', ['bytes', 'bpe:500'])
 def test_stdlib_validation_keeps_to_its_limits(library, spec, tmp_path):
   some = [library.training[i].text for i in range(0, len(library.training), 20)]
-  tokenizer = tokenizers.load(spec, tmp_path, lambda: some)
+  tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: some)
   validation = read(library.splits(tokenizer)['validation'])
   lengths = [len(ids) for ids in tokenizer.encode_batch(list(validation.values()))]
   assert max(lengths) <= 20_000

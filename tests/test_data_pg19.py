@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data import pg19, prepare, registry, tfds, tokenizers
+from infformer_jax.errors import ConfigError, UserError
 
 BOOKS = {
   'train/1': 'One.\r\n\r\nTwo.\n',

@@ -8,7 +8,7 @@ import pytest
 
 from infformer_jax.data.base import Corpus, StoredSplit
 from infformer_jax.data.tokenizers import Bytes
-from infformer_jax.evaluation import inspection, looks
+from infformer_jax.evaluation import document_record, inspection
 from infformer_jax.memory.continuous import PLOT_BINS
 from infformer_jax.memory.views import emptied, identity
 from infformer_jax.nn import transformer
@@ -21,8 +21,8 @@ def split(*lengths):
 
 
 def look(memory, *lengths):
-  document = looks.longest(split(*lengths), 7 * toy.LENGTH)
-  return looks.look(*toy.build(toy.config(memory)), document, 0, segments_per_chunk=3)
+  document = document_record.longest(split(*lengths), 7 * toy.LENGTH)
+  return document_record.look(*toy.build(toy.config(memory)), document, 0, segments_per_chunk=3)
 
 
 @pytest.fixture(scope='module')

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.data.base import Corpus, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
+from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import perplexity
 from infformer_jax.evaluation.perplexity import EvaluationConfig, evaluate, segment_losses
 from infformer_jax.nn import transformer

@@ -9,8 +9,8 @@ import pytest
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.tasks import TaskSplit
 from infformer_jax.evaluation.results import NO_CONTROL, metrics, summarize
+from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.evaluation.segment_losses import SegmentLosses
-from infformer_jax.evaluation.table import table
 
 LENGTH, SHORT = 4, 4  # l and M in tokens: segments from index 2 on are beyond the reach
 ALL_OK = [True] * 6
@@ -204,7 +204,7 @@ def test_losses_without_end_are_null_not_broken_json():
 
 def test_table_and_metrics_have_every_loss():
   results = summary(losses([8, 6, 4, 2, 8, 5], emptied=[8, 6, 7, 2, 8, 5]))
-  assert [line.split()[-2:] for line in table(results).splitlines()[1:]] == [
+  assert [line.split()[-2:] for line in results_table(results).splitlines()[1:]] == [
     ['1.5000', '1.0000'],
     ['1.6364', '1.5000'],
     ['-', '-'],
@@ -218,14 +218,14 @@ def test_table_and_metrics_have_every_loss():
 def test_table_compares_the_exchange_with_the_memory_over_the_same_tokens():
   ok = [True, True, True, False, True, True]
   results = summary(losses([8, 6, 4, 2, 8, 5], exchanged=[8, 6, 6, 99, 8, 5], exchanged_ok=ok))
-  assert [line.split()[-2:] for line in table(results).splitlines()[3:]] == [
+  assert [line.split()[-2:] for line in results_table(results).splitlines()[3:]] == [
     ['1.6500', '1.5000'],
     ['1.5500', '1.0000'],
   ]
 
 
 def test_a_loss_that_is_not_finite_has_a_table_too():
-  assert table(summary(losses([math.nan] * 6))).splitlines()[1].split()[-2:] == ['-', '-']
+  assert results_table(summary(losses([math.nan] * 6))).splitlines()[1].split()[-2:] == ['-', '-']
 
 
 def test_groups_of_targets_are_told_apart():
@@ -252,4 +252,4 @@ def test_groups_of_targets_are_told_apart():
 
 
 def table_lines(results):
-  return [line.rstrip() for line in table(results).splitlines()]
+  return [line.rstrip() for line in results_table(results).splitlines()]

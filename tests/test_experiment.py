@@ -4,16 +4,16 @@ import dataclasses
 
 import pytest
 
-from infformer_jax.config import ConfigError
+from infformer_jax.config.stored_config import differences, to_json
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.text import TextConfig
+from infformer_jax.errors import ConfigError
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
   MAY_CHANGE_IN_TRAINING,
   Experiment,
   experiment_of,
 )
-from infformer_jax.stored_config import differences, to_json
 from infformer_jax.train.loop import TrainConfig
 from tests import toy
 

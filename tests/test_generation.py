@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.data.tokenizers import Bytes
+from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling, sample
 from infformer_jax.generate import decoded
 from infformer_jax.nn.transformer import merge

@@ -13,15 +13,13 @@ PACKAGE = pathlib.Path(infformer_jax.__file__).parent
 FILES = sorted(PACKAGE.rglob('*.py'))
 
 # What each part may import of the package, besides itself. A longer name is a part of its own.
-BASE = ('types', 'config', 'hints')
+BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
 MAY_IMPORT = {
   '': (),  # the package's lazy __init__
   'types': (),
-  'hints': (),
-  'config': ('hints',),
-  'stored_config': ('config', 'hints'),
-  'command_line': ('config', 'hints'),
+  'errors': (),
+  'config': ('errors',),
   'core': BASE,
   'memory': (*BASE, 'core'),
   'nn': (*BASE, 'core', 'memory'),

@@ -6,11 +6,11 @@ import itertools
 import numpy as np
 import pytest
 
-from infformer_jax.config import UserError
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.lanes import evaluated_lengths, evaluation_batches, padded_fraction, train_batches
-from infformer_jax.data.load import load
+from infformer_jax.data.load import load_corpus
 from infformer_jax.data.stdlib import StdlibConfig
+from infformer_jax.errors import UserError
 
 BOS = 999_999
 
@@ -122,7 +122,7 @@ def test_two_epochs_never_mix_lose_or_repeat_a_token(sizes):
 
 
 def test_two_epochs_of_the_standard_library(tmp_path):
-  corpus = load(StdlibConfig(tokenizer='bytes'), tmp_path)
+  corpus = load_corpus(StdlibConfig(tokenizer='bytes'), tmp_path)
   assert_two_epochs_are_exact(corpus.split('train'), 16, 512, 8)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory import registry
 from infformer_jax.memory.base import Memory, Site
 from infformer_jax.memory.views import VIEWS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.stacked import StackedConfig
 from tests import toy
 

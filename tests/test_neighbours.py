@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from infformer_jax.config import ConfigError
-from infformer_jax.core import attention, neighbours
+from infformer_jax.core import attention, nearest_neighbours
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import identity
@@ -31,7 +31,7 @@ def test_the_search_is_that_of_numpy(stored, approximate):
   """With fewer slots filled than are asked for, these come first."""
   q, k, num = unit(0, B, L, H, K), unit(1, B, M, H, K), 4
   ok_bm = np.random.default_rng(2).permuted(np.tile(np.arange(M) < stored, (B, 1)), axis=1)
-  index = np.asarray(neighbours.search(q, k, jnp.asarray(ok_bm), num, approximate=approximate))
+  index = np.asarray(nearest_neighbours.search(q, k, jnp.asarray(ok_bm), num, approximate=approximate))
   assert index.shape == (B, L, H, num)
   for b, l, h in np.ndindex(B, L, H):
     scores_m = np.where(ok_bm[b], np.asarray(k)[b, :, h] @ np.asarray(q)[b, l, h], -np.inf)
@@ -43,9 +43,11 @@ def test_the_search_is_that_of_numpy(stored, approximate):
 def test_attention_over_what_was_found_is_a_softmax_of_its_own():
   q, k, v = unit(0, B, L, H, K), unit(1, B, M, H, K), unit(2, B, M, H, K)
   scale_h, ok_bm = jnp.array([3.0, -7.0], toy.DTYPE), jnp.arange(M) < jnp.array([[2], [0]])
-  index = neighbours.search(q, k, ok_bm, 3)
+  index = nearest_neighbours.search(q, k, ok_bm, 3)
   ok = jax.vmap(lambda ok_m, i: ok_m[i])(ok_bm, index)
-  found = neighbours.attend(q, neighbours.retrieve(k, index), neighbours.retrieve(v, index), ok, scale_h)
+  found = nearest_neighbours.attend(
+    q, nearest_neighbours.retrieve(k, index), nearest_neighbours.retrieve(v, index), ok, scale_h
+  )
   every = attention.attend(
     jnp.einsum('blhk,bmhk->bhlm', q, k) * jnp.abs(scale_h)[:, None, None],
     jnp.broadcast_to(ok_bm[:, None], (B, L, M)),
@@ -60,8 +62,8 @@ def test_recall_is_the_fraction_of_the_nearest_that_was_found():
     jnp.array(rows)[:, None, None] for rows in ([[5, 1, 7], [0, 3, 4]], [[1, 2, 5], [3, 0, 8]])
   )
   ok = jnp.array([[True, True, True], [True, False, False]])[:, None, None]
-  assert neighbours.recall(found, nearest, ok).ravel().tolist() == pytest.approx([2 / 3, 1])
-  assert not neighbours.recall(found, nearest, jnp.zeros_like(ok)).any()
+  assert nearest_neighbours.recall(found, nearest, ok).ravel().tolist() == pytest.approx([2 / 3, 1])
+  assert not nearest_neighbours.recall(found, nearest, jnp.zeros_like(ok)).any()
 
 
 @pytest.fixture(scope='module')

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from infformer_jax.data.base import Split, StoredSplit
+from infformer_jax.data.cut_documents import cut
 from infformer_jax.data.lanes import train_batches
-from infformer_jax.data.pieces import cut
 
 DOCUMENTS = [range(23), range(100, 102), range(200, 230), range(300, 310)]
 

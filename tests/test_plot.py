@@ -122,7 +122,7 @@ def test_what_cannot_be_drawn_is_one_line(continuous, tmp_path):
 
 
 def test_arrays_come_back_as_they_were_kept(continuous):
-  found = plotting.load(continuous)
+  found = plotting.load_inspection(continuous)
   assert found.about['pieces'] == list(TEXT)
   assert list(found.of('nll_t')) == ['emptied', 'memory']
   assert np.isfinite(found.of('nll_t')['memory']).all()

@@ -5,7 +5,7 @@ import html.parser
 import numpy as np
 import pytest
 
-from infformer_jax.plotting import held, memory, neighbours, profit, text, workdir
+from infformer_jax.plotting import held_spans, memory, profit, retrieved_ages, text, workdir
 from tests.test_plotting import assert_is_labelled, assert_is_picture, lines_of
 
 PIECES = ['<b>', ' &', ' $x_1$', '\n', ' 漢', '', '"q"', '\t'] * 16
@@ -61,7 +61,7 @@ def shares():
 
 
 def test_held_spans(tmp_path, shares):
-  figure = held.held(*shares, PIECES, tmp_path / 'held.png')
+  figure = held_spans.held(*shares, PIECES, tmp_path / 'held.png')
   assert_is_picture(tmp_path / 'held.png', figure)
   drawn = lines_of(figure.axes[0])
   assert drawn['layer 1'][2].tolist() == [40, pytest.approx(50)]
@@ -80,19 +80,19 @@ def test_held_spans_of_a_long_document(tmp_path):
   share_t = np.concatenate([even_t[:16] * 1.5, even_t[16:32] * 0.5, even_t[32:]])
   layer, pieces = 'layer 0', ['a '] * num_tokens
   named = ({layer: a[None]} for a in (share_t, even_t, np.array(num_tokens)))
-  figure = held.held(*named, pieces, tmp_path / 'held.png')
+  figure = held_spans.held(*named, pieces, tmp_path / 'held.png')
   words = words_of(figure)
   assert words.count('More than even') == words.count('Less than even') == 1
   assert words.endswith(f'at {16:>6,}   {"a " * 16}')
   bottom, top = figure.axes[0].get_ylim()
   assert bottom < 0.5 * 100 / 2000 < 1.5 * 100 / 2000 < top < 20 * bottom  # No empty decades.
   named = ({layer: a[None]} for a in (even_t, even_t, np.array(num_tokens)))
-  words = words_of(held.held(*named, pieces, tmp_path / 'even.png'))
+  words = words_of(held_spans.held(*named, pieces, tmp_path / 'even.png'))
   assert 'than even' not in words  # Nothing gained or lost: no heading without lines.
 
 
 def test_held_spans_as_a_page(tmp_path, shares):
-  held.held(*shares, PIECES, tmp_path / 'held.png')
+  held_spans.held(*shares, PIECES, tmp_path / 'held.png')
   page = Words(tmp_path / 'held.html')
   assert page.text.count('layer 0, after 96 tokens') == page.text.count('layer 1, after 48 tokens') == 1
   assert ''.join(PIECES[:96]) in page.text.replace('\r', '')
@@ -106,7 +106,7 @@ def test_retrieved_ages(tmp_path):
   expected[1:65] = 40 / 64
   nearest = np.where(np.arange(128)[:, None] >= 9, np.arange(128)[:, None] - 9, -1)  # an age of eight
   layer = 'layer 2'
-  figure = neighbours.ages({layer: retrieved}, {layer: expected}, {layer: nearest}, tmp_path / 'ages.png')
+  figure = retrieved_ages.ages({layer: retrieved}, {layer: expected}, {layer: nearest}, tmp_path / 'ages.png')
   assert_is_picture(tmp_path / 'ages.png', figure)
   assert_is_labelled(figure)
   (axes,) = figure.axes

@@ -1,4 +1,4 @@
-"""core/regression.py."""
+"""core/ridge.py."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 
 from infformer_jax.core.basis import Basis, evaluate_on_host
-from infformer_jax.core.regression import ridge_operator, ridge_solve
+from infformer_jax.core.ridge import ridge_operator, ridge_solve
 from infformer_jax.core.signal import even_points
 
 ILL = Basis(num_basis=256, widths=(0.02, 0.1), unit='absolute')  # Condition number 1e5.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.train import sharding
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.state import initial_state
@@ -25,7 +25,7 @@ PROGRAM = """
 import contextlib, pathlib, sys
 import jax
 import jax.numpy as jnp
-from infformer_jax.core import neighbours
+from infformer_jax.core import nearest_neighbours
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.train import sharding
@@ -33,7 +33,7 @@ from infformer_jax.train.console import Console
 from infformer_jax.train.hooks import Every
 from infformer_jax.train.loop import TrainConfig, train
 from infformer_jax.train.optimizer import OptimizerConfig
-from infformer_jax.train.stopped import Terminated
+from infformer_jax.train.exits import Terminated
 from tests import toy
 
 devices, steps, workdir, kind = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
@@ -63,7 +63,7 @@ with contextlib.suppress(Terminated):
 mesh = sharding.make_mesh()
 lanes = jax.NamedSharding(mesh, jax.P('data'))
 place = lambda *shape: jax.device_put(jnp.ones((8, *shape)), lanes)
-search = jax.jit(neighbours.search, static_argnums=3)
+search = jax.jit(nearest_neighbours.search, static_argnums=3)
 searched = search.lower(place(4, 2, 8), place(16, 2, 8), place(16) > 0, 3).compile()
 assert 'all-gather' not in searched.as_text()
 """

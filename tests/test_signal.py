@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import signal
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.sticky import points
+from infformer_jax.errors import ConfigError
 
 SPEC = signal.SignalSpec(
   basis=Basis(num_basis=32, widths=(0.75,)), segment_length=16, num_samples=48, contraction=0.75, ridge=0.5

@@ -6,13 +6,13 @@ import itertools
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data import registry
 from infformer_jax.data.lanes import evaluation_batches, train_batches
-from infformer_jax.data.load import load, load_tokenizer
+from infformer_jax.data.load import load_corpus, load_tokenizer
 from infformer_jax.data.recall import RecallConfig
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.tasks import Symbols, TaskConfig
+from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.evaluation.perplexity import EvaluationConfig, require_targets
 from infformer_jax.experiment import Experiment
 from tests import toy
@@ -33,7 +33,7 @@ TASKS = pytest.mark.parametrize('config', [SORTING, RECALL, PASSKEY], ids=['sort
 
 
 def corpus(config, tmp_path):
-  return load(config, tmp_path / 'tokens')
+  return load_corpus(config, tmp_path / 'tokens')
 
 
 def test_every_task_of_the_registry_is_here():
@@ -80,7 +80,7 @@ def test_the_answer_sorts_the_symbols_by_frequency(tmp_path):
 @pytest.mark.parametrize('weights', ['integers', 'exponential'])
 def test_a_sequence_moves_from_one_distribution_to_another(weights):
   config = SortingConfig(length=200_000, num_symbols=5, weights=weights)
-  tokens = load(config, None).split('train').tokens(0)
+  tokens = load_corpus(config, None).split('train').tokens(0)
   shares = [np.bincount(part, minlength=5) / len(part) for part in np.split(tokens[:200_000], 20)]
   first, last, middle = shares[0], shares[-1], np.mean(shares[9:11], axis=0)
   assert np.abs(first - last).max() > 0.05

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data import tokenizers
+from infformer_jax.errors import ConfigError, UserError
 
 NASTY = [
   '',
@@ -26,7 +26,7 @@ CORPUS = ['the quick brown fox jumps over the lazy dog\n' * 20, 'hello world, he
 
 
 def make_bpe(folder, num_ids=300, texts=CORPUS):
-  return tokenizers.load(f'bpe:{num_ids}', folder, lambda: iter(texts))
+  return tokenizers.from_spec(f'bpe:{num_ids}', folder, lambda: iter(texts))
 
 
 def byte_symbols():
@@ -54,12 +54,12 @@ def write_sentencepiece(file, **options):
     model_type='bpe', minloglevel=2, hard_vocab_limit=False, **options,
   )  # fmt: skip
   file.write_bytes(model.getvalue())
-  return tokenizers.load(f'sentencepiece:{file}', file.parent, list)
+  return tokenizers.from_spec(f'sentencepiece:{file}', file.parent, list)
 
 
 def make_gpt2(folder):
   write_gpt2(folder)
-  return tokenizers.load(f'gpt2:{folder}', folder, list)
+  return tokenizers.from_spec(f'gpt2:{folder}', folder, list)
 
 
 def make_lossless_sentencepiece(folder):
@@ -70,7 +70,7 @@ def make_lossless_sentencepiece(folder):
 
 
 def make_bytes(folder):
-  return tokenizers.load('bytes', folder, list)
+  return tokenizers.from_spec('bytes', folder, list)
 
 
 LOSSLESS = [make_bytes, make_bpe, make_gpt2, make_lossless_sentencepiece]
@@ -96,7 +96,7 @@ def test_lossless_tokenizers_give_the_text_back(make, tmp_path):
 
 
 def test_bytes_are_the_bytes():
-  tokenizer = tokenizers.load('bytes', None, list)
+  tokenizer = tokenizers.from_spec('bytes', None, list)
   assert tokenizer.encode('aé').tolist() == [97, 0xC3, 0xA9]
   assert (tokenizer.vocab_size, tokenizer.bos_id) == (257, 256)
   assert tokenizer.decode([97, 0xC3]) == 'a\ufffd'
@@ -113,7 +113,7 @@ def test_trained_bpe_is_deterministic_over_processes_and_threads(tmp_path):
     'import pathlib, sys\n'
     'from infformer_jax.data import tokenizers\n'
     'texts = [" ".join(str(i * j % 97) for i in range(99)) for j in range(99)]\n'
-    'print(tokenizers.load("bpe:400", pathlib.Path(sys.argv[1]), lambda: iter(texts)).identity)\n'
+    'print(tokenizers.from_spec("bpe:400", pathlib.Path(sys.argv[1]), lambda: iter(texts)).identity)\n'
   )
   identities = {
     subprocess.run(
@@ -133,7 +133,7 @@ def test_a_trained_bpe_is_kept_whatever_texts_come_later(tmp_path):
   def never():
     raise AssertionError('trained again')
 
-  again = tokenizers.load('bpe:300', tmp_path, never)
+  again = tokenizers.from_spec('bpe:300', tmp_path, never)
   assert again.identity == tokenizer.identity
   np.testing.assert_array_equal(again.encode(CORPUS[0]), tokenizer.encode(CORPUS[0]))
 
@@ -154,7 +154,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_gpt2_merges_in_the_order_of_its_file(tmp_path):
   pieces = write_gpt2(tmp_path)
-  tokenizer = tokenizers.load(f'gpt2:{tmp_path}', tmp_path, list)
+  tokenizer = tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
   encoded = [pieces[i] for i in tokenizer.encode("hello world don't hel")]
   assert encoded == ['hello', 'Ġwor', 'l', 'd', 'Ġ', 'd', 'o', 'n', "'t", 'Ġ', 'he', 'l']
   assert tokenizer.bos_id == pieces.index('<|endoftext|>') == tokenizer.vocab_size - 1
@@ -163,7 +163,7 @@ def test_gpt2_merges_in_the_order_of_its_file(tmp_path):
 def test_pieces_are_the_text_of_each_id(tmp_path):
   text = 'hello é漢\N{GRINNING FACE} \N{REPLACEMENT CHARACTER} world'
   for spec in ('bytes', 'bpe:300'):
-    tokenizer = tokenizers.load(spec, tmp_path, lambda: ['hello world'] * 9)
+    tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: ['hello world'] * 9)
     ids = tokenizer.encode(text)
     pieces = tokenizer.pieces(ids)
     assert len(pieces) == len(ids)
@@ -177,7 +177,7 @@ def test_pieces_are_the_text_of_each_id(tmp_path):
 
 def test_a_missing_bos_is_one_appended_id(tmp_path):
   pieces = write_gpt2(tmp_path, end_of_text=False)
-  tokenizer = tokenizers.load(f'gpt2:{tmp_path}', tmp_path, list)
+  tokenizer = tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
   assert (tokenizer.bos_id, tokenizer.vocab_size) == (len(pieces), len(pieces) + 1)
   with_bos = write_sentencepiece(tmp_path / 'with.model', bos_id=1)
   assert with_bos.bos_id == 1
@@ -214,15 +214,15 @@ def test_a_wrong_name_says_what_is_allowed(spec, message):
 
 def test_missing_files_are_named(tmp_path):
   with pytest.raises(UserError, match=r'encoder\.json: No such file'):
-    tokenizers.load(f'gpt2:{tmp_path}', tmp_path, list)
+    tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
   with pytest.raises(UserError, match=r'no\.model: No such file'):
-    tokenizers.load(f'sentencepiece:{tmp_path}/no.model', tmp_path, list)
+    tokenizers.from_spec(f'sentencepiece:{tmp_path}/no.model', tmp_path, list)
 
 
 def test_files_of_something_else_are_named(tmp_path):
   (tmp_path / 'own.model').write_text('hello')
   with pytest.raises(UserError, match=r'own\.model is not a SentencePiece model'):
-    tokenizers.load(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
+    tokenizers.from_spec(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
   for change in (
     lambda: write_gpt2(tmp_path, without='a'),  # A byte that no id stands for would be lost in silence.
     lambda: write_gpt2(tmp_path, merges=['x yz']),
@@ -233,4 +233,4 @@ def test_files_of_something_else_are_named(tmp_path):
     write_gpt2(tmp_path)
     change()
     with pytest.raises(UserError, match=r'encoder\.json and vocab\.bpe are not a byte-level BPE'):
-      tokenizers.load(f'gpt2:{tmp_path}', tmp_path, list)
+      tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)

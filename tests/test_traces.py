@@ -6,7 +6,7 @@ import pytest
 from infformer_jax.core import sticky
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.signal import SignalSpec
-from infformer_jax.evaluation import traces
+from infformer_jax.evaluation import token_spans
 
 P, L, J = 4096, 8, 16
 
@@ -48,7 +48,7 @@ def samples(spec, points_wp):
 @pytest.mark.parametrize('contraction', [0.75, 'equal'])
 def test_shares_and_tokens_are_those_of_a_list_of_samples(sampling, contraction):
   points_wp = points(sampling, 5)
-  edges_w = traces.edges(spec(contraction), points_wp)
+  edges_w = token_spans.edges(spec(contraction), points_wp)
   pairs = zip(edges_w, samples(spec(contraction), points_wp), strict=True)
   for write, (edges_e, (grid, token_g)) in enumerate(pairs):
     assert len(edges_e) == L * (write + 1) + 1
@@ -58,18 +58,24 @@ def test_shares_and_tokens_are_those_of_a_list_of_samples(sampling, contraction)
       continue  # There a bin has one sample repeated: only what whole bins hold can agree.
     share_t = np.bincount(token_g, minlength=len(edges_e) - 1) / len(grid)
     np.testing.assert_allclose(np.diff(edges_e), share_t, atol=3e-3)
-    assert (traces.token_at(edges_e, grid) == token_g).mean() > 0.98
+    assert (token_spans.token_at(edges_e, grid) == token_g).mean() > 0.98
 
 
 def test_an_equal_contraction_and_even_samples_give_all_tokens_the_same():
-  edges_e = traces.edges(spec('equal'), [None] * 6)[-1]
+  edges_e = token_spans.edges(spec('equal'), [None] * 6)[-1]
   np.testing.assert_allclose(np.diff(edges_e), 1 / (6 * L), rtol=1e-9)
 
 
 def test_what_is_read_is_held():
   """All samples from the newest quarter: after the write the rest holds nothing."""
   points_p = 0.75 + 0.25 * np.arange(1, P + 1) / P
-  first, second = traces.edges(spec(), [None, points_p])
+  first, second = token_spans.edges(spec(), [None, points_p])
   np.testing.assert_allclose(np.diff(second)[:6], 0, atol=1e-3)
   assert np.diff(second)[6:8].sum() == pytest.approx(0.75, abs=1e-3)
-  assert traces.token_at(first, np.array([-1.0, 0.0, 0.99, 1.0, 2.0])).tolist() == [0, 0, L - 1, L - 1, L - 1]
+  assert token_spans.token_at(first, np.array([-1.0, 0.0, 0.99, 1.0, 2.0])).tolist() == [
+    0,
+    0,
+    L - 1,
+    L - 1,
+    L - 1,
+  ]

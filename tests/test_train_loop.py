@@ -13,15 +13,15 @@ import jax
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError, UserError
+from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.train import sharding
 from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.exits import Terminated
 from infformer_jax.train.hooks import Evaluation, Every, Progress
 from infformer_jax.train.loop import TrainConfig, train
 from infformer_jax.train.metrics import Totals
 from infformer_jax.train.optimizer import OptimizerConfig
 from infformer_jax.train.restore import restore_model
-from infformer_jax.train.stopped import Terminated
 from tests import toy
 
 CONFIG = TrainConfig(

@@ -6,8 +6,8 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from infformer_jax.train.exits import SaveError
 from infformer_jax.train.metrics import MetricsFile, Totals, cut
-from infformer_jax.train.stopped import SaveError
 
 
 def lines(workdir) -> list[dict]:

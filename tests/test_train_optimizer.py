@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.train.optimizer import (
   OptimizerConfig,
   decayed,

@@ -11,7 +11,7 @@ from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.memory.views import identity
 from infformer_jax.nn import transformer
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Batch
 
 WIDE = jax.config.jax_enable_x64

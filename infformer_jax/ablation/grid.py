@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infformer_jax.config import ConfigError, Overrides, UserError, load
+from infformer_jax.config.parsing import Overrides, load_config
+from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.experiment import Experiment, experiment_of
 
 MAY_CHANGE = (
@@ -115,7 +116,7 @@ def grid(
     keys = [*overrides, *((key, value) for key, value in setting.items() if key[:1] != ':')]
     name = ','.join(f'{axis}={value}' for axis, value in zip(names(axes), values, strict=True))
     try:
-      first = load(file, keys, cls=Experiment).seed
+      first = load_config(file, keys, cls=Experiment).seed
       for seed in range(first, first + num_seeds):
         directory = workdir / 'points' / re.sub(r'[^\w.,=+-]', '_', f'{name},seed={seed}')
         experiment = experiment_of(file, [*keys, ('seed', str(seed))], directory, may_change=MAY_CHANGE)

@@ -7,10 +7,9 @@ import jax
 
 from infformer_jax.ablation.grid import Point
 from infformer_jax.core import capacity
-from infformer_jax.data.load import load as load_corpus
-from infformer_jax.data.load import trained_tokenizer
+from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.evaluation import cost, inspection
-from infformer_jax.evaluation.regression import regression_error
+from infformer_jax.evaluation.regression_error import regression_error
 from infformer_jax.experiment import Experiment
 from infformer_jax.job import Job
 from infformer_jax.train import sharding

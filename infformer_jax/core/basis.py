@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array
 
 Family = Literal['gaussian', 'rectangular', 'fourier']

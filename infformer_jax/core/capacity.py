@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.basis import evaluate_on_host
 from infformer_jax.core.signal import SignalSpec, even_points, first_operator, first_times, operators
+from infformer_jax.errors import ConfigError
 
 _PEAK_GRID = 20001
 _MAX_WRITES = 10_000

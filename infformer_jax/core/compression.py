@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import attention
+from infformer_jax.errors import ConfigError
 
 Kernel = tuple[Float[Array, '3 d d'], Float[Array, 'd']]
 """A convolution over time of width 3, and its bias."""

@@ -19,8 +19,8 @@ import numpy as np
 from jax.scipy.special import erf, erfc
 from jaxtyping import Float
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.basis import Basis, constant, harmonics, normal_pdf, offsets
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array
 
 Density = Literal['gaussian', 'sparsemax']

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import gibbs
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.density import bin_masses, expectation, moment_match
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array, pytree
 
 Density = Literal['gaussian', 'sparsemax', 'gibbs']

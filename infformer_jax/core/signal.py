@@ -8,7 +8,7 @@ A write samples the old signal at P points, puts the samples at τ(1..P)/P and t
 
 A constant τ forgets by a constant rate. With contraction 'equal' the write that follows k others has
 τ = k/(k+1), so that every segment keeps the same share of [0, 1]; its positions are then known at run time
-only, and every write solves its own regression (core/regression.py).
+only, and every write solves its own regression (core/ridge.py).
 
 Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_function`, `update_inf`).
 """
@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
-from infformer_jax.core.regression import ridge_operator, ridge_solve
+from infformer_jax.core.ridge import ridge_operator, ridge_solve
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array
 
 

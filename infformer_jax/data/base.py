@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from infformer_jax.config import ConfigError, UserError, unknown
 from infformer_jax.data import tokenizers
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class DataConfig:
 
   @staticmethod
   def kinds() -> dict[str, type['DataConfig']]:
-    """The registry, for config.py: `kind` picks the dataclass."""
+    """The registry, for config/parsing.py: `kind` picks the dataclass."""
     from infformer_jax.data import registry
 
     return registry.CONFIGS

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infformer_jax.config import UserError
 from infformer_jax.data import tokenizers
 from infformer_jax.data.base import Document, Documents
+from infformer_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
 _HIDDEN = re.compile(r'(^|/)\.')

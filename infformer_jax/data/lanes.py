@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 import grain
 import numpy as np
 
-from infformer_jax.config import UserError
 from infformer_jax.data.base import Split
+from infformer_jax.errors import UserError
 from infformer_jax.types import Batch
 
 _READ_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)  # chunks; grain's own default is 500

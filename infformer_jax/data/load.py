@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterator
 
 import tqdm
 
-from infformer_jax.config import ConfigError, UserError, unknown
-from infformer_jax.data import cache, files, registry, tokenizers
+from infformer_jax.data import files, registry, token_cache, tokenizers
 from infformer_jax.data.base import Corpus, DataConfig, Documents
 from infformer_jax.data.tasks import Task, TaskConfig
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 _TRAINING_CHARACTERS = 2**28  # What 'bpe:N' learns from at most; more changes little and takes its time.
 
 
-def load(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
+def load_corpus(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
   """Reads and tokenizes the data, or finds them tokenized.
 
   Args:
@@ -28,13 +28,13 @@ def load(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | 
   source = registry.source(config)
   if isinstance(source, Task):
     return source.corpus(splits)
-  tokenizer = tokenizers.load(config.tokenizer, cache_dir, lambda: _sample(source.training))
+  tokenizer = tokenizers.from_spec(config.tokenizer, cache_dir, lambda: _sample(source.training))
   documents = source.splits(tokenizer)
   for name in splits or ():
     if name not in documents:
       raise ConfigError(unknown('split of the data', name, name, documents))
   loaded = {
-    name: cache.tokenized(own, tokenizer, cache_dir, name)
+    name: token_cache.tokenized(own, tokenizer, cache_dir, name)
     for name, own in documents.items()
     if splits is None or name in splits
   }
@@ -60,7 +60,7 @@ def load_tokenizer(config: DataConfig, cache_dir: pathlib.Path) -> tokenizers.To
   """The tokenizer alone; the data are opened only if 'bpe:N' has yet to be trained."""
   if isinstance(config, TaskConfig):
     return registry.source(config).tokenizer
-  return tokenizers.load(config.tokenizer, cache_dir, lambda: _sample(registry.source(config).training))
+  return tokenizers.from_spec(config.tokenizer, cache_dir, lambda: _sample(registry.source(config).training))
 
 
 def trained_tokenizer(config: DataConfig, workdir: pathlib.Path) -> tokenizers.Tokenizer:

@@ -8,9 +8,9 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data import files, tfds
 from infformer_jax.data.base import DataConfig
+from infformer_jax.errors import ConfigError, UserError
 
 VERSION = '0.1.1'  # of the catalog's dataset, whose features these are
 _COLUMNS = ('book_id', 'book_title', 'publication_date', 'book_link')  # of metadata.csv, which has no header

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from infformer_jax.config import UserError
 from infformer_jax.data import pg19
+from infformer_jax.errors import UserError
 
 
 class _Parser(argparse.ArgumentParser):

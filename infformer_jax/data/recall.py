@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from infformer_jax.config import ConfigError
 from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
+from infformer_jax.errors import ConfigError
 
 _DIGITS = 10
 

@@ -11,9 +11,9 @@ import tokenize
 from collections.abc import Mapping
 from typing import Any
 
-from infformer_jax.config import UserError
 from infformer_jax.data import files, tokenizers
 from infformer_jax.data.base import DataConfig, Document, Documents
+from infformer_jax.errors import UserError
 
 _LEFT_OUT = re.compile(r'site-packages|dist-packages|_?tests?|\w+_tests?')  # names of folders
 _CANDIDATES_SHARE = 12  # One file in so many may be validation; 'bpe:N' learns from none of them.

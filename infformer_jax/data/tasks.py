@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from infformer_jax.config import ConfigError, UserError, unknown
 from infformer_jax.data.base import Corpus, DataConfig, Split
 from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 SPLITS = ('train', 'validation', 'test')
 _CACHED_DOCUMENTS = 512  # Those that lanes are reading just now.

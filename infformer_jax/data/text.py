@@ -3,9 +3,9 @@
 import dataclasses
 import pathlib
 
-from infformer_jax.config import UserError
 from infformer_jax.data import files
 from infformer_jax.data.base import DataConfig
+from infformer_jax.errors import UserError
 
 _VALIDATION_SHARE = 20  # Without folders, one file in so many, and at least one.
 

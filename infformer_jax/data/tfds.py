@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from infformer_jax.config import UserError
 from infformer_jax.data import files
 from infformer_jax.data.base import DataConfig, Document
+from infformer_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

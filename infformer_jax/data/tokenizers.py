@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from infformer_jax.config import ConfigError, UserError, unknown
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
 _MAX_BYTES = 4  # of a character in UTF-8
@@ -139,7 +139,7 @@ def check(spec: str) -> None:
     raise ConfigError(f"tokenizer = '{spec}': give 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'")
 
 
-def load(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iterable[str]]) -> Tokenizer:
+def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iterable[str]]) -> Tokenizer:
   """The tokenizer that a string names.
 
   Args:

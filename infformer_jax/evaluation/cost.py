@@ -15,7 +15,7 @@ import numpy as np
 
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array, Batch, PyTree
 
 

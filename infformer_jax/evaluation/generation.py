@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.nn import open_segment
 from infformer_jax.nn.open_segment import Open
 from infformer_jax.nn.transformer import Transformer, merge

@@ -2,9 +2,9 @@
 
 An evaluation by itself keeps the same in W/inspection_NAME, for plot.py --against.
 
-`arrays.npz` holds what looks.py sees of one document, and what the signals can hold, under 'what/layer';
-`about.json` says which document it was, after how many steps, with what memory, and has its text, token by
-token.
+`arrays.npz` holds what document_record.py sees of one document, and what the signals can hold, under
+'what/layer'; `about.json` says which document it was, after how many steps, with what memory, and has its
+text, token by token.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from flax import nnx
 
 from infformer_jax.core import basis, signal
 from infformer_jax.data.base import Corpus
-from infformer_jax.evaluation import looks
+from infformer_jax.evaluation import document_record
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.stacked import StackedConfig
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import PyTree
 
 MAX_SEGMENTS = 256
@@ -51,8 +51,8 @@ def inspect(
     folder: W/inspection or W/inspection_NAME.
   """
   tokenizer = corpus.tokenizer
-  document = looks.longest(corpus.split(split), MAX_SEGMENTS * model.segment_length)
-  arrays = looks.look(graphdef, params, document, tokenizer.bos_id)
+  document = document_record.longest(corpus.split(split), MAX_SEGMENTS * model.segment_length)
+  arrays = document_record.look(graphdef, params, document, tokenizer.bos_id)
   arrays |= _of_signals(model)
   ids = document.tokens(0)
   counts_t = document.group(0, 0, len(ids)) >= 0
@@ -78,9 +78,9 @@ def inspect(
   os.replace(partial, folder / 'about.json')
 
 
-def _of_signals(model: ModelConfig) -> looks.Arrays:
+def _of_signals(model: ModelConfig) -> document_record.Arrays:
   """The basis of every continuous memory, and how well it holds a signal."""
-  arrays: looks.Arrays = {}
+  arrays: document_record.Arrays = {}
   for part, config in continuous_configs(model.memory).items():
     times_t, basis_tn = basis_functions(config)
     fits = reconstructions(config, model.segment_length)

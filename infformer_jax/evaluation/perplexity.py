@@ -16,9 +16,9 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from infformer_jax.config import ConfigError, UserError
 from infformer_jax.data.base import Corpus, Split
 from infformer_jax.data.lanes import EvaluationBatches, evaluated_lengths, evaluation_batches
+from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.evaluation.results import summarize
 from infformer_jax.evaluation.segment_losses import SegmentLosses, joined

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 State = PyTree
@@ -64,7 +64,7 @@ class MemoryConfig:
 
   @staticmethod
   def kinds() -> dict[str, type['MemoryConfig']]:
-    """The registry, for config.py: `kind` picks the dataclass."""
+    """The registry, for config/parsing.py: `kind` picks the dataclass."""
     from infformer_jax.memory import registry
 
     return registry.CONFIGS
@@ -111,9 +111,9 @@ class Memory(nnx.Module):
 
   uses_attention: ClassVar[bool] = False
   """Whether `write` uses `Past.received_bl`: the weights that each token of the past received in the layer's
-  local softmax, as key, while it stood in the window, summed over heads and real queries (nn/received.py
-  `received`, `added`). The layer's local attention then runs inside the recurrence:
-  instead of `scan` the trunk calls `step` and, after each, its attention (nn/received.py)."""
+  local softmax, as key, while it stood in the window, summed over heads and real queries
+  (nn/attention_received.py `received`, `added`). The layer's local attention then runs inside the recurrence:
+  instead of `scan` the trunk calls `step` and, after each, its attention (nn/attention_received.py)."""
 
   def __init__(self, config: MemoryConfig, site: Site, *, rngs: nnx.Rngs):
     del rngs  # For the parameters of subclasses.

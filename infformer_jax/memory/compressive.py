@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import compression, losses
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Memory, MemoryConfig, Site
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount, pytree
 

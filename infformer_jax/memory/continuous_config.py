@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import gibbs, read, signal
 from infformer_jax.core.basis import Basis, Family
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import MemoryConfig
 
 Sampling = Literal['even', 'sticky', 'random', 'edges']

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.config import ConfigError
-from infformer_jax.core import attention, losses, neighbours
+from infformer_jax.core import attention, losses, nearest_neighbours
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Memory, MemoryConfig, Site, require_whole_segments
 from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount, pytree
 
@@ -134,15 +134,17 @@ class Neighbours(Memory):
     config, stored = self.config, prepared
     q_blhk = attention.normalized(segment.q_blhk)
     approximate = config.search == 'approximate'
-    index_blhj = neighbours.search(
+    index_blhj = nearest_neighbours.search(
       q_blhk, stored.k_bmhk, stored.ok_bm, config.neighbours, approximate=approximate
     )
     ok_blhj, age_blhj = (
       jax.vmap(lambda slots_m, index_lhj: slots_m[index_lhj])(slots_bm, index_blhj)
       for slots_bm in (stored.ok_bm, stored.age_bm)
     )
-    k_blhjk, v_blhjk = (neighbours.retrieve(slots, index_blhj) for slots in (stored.k_bmhk, stored.v_bmhk))
-    context_blhk = neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, self.scale_h[...])
+    k_blhjk, v_blhjk = (
+      nearest_neighbours.retrieve(slots, index_blhj) for slots in (stored.k_bmhk, stored.v_bmhk)
+    )
+    context_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, self.scale_h[...])
     filled_b = stored.ok_bm.any(axis=1)
     gate_blh = jnp.where(filled_b[:, None, None], jax.nn.sigmoid(self.gate_h[...]), 0)
     distance_blhj = jnp.where(ok_blhj, segment.offset_bl[:, :, None, None] + age_blhj, 0)
@@ -154,8 +156,10 @@ class Neighbours(Memory):
 
   def _recall(self, q_blhk: Array, stored: Stored, index_blhj: Array, segment: Segment) -> SumCount:
     """Of the slots of an exact search, the fraction found: all heads of the first query of each segment."""
-    nearest_blhj = neighbours.search(q_blhk[:, :1], stored.k_bmhk, stored.ok_bm, self.config.neighbours)
+    nearest_blhj = nearest_neighbours.search(
+      q_blhk[:, :1], stored.k_bmhk, stored.ok_bm, self.config.neighbours
+    )
     ok_blhj = jax.vmap(lambda ok_m, index_lhj: ok_m[index_lhj])(stored.ok_bm, nearest_blhj)
-    recall_blh = neighbours.recall(index_blhj[:, :1], nearest_blhj, ok_blhj)
+    recall_blh = nearest_neighbours.recall(index_blhj[:, :1], nearest_blhj, ok_blhj)
     counts_bl = segment.ok_bl[:, :1] & (segment.offset_bl[:, :1] == 0) & stored.ok_bm.any(axis=1)[:, None]
     return losses.masked_sum(recall_blh, jnp.broadcast_to(counts_bl[:, :, None], recall_blh.shape))

@@ -10,8 +10,8 @@ from flax import nnx
 
 from infformer_jax.core import attention as core
 from infformer_jax.core.attention import Window
-from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import linear
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array, Gated, Slots
 
 NUM_BUCKETS = 32  # of T5's positions

@@ -12,10 +12,10 @@ from infformer_jax.memory import registry
 from infformer_jax.memory.base import Site, View
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import windows
-from infformer_jax.nn import received
+from infformer_jax.nn import attention_received
 from infformer_jax.nn.attention import Attention, Keys
-from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import FeedForward, dropout, fold_in, norm
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array, Past, PyTree, Read, Segment, pytree
 
 Biases = tuple[Array, Array] | None
@@ -148,7 +148,7 @@ class Block(nnx.Module):
     memory, received_bt, project = state.memory, state.received_bt, self.attention.project
     options: dict[str, Any] = {'keys_bs': draws_bs, 'view': view}
     if self.memory.uses_attention:
-      (memory, received_bt), read, out_bsld = received.scan(
+      (memory, received_bt), read, out_bsld = attention_received.scan(
         self.memory,
         functools.partial(self._attended_and_received, biases=chunk.biases),
         (memory, received_bt),
@@ -178,7 +178,7 @@ class Block(nnx.Module):
   ) -> tuple[Array, Array]:
     """The same, and what the window's tokens received [b, w]."""
     weights_bhlm = self.attention.weights(self._keys(segment, window, read, biases))
-    received_bw = received.received(weights_bhlm, segment.ok_bl, window[2].shape[1])
+    received_bw = attention_received.received(weights_bhlm, segment.ok_bl, window[2].shape[1])
     return self._attended(segment, window, read, biases=biases), received_bw
 
   def _keys(self, segment: Segment, window: Window, read: Read, biases: Biases) -> list[Keys]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.memory.recent import windows
-from infformer_jax.nn import received
+from infformer_jax.nn import attention_received
 from infformer_jax.nn.block import Block, BlockState
 from infformer_jax.nn.transformer import ModelState, Transformer
 from infformer_jax.types import Array, Past, PyTree, Segment, Slots, pytree
@@ -103,7 +103,7 @@ def _open_block(
   past = Past(x_bld=past_bld, whole_b=since_b >= block.lag)
   timeline_bt: Any = ()
   if memory.uses_attention:
-    timeline_bt = received.opened(state.received_bt, length)
+    timeline_bt = attention_received.opened(state.received_bt, length)
     first = block.cache_length - block.lag * length
     past = dataclasses.replace(past, received_bl=timeline_bt[:, first : first + length])
   project = attention.project
@@ -155,8 +155,8 @@ def _append_block(
   timeline_bt = opened.received_bt
   if block.memory.uses_attention:
     width = block.config.short_term_length + block.config.segment_length
-    gained_bw = received.received(attention.weights(keys), segment.ok_bl, width)
-    timeline_bt = received.added(timeline_bt, gained_bw)
+    gained_bw = attention_received.received(attention.weights(keys), segment.ok_bl, width)
+    timeline_bt = attention_received.added(timeline_bt, gained_bw)
   opened = dataclasses.replace(opened, x_bld=put(opened.x_bld, x_bld), own=own, received_bt=timeline_bt)
   return joined, dataclasses.replace(state, memory=memory), opened
 

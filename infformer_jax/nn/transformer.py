@@ -11,8 +11,8 @@ from infformer_jax.core import losses
 from infformer_jax.memory.base import View
 from infformer_jax.memory.views import identity
 from infformer_jax.nn.block import Block, BlockState, Chunk
-from infformer_jax.nn.config import ModelConfig
 from infformer_jax.nn.layers import dropout, fold_in, norm
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array, Batch, PyTree, Read, SumCount, pytree
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from infformer_jax.plotting import ablation, held, losses, memory, neighbours, profit
+from infformer_jax.plotting import ablation, held_spans, losses, memory, profit, retrieved_ages
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inspection:
-  """What W/inspection holds: see evaluation/inspection.py and looks.py."""
+  """What W/inspection holds: see evaluation/inspection.py and document_record.py."""
 
   about: Mapping[str, Any]
   arrays: Mapping[str, Mapping[str, np.ndarray]]
@@ -26,7 +26,7 @@ class Inspection:
     return self.arrays.get(what, {})
 
 
-def load(workdir: Path) -> Inspection | None:
+def load_inspection(workdir: Path) -> Inspection | None:
   """What a finished run has kept, or what an inspection's own folder holds; None where there is none."""
   folder = workdir if (workdir / 'about.json').is_file() else workdir / 'inspection'
   if not (folder / 'about.json').is_file():
@@ -45,7 +45,7 @@ def draw(workdir: Path) -> bool:
   if (results := _json(workdir / 'results.json')) is not None:
     found = True
     _draw_results(results, plots)
-  if (inspection := load(workdir)) is not None:
+  if (inspection := load_inspection(workdir)) is not None:
     found = True
     _draw_inspection(inspection, plots)
   if (sweep := _json(workdir / 'ablation.json')) is not None:
@@ -95,9 +95,9 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
   if histograms := of('histogram_sj'):
     memory.sticky_histogram(histograms, plots / 'sticky_histogram.png')
   if shares := of('share_mt'):
-    held.held(shares, of('even_share_mt'), of('moment_m'), pieces, plots / 'held_spans.png')
+    held_spans.held(shares, of('even_share_mt'), of('moment_m'), pieces, plots / 'held_spans.png')
   if retrieved := of('retrieved_a'):
-    neighbours.ages(retrieved, of('expected_a'), of('held_th'), plots / 'retrieved_ages.png')
+    retrieved_ages.ages(retrieved, of('expected_a'), of('held_th'), plots / 'retrieved_ages.png')
   if 'emptied' in of('nll_t'):
     profit.profit(
       of('nll_t')['memory'],

@@ -24,11 +24,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from infformer_jax.config import UserError
+from infformer_jax.errors import UserError
 from infformer_jax.train.checksum import described, digest, kind
-from infformer_jax.train.quiet import hush_orbax
+from infformer_jax.train.exits import SaveError
+from infformer_jax.train.orbax_log import hush_orbax
 from infformer_jax.train.sharding import name
-from infformer_jax.train.stopped import SaveError
 from infformer_jax.types import Array, PyTree
 
 _T = TypeVar('_T')

@@ -6,7 +6,7 @@ from typing import IO
 
 import jax
 
-from infformer_jax.config import UserError
+from infformer_jax.errors import UserError
 
 
 def lock(workdir: pathlib.Path) -> IO[str]:

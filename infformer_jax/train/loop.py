@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 
-from infformer_jax.config import ConfigError
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.errors import ConfigError
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.console import Console
+from infformer_jax.train.exits import NotFiniteError, Terminated
 from infformer_jax.train.hooks import Every, Hook, Progress, Run, Save, log
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
@@ -19,7 +20,6 @@ from infformer_jax.train.restore import replaced
 from infformer_jax.train.sharding import make_mesh, put_batch, shardings
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import Report, make_train_step
-from infformer_jax.train.stopped import NotFiniteError, Terminated
 from infformer_jax.train.termination import Termination
 from infformer_jax.types import Array, Batch
 
@@ -31,7 +31,7 @@ class TrainConfig:
   num_steps: int = 10_000
   batch_size: int = 16  # lanes over all devices
   segments_per_chunk: int = 4  # s; gradients flow through the memory within a chunk
-  max_document_tokens: int | None = None  # longer documents are cut for training (data/pieces.py)
+  max_document_tokens: int | None = None  # longer documents are cut for training (data/cut_documents.py)
   log_every: int = 50
   evaluate_every: int = 1000
   checkpoint_every: int = 1000
@@ -75,7 +75,7 @@ def train(
   Returns:
     The run after its last step; as it was found, if there was nothing left to do.
   Raises:
-    Stopped: a value is not finite, a disk is full, or SIGTERM came (train/stopped.py).
+    Stopped: a value is not finite, a disk is full, or SIGTERM came (train/exits.py).
     UserError: no checkpoint is intact, or they do not fit the config.
   """
   # Build.

@@ -12,7 +12,7 @@ from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from infformer_jax.train.stopped import SaveError
+from infformer_jax.train.exits import SaveError
 from infformer_jax.types import SumCount
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from infformer_jax.config import ConfigError
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array, PyTree
 
 Schedule = Callable[[Array | int], Array]

@@ -8,9 +8,9 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
-from infformer_jax.config import UserError
+from infformer_jax.errors import UserError
 from infformer_jax.nn import transformer
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
 from infformer_jax.train.checksum import kind
 from infformer_jax.train.sharding import name, shardings

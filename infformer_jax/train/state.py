@@ -8,7 +8,7 @@ import optax
 from flax import nnx
 
 from infformer_jax.nn import transformer
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array, PyTree, pytree
 
 

@@ -21,7 +21,7 @@ from infformer_jax.memory.base import Site
 from infformer_jax.memory.compressive import Compressive, CompressiveConfig, CompressiveState
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn.attention import Attention
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Past, Segment, Slots
 from tests.golden.report import NotCovered, Report, Settings
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.density import Density
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.continuous import Continuous, ContinuousState
 from infformer_jax.memory.continuous_config import ContinuousConfig

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.core import attention, neighbours
+from infformer_jax.core import attention, nearest_neighbours
 from tests.golden.report import NotCovered, Report
 
 _LEARNED = ('q_raw', 'k_raw', 'v', 'attention_scale', 'gate_bias', 'pbias')
@@ -65,10 +65,10 @@ def _check_case(report: Report, case: str, num: int, dtype: Any) -> None:
     ]
     ok_blw = jnp.broadcast_to(mask_lw, (len(q_blhk), length, width))
     local_blhk = attention.attend(scores_bhlw, ok_blw, v_bwhk)
-    index_blhj = neighbours.search(q_blhk, stored[0], ok_bm, num)
+    index_blhj = nearest_neighbours.search(q_blhk, stored[0], ok_bm, num)
     ok_blhj = jax.vmap(lambda ok_m, index_lhj: ok_m[index_lhj])(ok_bm, index_blhj)
-    k_blhjk, v_blhjk = (neighbours.retrieve(slots, index_blhj) for slots in stored)
-    retrieved_blhk = neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, scale_h)
+    k_blhjk, v_blhjk = (nearest_neighbours.retrieve(slots, index_blhj) for slots in stored)
+    retrieved_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, scale_h)
     gate_h = jax.nn.sigmoid(learned['gate_bias'])
     return {
       'q': q_blhk,

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import attention
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
-from infformer_jax.nn.config import ModelConfig
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Batch
 from tests.golden.report import NotCovered, Report, Settings
 

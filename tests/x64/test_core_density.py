@@ -9,9 +9,9 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import density as density_lib
 from infformer_jax.core.basis import Basis, evaluate_on_host
+from infformer_jax.errors import ConfigError
 from tests.golden import TOLERANCE
 from tests.golden.report import relative_error
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core import gibbs, read
 from infformer_jax.core.basis import Basis, evaluate_on_host
+from infformer_jax.errors import ConfigError
 from tests.golden import TOLERANCE
 
 RNG = np.random.default_rng(0)

@@ -6,11 +6,13 @@ from typing import Any
 from infformer_jax.memory.views import VIEWS
 
 
-def table(results: Mapping[str, Any]) -> str:
+def results_table(results: Mapping[str, Any]) -> str:
   """The losses in a few lines for the terminal.
 
   >>> none = {'emptied': None, 'exchanged': None, 'by_group': {}}
-  >>> print(table(none | {'memory': {'loss_nats_per_token': 2.5}, 'beyond_reach_from_token': 256}))
+  >>> print(
+  ...   results_table(none | {'memory': {'loss_nats_per_token': 2.5}, 'beyond_reach_from_token': 256})
+  ... )
   loss [nats per token]        all tokens  from token 256 on
   memory                           2.5000                  -
   memory emptied                        -                  -

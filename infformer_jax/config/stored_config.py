@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from infformer_jax import hints
-from infformer_jax.config import ConfigError, join, parse
+from infformer_jax.config import type_hints
+from infformer_jax.config.parsing import join, parse
+from infformer_jax.errors import ConfigError
 
 _T = TypeVar('_T')
 
@@ -45,7 +46,7 @@ def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[s
       return []
     if not dataclasses.is_dataclass(old) or not dataclasses.is_dataclass(new):
       return [f'{path}: {old} in the work directory, {new} asked for']
-    names = hints.fields(type(old)) if type(old) is type(new) else ['kind']
+    names = type_hints.fields(type(old)) if type(old) is type(new) else ['kind']
     return [line for n in names for line in compare(getattr(old, n), getattr(new, n), join(path, n))]
 
   return compare(old, new, '')

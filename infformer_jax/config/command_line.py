@@ -17,8 +17,8 @@ from typing import Literal
 
 from absl import app, flags, logging
 
-from infformer_jax import hints
-from infformer_jax.config import ConfigError, UserError, unknown
+from infformer_jax.config import type_hints
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 _PREFIX = '--config.'
 
@@ -101,7 +101,7 @@ def _sentence(absl_error: str) -> str:
   if flag.flag_type() not in types:
     return absl_error
   try:
-    hints.convert(value, types[flag.flag_type()])
+    type_hints.convert(value, types[flag.flag_type()])
   except TypeError as error:
     return f"--{name} = '{value}' {error}"
   return absl_error

@@ -12,7 +12,7 @@ from flax import nnx
 from infformer_jax.core import sticky
 from infformer_jax.data.base import Split
 from infformer_jax.data.lanes import evaluation_batches
-from infformer_jax.evaluation import traces
+from infformer_jax.evaluation import token_spans
 from infformer_jax.memory.base import Memory
 from infformer_jax.memory.continuous import PLOT_BINS, Continuous
 from infformer_jax.memory.neighbours import Neighbours
@@ -190,20 +190,20 @@ def _traced(
     histogram_wj = np.nan_to_num(seen['histogram'][name][lag - 1 : lag - 1 + num_writes])
     drawn = sticky.left_edge_points if memory.config.sampling == 'edges' else sticky.points
     points = list(np.asarray(drawn(jnp.asarray(histogram_wj), spec.num_samples)))
-  edges_w = traces.edges(spec, points)
+  edges_w = token_spans.edges(spec, points)
   peak_sh = (np.nan_to_num(density_shj).argmax(-1) + 0.5) / density_shj.shape[-1]
   shape = (len(density_shj), length, density_shj.shape[1])
   mu_shl = seen['mu'].get(name)
   time_slh = np.broadcast_to(peak_sh[:, None], shape) if mu_shl is None else np.swapaxes(mu_shl, 1, 2)
   held_slh = np.full(shape, -1, np.int32)
   for write, edges_e in enumerate(edges_w):
-    held_slh[write + lag] = traces.token_at(edges_e, time_slh[write + lag]) - 1
+    held_slh[write + lag] = token_spans.token_at(edges_e, time_slh[write + lag]) - 1
   found = {'held_th': held_slh.reshape(-1, shape[-1])[:num_tokens]}
   if points is even:
     return found
   moments = np.unique(np.linspace(0, num_writes, MOMENTS + 1).astype(int)[1:])
   moments = moments[moments > 0]
-  even_w = traces.edges(spec, even)
+  even_w = token_spans.edges(spec, even)
   return found | {
     'moment_m': moments * length,
     'share_mt': np.stack([_shares(edges_w[write - 1], num_tokens) for write in moments]),

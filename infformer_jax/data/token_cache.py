@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from infformer_jax.config import UserError
 from infformer_jax.data.base import Document, Documents, StoredSplit
 from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.errors import UserError
 
 _FORMAT = '1'  # Count up when the files below change.
 _NOT_WHOLE = (OSError, ValueError, KeyError)  # what opening a cache raises that is absent or damaged

@@ -88,10 +88,10 @@ def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
     partial.replace(workdir / name)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
   """Rows of equal keys in aligned columns; numbers in four significant digits.
 
-  >>> print(table([{'n': '64', 'error': 0.12345}, {'n': '128', 'error': None}]))
+  >>> print(text_table([{'n': '64', 'error': 0.12345}, {'n': '128', 'error': None}]))
     n   error
    64  0.1235
   128       -

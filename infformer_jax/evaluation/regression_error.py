@@ -10,7 +10,7 @@ from flax import nnx
 from infformer_jax.core import signal
 from infformer_jax.data.base import Split, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
-from infformer_jax.evaluation.looks import memories
+from infformer_jax.evaluation.document_record import memories
 from infformer_jax.memory.continuous import Continuous, ContinuousState
 from infformer_jax.memory.stacked import StackedState
 from infformer_jax.nn import transformer

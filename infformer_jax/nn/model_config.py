@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Literal
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.attention import Window
+from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
 

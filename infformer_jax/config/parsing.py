@@ -1,14 +1,14 @@
 """Configs: `ConfigDict` at the edge, frozen dataclasses inside, one clear line when something is wrong.
 
-A config file has `get_config`, which returns `config_dict(Experiment(...))`. `load` runs it, lays the flags
-over it and builds the dataclasses again, strictly: a key or value that no dataclass declares is an error that
-names the key, the value, what is allowed and the nearest valid name. This file knows none of the dataclasses.
+A config file has `get_config`, which returns `config_dict(Experiment(...))`. `load_config` runs it, applies
+the flags and builds the dataclasses again, strictly: a key or value that no dataclass declares is an error
+that names the key, the value, what is allowed and the nearest valid name. This file knows none of the
+dataclasses.
 A dataclass with a static `kinds() -> {kind: dataclass}` stands for the one that its key `kind` picks.
 The flags themselves, and what a program prints when it stops, are in command_line.py.
 """
 
 import dataclasses
-import difflib
 import inspect
 import pathlib
 import runpy
@@ -18,19 +18,12 @@ from typing import Any, Literal, TypeVar
 
 from ml_collections import ConfigDict, FieldReference
 
-from infformer_jax import hints
+from infformer_jax.config import type_hints
+from infformer_jax.errors import ConfigError, unknown
 
 _T = TypeVar('_T')
 Overrides = Iterable[tuple[str, str]]
 """What the flags say: dotted key and text, e.g. ('model.memory.num_basis', '256')."""
-
-
-class UserError(Exception):
-  """Something that the user can mend: the command lines print it as one line and exit with 2."""
-
-
-class ConfigError(UserError, ValueError):
-  """A key, value or combination that the config does not allow."""
 
 
 def config_dict(instance: Any) -> ConfigDict:
@@ -40,14 +33,14 @@ def config_dict(instance: Any) -> ConfigDict:
     ConfigError: a value is not of its field's type.
   """
   config = ConfigDict()
-  for name, hint in hints.fields(type(instance)).items():
+  for name, hint in type_hints.fields(type(instance)).items():
     value = getattr(instance, name)
     if dataclasses.is_dataclass(value):
       config[name] = config_dict(value)
       continue
     value = _value(value, hint, name)
-    others = [option for option in hints.options(hint) if option is not type(None)]
-    union = len(hints.options(hint)) > 1
+    others = [option for option in type_hints.options(hint) if option is not type(None)]
+    union = len(type_hints.options(hint)) > 1
     field_type = others[0] if others[0] in (int, float, bool, str) and len(others) == 1 else object
     config[name] = FieldReference(value, field_type=field_type) if union else value
   return config
@@ -64,13 +57,15 @@ def parse(cls: type[_T], config: Mapping[str, Any] | ConfigDict, path: str = '')
     ConfigError: a key is unknown or missing, a value has the wrong type, or a dataclass refused them.
   """
   picked = _picked(cls, config, path)
-  known = hints.fields(picked)
+  known = type_hints.fields(picked)
   for name in config:
     if name not in known:
       raise ConfigError(unknown('key', join(path, name), name, known))
   for field in dataclasses.fields(picked):
-    if hints.required(field) and field.name not in config:
-      raise ConfigError(f"missing key '{join(path, field.name)}': it is {hints.describe(known[field.name])}")
+    if type_hints.required(field) and field.name not in config:
+      raise ConfigError(
+        f"missing key '{join(path, field.name)}': it is {type_hints.describe(known[field.name])}"
+      )
   values = {
     name: _value(config[name], hint, join(path, name)) for name, hint in known.items() if name in config
   }
@@ -103,7 +98,7 @@ def override(instance: _T, overrides: Overrides) -> _T:
   return parse(type(instance), config)
 
 
-def load(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
+def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
   """The config of a file, e.g. 'configs/pg19.py:size=tiny', with flags laid over it.
 
   Raises:
@@ -150,16 +145,8 @@ def parse_argument(argument: str | None, **allowed: tuple[Any, Any]) -> types.Si
         f'{k}={of.__name__ if isinstance(of, type) else "|".join(of)}' for k, (_, of) in allowed.items()
       ]
       raise ConfigError(unknown('argument', item, item, examples))
-    values[key] = _value(hints.read(value, hint_of[key]), hint_of[key], f'argument {key}')
+    values[key] = _value(type_hints.read(value, hint_of[key]), hint_of[key], f'argument {key}')
   return types.SimpleNamespace(**values)
-
-
-def unknown(what: str, key: str, name: str, allowed: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
-  """The sentence about a name that does not exist: the nearest one, and what is allowed."""
-  allowed = list(allowed)
-  near = [*elsewhere, *difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)]
-  suggestion = f"; did you mean '{near[0]}'?" if near else ''
-  return f"unknown {what} '{key}'{suggestion} (allowed: {', '.join(allowed) or 'none'})"
 
 
 def _set(
@@ -170,26 +157,28 @@ def _set(
   key, full = join(path, name), join(path, '.'.join(keys))
   if name == 'kind' and not rest and hasattr(cls, 'kinds'):
     if 'kind' not in config or config['kind'] != text:
-      before = hints.defaults(_picked(cls, config, path)) if 'kind' in config else {}
-      kept = {key: config[key] for key in hints.fields(cls) if key in before and config[key] != before[key]}
-      defaults = hints.defaults(_picked(cls, {'kind': text}, path))
+      before = type_hints.defaults(_picked(cls, config, path)) if 'kind' in config else {}
+      kept = {
+        key: config[key] for key in type_hints.fields(cls) if key in before and config[key] != before[key]
+      }
+      defaults = type_hints.defaults(_picked(cls, {'kind': text}, path))
       config.clear()
       config.update(defaults | kept | {'kind': text})
     return
-  known = hints.fields(_picked(cls, config, path))
+  known = type_hints.fields(_picked(cls, config, path))
   if name not in known:
     raise ConfigError(
       unknown('key', full, name, known, [k for k in everywhere if k.split('.')[-1] == keys[-1] and k != full])
     )
-  section = hints.section(known[name])
+  section = type_hints.section(known[name])
   if section is None and not rest:
-    config[name] = hints.read(text, known[name])
+    config[name] = type_hints.read(text, known[name])
   elif section is None:
     raise ConfigError(
-      f"unknown key '{full}': '{key}' is {hints.describe(known[name])} and has no keys of its own"
+      f"unknown key '{full}': '{key}' is {type_hints.describe(known[name])} and has no keys of its own"
     )
   elif not rest:
-    inside = hints.fields(_picked(section, config[name], key))
+    inside = type_hints.fields(_picked(section, config[name], key))
     raise ConfigError(f"{full} = '{text}': this is a section; set one of its keys ({', '.join(inside)})")
   else:
     config[name] = config[name] or {}  # An optional section may be None.
@@ -197,11 +186,11 @@ def _set(
 
 
 def _value(value: Any, hint: Any, key: str) -> Any:
-  section = hints.section(hint)
+  section = type_hints.section(hint)
   if section is not None and isinstance(value, Mapping | ConfigDict):
     return parse(section, value, key)
   try:
-    return hints.convert(value, hint)
+    return type_hints.convert(value, hint)
   except TypeError as error:
     raise ConfigError(f'{key} = {value!r} {error}') from None
 

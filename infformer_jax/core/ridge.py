@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from infformer_jax.config import ConfigError
 from infformer_jax.core.basis import Basis, evaluate, evaluate_on_host
+from infformer_jax.errors import ConfigError
 from infformer_jax.types import Array
 
 
