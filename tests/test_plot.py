@@ -12,8 +12,8 @@ from infformer_jax.data.tokenizers import Bytes
 from infformer_jax.evaluation import inspection
 from infformer_jax.plotting import workdir as plotting
 from tests import toy
-from tests.test_command_line import refusal, run
-from tests.test_plotting import BY_POSITION
+from tests.config.test_command_line import refusal, run
+from tests.plotting.test_memory import BY_POSITION
 
 TEXT = 'The river, the stone & the <light>. ' * 3
 

@@ -10,7 +10,7 @@ import pytest
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.nn import open_segment, transformer
 from tests import reference, toy
-from tests.test_chunks import cases
+from tests.nn.test_chunks import cases
 
 TRUNKS = {
   'transformer_xl': {

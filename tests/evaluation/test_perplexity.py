@@ -226,7 +226,7 @@ def test_sizes_must_be_positive():
 ON_FOUR_DEVICES = """
 import jax, json
 jax.config.update('jax_num_cpu_devices', 4)
-from tests.test_evaluation_perplexity import run
+from tests.evaluation.test_perplexity import run
 assert jax.device_count() == 4
 print(json.dumps(run(views=('memory', 'exchanged'))))
 """

@@ -14,8 +14,8 @@ from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import identity
 from infformer_jax.nn import transformer
-from tests import test_memory_contract as contract
 from tests import toy
+from tests.memory import test_base as contract
 
 B, L, M, H, K = 2, 3, 9, 2, 4
 

@@ -17,7 +17,7 @@ from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.state import initial_state
 from tests import toy
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 TOLERANCE = 1e-5
 """Of losses, between one device and several: only the order of sums differs."""
 

@@ -19,7 +19,7 @@ WIDTHS = {'gauss_official': (0.005, 0.01), 'gauss_sorting': (0.01, 0.05), 'gauss
 @pytest.mark.parametrize('density', density_lib.DENSITIES)
 @pytest.mark.parametrize('tag', WIDTHS)
 def test_float32_expectations_equal_the_published_float64(density, tag):
-  with np.load(pathlib.Path(__file__).parent / 'golden' / FILES[density]) as arrays:
+  with np.load(pathlib.Path(__file__).parents[1] / 'golden' / FILES[density]) as arrays:
     mu, sigma_sq, r = (arrays[f'{tag}/{name}'] for name in ('mu', 'sigma_sq', 'r'))
   basis = Basis(num_basis=r.shape[1], widths=WIDTHS[tag], unit='absolute')
   ours = density_lib.expectation(basis, density, mu.astype(np.float32), sigma_sq.astype(np.float32))

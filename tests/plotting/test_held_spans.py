@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.plotting import held_spans, memory, profit, retrieved_ages, text, workdir
-from tests.test_plotting import assert_is_labelled, assert_is_picture, lines_of
+from tests.plotting.test_memory import assert_is_labelled, assert_is_picture, lines_of
 
 PIECES = ['<b>', ' &', ' $x_1$', '\n', ' 漢', '', '"q"', '\t'] * 16
 

@@ -101,7 +101,7 @@ def test_nothing_at_all_is_an_empty_split(tmp_path):
 KILLED = """
 import os, pathlib, signal, sys, time
 from infformer_jax.data import token_cache
-from tests import test_data_cache as t
+from tests.data import test_token_cache as t
 
 class Killed:
   key = t.DOCUMENTS.key
@@ -116,7 +116,7 @@ t.tokenized(pathlib.Path(sys.argv[1]), Killed())
 LIMITED = """
 import pathlib, resource, sys
 from infformer_jax.errors import UserError
-from tests import test_data_cache as t
+from tests.data import test_token_cache as t
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:

@@ -222,7 +222,7 @@ def test_differences_name_key_and_both_values():
 def write_file(tmp_path):
   def write(body: str) -> str:
     file = tmp_path / 'voyage.py'
-    imports = 'from infformer_jax.config import parsing as config\nfrom tests.test_config import *\n'
+    imports = 'from infformer_jax.config import parsing as config\nfrom tests.config.test_parsing import *\n'
     file.write_text(imports + body)
     return str(file)
 

@@ -11,7 +11,7 @@ import pytest
 from infformer_jax.config.command_line import split_overrides
 from infformer_jax.errors import ConfigError
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run(*command: str, **kwargs) -> subprocess.CompletedProcess[str]:
