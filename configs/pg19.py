@@ -7,9 +7,9 @@
 The first reads what TensorFlow Datasets has prepared (~/tensorflow_datasets, or --config.data.data_dir=DIR),
 the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv.
 
-`memory` is none, recent, compressive, neighbours or continuous; those of one size hold the same number of
-bytes (but neighbours at tiny: whole segments in one layer of three make a third more), and a wider or
-narrower feed-forward gives their models the same number of parameters.
+`memory` is none, recent, compressive, neighbours or continuous. The memories of one size hold the same number
+of bytes, except neighbours at tiny, which holds a third more (whole segments in one layer of three). The width
+of the feed-forward is adapted so that the models have the same number of parameters.
 
     size    parameters  hardware                  estimate     validation perplexity per word
     tiny          2 M   2 CPU cores               30 minutes   981 after 400 steps on 16 books
@@ -87,13 +87,13 @@ MODELS = {
   ),
 }
 TOKENIZERS = {'tiny': 'bpe:8192', 'small': 'bpe:32768', 'base': 'bpe:32768', 'large': 'bpe:32768'}
-# Every chunk has 4 segments: lag + 1 = 3, so that a gradient reaches what was written, and one more.
+# Every chunk has 4 segments: lag + 1 = 3, so that gradients reach what was written, and one more.
 TRAIN = {
   'tiny': TrainConfig(
     num_steps=1_500,
     batch_size=16,
     segments_per_chunk=4,
-    # 24 steps of a lane: lanes that read a book or two each would teach a memory which book it is.
+    # 24 steps of a lane. With only one or two books per lane the memory mostly learns to identify the book.
     max_document_tokens=6_144,
     log_every=20,
     evaluate_every=500,
@@ -131,7 +131,7 @@ TRAIN = {
 
 
 def model(kind: str, size: str) -> ModelConfig:
-  """The trunk of a size with a memory of this kind, of as many bytes and parameters as the continuous one."""
+  """The trunk of a size with a memory of this kind; bytes and parameters match those of the continuous one."""
   trunk = MODELS[size]
   continuous = trunk.memory
   assert isinstance(continuous, ContinuousConfig)
@@ -151,7 +151,7 @@ def model(kind: str, size: str) -> ModelConfig:
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-  """The config of 'configs/pg19.py:memory=...,size=tiny|small|base|large'; continuous, base if not said."""
+  """The config of 'configs/pg19.py:memory=...,size=tiny|small|base|large'; default: continuous, base."""
   asked = parse_argument(argument, memory=('continuous', matched_sizes.KINDS), size=('base', tuple(MODELS)))
   size = asked.size
   return config_dict(

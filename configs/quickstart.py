@@ -7,7 +7,7 @@ or, in an environment that has the package,
     python -m infformer_jax.main --config=configs/quickstart.py --workdir=runs/quickstart
 
 Hardware: 2 CPU cores, 4 minutes. Expected: a validation loss of 3.03 nats per token, 3.05 with the memory
-emptied, and 3.04 without any (Python 3.11.7; other versions have other libraries).
+emptied, and 3.04 without a long-term memory (Python 3.11.7; other versions have other libraries).
 """
 
 from ml_collections import ConfigDict
@@ -36,14 +36,14 @@ def get_config() -> ConfigDict:
         scale_embeddings=True,
         segment_length=64,
         short_term_length=64,
-        # Short segments leave much to the memory; 128 samples of 64 functions lose next to nothing.
+        # Short segments make the memory matter; 128 samples of 64 functions lose almost nothing.
         memory=ContinuousConfig(num_basis=64, num_samples=128, sampling='sticky'),
       ),
       data=StdlibConfig(tokenizer='bpe:1024'),
       train=TrainConfig(
         num_steps=320,
         batch_size=16,
-        segments_per_chunk=4,  # lag + 1 = 3 and one more: a gradient reaches what was written
+        segments_per_chunk=4,  # lag + 1 = 3, and one more: gradients reach what was written
         log_every=10,
         evaluate_every=160,
         checkpoint_every=80,

@@ -3,13 +3,14 @@
     python -m infformer_jax.main --config=configs/recall.py --workdir=W
     python -m infformer_jax.main --config=configs/recall.py:memory=neighbours,task=passkey --workdir=W
 
-`task` is associative (pairs of keys and values in noise) or passkey (digits in a text that repeats), `memory`
-none, recent, compressive, neighbours or continuous; the memories of one size hold the same number of bytes
-(but neighbours at cpu: whole segments in one layer of three make a third more).
-Accuracies by distance stand in results.json under by_group. A passkey is asked for once, at the end: where a
-chunk is shorter than the document, most steps have nothing to learn from.
+`task` is associative (pairs of keys and values in noise) or passkey (digits in a repetitive text); `memory` is
+none, recent, compressive, neighbours or continuous. The memories of one size hold the same number of bytes,
+except neighbours at cpu, which holds a third more (whole segments in one layer of three).
+results.json has the accuracies by distance under by_group. A passkey is asked for once, at the end: where a
+chunk is shorter than the document, most steps have no targets.
 
-How to copy a passkey from the segment before is learned where it is cheap; all memories can begin from there:
+Copying a passkey from the segment before is cheap to learn in short documents. All memories can start from
+such a model:
 
     python -m infformer_jax.main --config=configs/recall.py:memory=none,task=passkey --workdir=NEAR \\
       --config.data.distances=1 --config.data.num_segments=2 --config.train.segments_per_chunk=2 \\
@@ -21,8 +22,8 @@ How to copy a passkey from the segment before is learned where it is cheap; all 
     cpu     0.20 M      17 segments of 64 tokens     one CPU core  9 minutes from NEAR
     gpu     16 M        96 segments of 512 tokens    one GPU       not yet measured
 
-The paper has no such task, hence no size=paper. Expected accuracies: docs/results.md; guessing is right
-once in 16 (associative) or 10 (passkey).
+The paper has no such task, so there is no size=paper. docs/results.md has the expected accuracies; guessing is
+right in one case of 16 (associative) or 10 (passkey).
 """
 
 import dataclasses
@@ -69,7 +70,7 @@ DATA = {
     segment_length=512, num_segments=96, distances=(1, 2, 4, 8, 16, 32, 64), pairs_per_distance=8
   ),
 }
-# At cpu a chunk is a document. At gpu the lag is 2, so that a gradient reaches 6 segments back.
+# At cpu a chunk is a document. At gpu the lag is 2, so gradients reach 6 segments back.
 TRAIN = {
   'cpu': TrainConfig(
     num_steps=2_000,
@@ -92,7 +93,7 @@ TRAIN = {
 
 
 def memory(kind: str, size: str) -> MemoryConfig:
-  """The same bytes in every kind, as near as whole segments come."""
+  """A memory of this kind; all kinds hold the same bytes, to the nearest whole segment."""
   model = MODELS[size]
   return matched_sizes.of_size(
     kind,

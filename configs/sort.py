@@ -3,14 +3,14 @@
     python -m infformer_jax.main --config=configs/sort.py --workdir=W
     python -m infformer_jax.main --config=configs/sort.py:memory=recent,length=16000,size=paper --workdir=W
 
-A sequence of 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
-the answer alone. `memory` is none, recent, compressive, neighbours or continuous; at cpu and gpu they hold
-the same number of bytes (but neighbours at cpu: whole segments in one layer of three make a third more).
-At these two a chunk holds one sequence, so that a gradient reaches every write.
-`length` is that of the sequence, any number of symbols from 2 on.
+A sequence over 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
+the answer alone. `memory` is none, recent, compressive, neighbours or continuous. At cpu and gpu the memories
+hold the same number of bytes, except neighbours at cpu, which holds a third more (whole segments in one layer
+of three). At these two sizes a chunk holds one sequence, so gradients reach every write.
+`length` is the number of symbols in the sequence, at least 2.
 
-What an answer is (no symbol twice) is learned where it is cheap: 43 symbols and their answer are one segment
-of 64. All memories can begin from there, and have only to learn to remember:
+The form of an answer (no symbol twice) is cheap to learn in short sequences: 43 symbols and their answer are
+one segment of 64. All memories can start from such a model, and then only have to learn to remember:
 
     python -m infformer_jax.main --config=configs/sort.py:memory=none,length=43 --workdir=SHORT \\
       --config.train.batch_size=32 --config.train.num_steps=2000
@@ -23,7 +23,7 @@ of 64. All memories can begin from there, and have only to learn to remember:
     paper   3.5 M          8,000               1,024  one GPU       not yet measured
 
 `paper` is the published setting (3 layers of width 300, Adam at 2e-4 without warm-up, 20,000 steps of 8
-lanes, one segment per chunk) with the published memory; accuracies: docs/results.md.
+lanes, one segment per chunk) with the published memory. docs/results.md has the accuracies.
 """
 
 import dataclasses
@@ -113,11 +113,11 @@ TRAIN = {
 
 
 def memory(kind: str, size: str) -> MemoryConfig:
-  """The same bytes in every kind, as near as whole segments come, but the published continuous at `paper`."""
+  """A memory of this kind, with the same bytes in every kind; at `paper` the published continuous memory."""
   model = MODELS[size]
   if size == 'paper' and kind == 'continuous':
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)
-  if size == 'paper' and kind == 'compressive':  # One segment per chunk: nothing else trains the compressor.
+  if size == 'paper' and kind == 'compressive':  # With one segment per chunk only its loss trains it.
     return CompressiveConfig(length=model.segment_length)
   return matched_sizes.of_size(
     kind,
@@ -128,7 +128,7 @@ def memory(kind: str, size: str) -> MemoryConfig:
 
 
 def get_config(argument: str | None = None) -> ConfigDict:
-  """The config of 'configs/sort.py:memory=...,length=...,size=...'; continuous and cpu if not said."""
+  """The config of 'configs/sort.py:memory=...,length=...,size=...'; default: continuous, cpu."""
   asked = parse_argument(
     argument,
     memory=('continuous', matched_sizes.KINDS),
@@ -137,7 +137,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
   )
   length = LENGTH[asked.size] if asked.length is None else asked.length
   model, train = MODELS[asked.size], TRAIN[asked.size]
-  # Short sequences need distributions whose counts differ by more than chance.
+  # In short sequences the counts must differ by more than chance.
   data = SortingConfig(length=length, weights='exponential' if asked.size == 'cpu' else 'integers')
   segments = math.ceil((length + 1 + data.num_symbols) / model.segment_length)
   if asked.size != 'paper':

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Trains a small ∞-former on the source code of Python's standard library, evaluates it, plots its memory and
-# lets it write. From nothing but Python 3.11+ and PyPI; about 6 minutes on 2 CPU cores after installation.
+# generates text. Needs only Python 3.11+ and PyPI; takes about 6 minutes on 2 CPU cores after installation.
 #
 #   bash launch/quickstart.sh [--workdir=DIR] [any other flag of infformer_jax.main]
 #
-# Started again it resumes; a finished run is only evaluated.
+# Run it again to resume; a finished run is only evaluated.
 set -euo pipefail
 workdir=
 flags=()
@@ -23,7 +23,7 @@ install_package
 
 .venv/bin/python -m infformer_jax.main --config=configs/quickstart.py --workdir="$workdir" ${flags[@]+"${flags[@]}"}
 
-# The sample continues the beginning of a document that the model has not been trained on.
+# The sample continues the beginning of a validation document.
 .venv/bin/python - "$workdir" <<'PROGRAM'
 import pathlib
 import sys
@@ -41,18 +41,18 @@ split = corpus.split('validation')
 beginnings = [split.tokens(i, 0, min(2000, split.lengths[i] // 2)) for i in range(len(split))]
 richest = max(range(len(split)), key=lambda i: len(np.unique(beginnings[i])))  # No table of characters.
 (workdir / 'prompt.txt').write_text(corpus.tokenizer.decode(beginnings[richest]), encoding='utf-8')
-print(f'\nThe model goes on after the first {len(beginnings[richest])} tokens of {split.names[richest]}:\n')
+print(f'\nThe model continues the first {len(beginnings[richest])} tokens of {split.names[richest]}:\n')
 PROGRAM
 .venv/bin/python -m infformer_jax.generate --workdir="$workdir" --prompt_file="$workdir/prompt.txt" \
   --max_new_tokens=200 --temperature=0.8 --seed=0 | tee "$workdir/sample.txt"
 
 cat <<SUMMARY
 
-All of it is in $workdir:
-  results.json   the losses, with the memory, with it emptied, with it exchanged
+All files are in $workdir:
+  results.json   the losses with the memory, with the memory emptied, with the memory exchanged
   plots/         loss curves, loss by position, where each layer and head reads, what the memory holds,
                  which tokens profit (PNG and HTML)
-  sample.txt     what the model wrote after prompt.txt
-  metrics.jsonl  the metrics of training, one line per step logged; tensorboard/ has the same
-  config.json    the config, every key written out
+  sample.txt     the text generated after prompt.txt
+  metrics.jsonl  training metrics, one line per logged step; tensorboard/ has the same
+  config.json    the config with every key
 SUMMARY
