@@ -3,9 +3,9 @@
     python -m infformer_jax.main --config=configs/recall.py --workdir=W
     python -m infformer_jax.main --config=configs/recall.py:memory=neighbours,task=passkey --workdir=W
 
-`task` is associative (pairs of keys and values in noise) or passkey (digits in a repetitive text); `memory` is
-none, recent, compressive, neighbours or continuous. The memories of one size hold the same number of bytes,
-except neighbours at cpu, which holds a third more (whole segments in one layer of three).
+`task` is associative (pairs of keys and values in noise) or passkey (digits in a repetitive text); `memory`
+is none, recent, compressive, neighbours or continuous. The memories of one size hold the same number of
+bytes, except neighbours at cpu, which holds a third more (whole segments in one layer of three).
 results.json has the accuracies by distance under by_group. A passkey is asked for once, at the end: where a
 chunk is shorter than the document, most steps have no targets.
 
@@ -22,8 +22,8 @@ such a model:
     cpu     0.20 M      17 segments of 64 tokens     one CPU core  9 minutes from NEAR
     gpu     16 M        96 segments of 512 tokens    one GPU       not yet measured
 
-The paper has no such task, so there is no size=paper. docs/results.md has the expected accuracies; guessing is
-right in one case of 16 (associative) or 10 (passkey).
+The paper has no such task, so there is no size=paper. docs/results.md has the expected accuracies; guessing
+is right in one case of 16 (associative) or 10 (passkey).
 """
 
 import dataclasses
