@@ -48,14 +48,17 @@ class Job:
     self._experiment, self._workdir, self._console = experiment, workdir, console
 
   def train(self) -> None:
-    """Trains, or goes on training, and evaluates in the end."""
+    """Trains, or resumes training, and evaluates at the end."""
+    evaluation = self._experiment.evaluation
+    lanes = sharding.local_lanes(self._experiment.train.batch_size)
+    # Not only after hours of training.
+    sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
+    with lock(self._workdir):
+      self._train(lanes)
+
+  def _train(self, lanes: range) -> None:
     experiment = self._experiment
     model, config, evaluation = experiment.model, experiment.train, experiment.evaluation
-    lanes = sharding.local_lanes(config.batch_size)
-    sharding.local_lanes(
-      evaluation.batch_size, key='evaluation.batch_size'
-    )  # Not only after hours of training.
-    self._lock = lock(self._workdir)
     corpus = self._load_corpus({'train', evaluation.split})
     for split in ('train', evaluation.split):
       corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.

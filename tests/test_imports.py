@@ -15,18 +15,21 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # What each part may import of the package, besides itself. A longer name is a part of its own.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
+HOST = ('files', 'console')  # What programs share that has nothing to do with models.
 MAY_IMPORT = {
   '': (),  # the package's lazy __init__
   'types': (),
   'errors': (),
+  'files': (),
+  'console': (),
   'config': ('errors',),
   'core': BASE,
   'memory': (*BASE, 'core'),
   'nn': (*BASE, 'core', 'memory'),
-  'train': MODEL,
-  'data': (*BASE, 'core'),
-  'evaluation': (*MODEL, 'data', 'train.state', 'train.sharding'),
-  'plotting': (),
+  'train': (*MODEL, *HOST),
+  'data': (*BASE, *HOST, 'core'),
+  'evaluation': (*MODEL, *HOST, 'data', 'train.state', 'train.sharding'),
+  'plotting': ('files',),
 }
 COMMAND_LINES = (
   'main',

@@ -11,6 +11,7 @@ from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.evaluation import cost, inspection
 from infformer_jax.evaluation.regression_error import regression_error
 from infformer_jax.experiment import Experiment
+from infformer_jax.files import write_json
 from infformer_jax.job import Job
 from infformer_jax.train import sharding
 from infformer_jax.train.console import Console
@@ -23,9 +24,7 @@ def run(point: Point, console: Console) -> None:
     return
   Job(point.experiment, point.workdir, console).train()
   figures = measured(point, console)
-  partial = point.file.with_suffix('.partial')
-  partial.write_text(json.dumps(figures, indent=2, allow_nan=False) + '\n', encoding='utf-8')
-  partial.replace(point.file)
+  write_json(point.file, figures)
   jax.clear_caches()  # The next point compiles programs of its own; those of all would fill the memory.
 
 

@@ -3,15 +3,14 @@
 import csv
 import dataclasses
 import io
-import json
 import math
-import os
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infformer_jax.ablation.grid import METRICS, SHOWN, Axis, Point, names
+from infformer_jax.files import write_json, write_text
 
 
 def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
@@ -79,13 +78,8 @@ def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
   writer.writerow([*found['names'], *columns])
   for figures in found['points']:
     writer.writerow([*figures['values'], *(figures[column] for column in columns)])
-  for name, content in (
-    ('ablation.csv', text.getvalue()),
-    ('ablation.json', json.dumps(found, indent=2, allow_nan=False) + '\n'),
-  ):
-    partial = workdir / f'{name}.{os.getpid()}.partial'
-    partial.write_text(content, encoding='utf-8')
-    partial.replace(workdir / name)
+  write_text(workdir / 'ablation.csv', text.getvalue())
+  write_json(workdir / 'ablation.json', found)
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:

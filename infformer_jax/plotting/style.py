@@ -1,7 +1,6 @@
 """How every plot looks, written once. Plots are drawn off screen, without pyplot and its global state."""
 
 import contextlib
-import os
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from infformer_jax.files import write_atomically
 
 # Okabe and Ito's palette: told apart with any kind of colour vision. One thing has one colour in all plots.
 COLORS = {
@@ -60,7 +61,7 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
   """An empty figure in the style of the project, written to `path` when the block ends without an error.
 
   Args:
-    path: the PNG file; missing directories are made.
+    path: the PNG file; missing directories are created.
     width, height: inches, at 150 dots per inch.
   """
   path = Path(path)
@@ -69,10 +70,8 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     FigureCanvasAgg(figure)
     yield figure
     path.parent.mkdir(parents=True, exist_ok=True)
-    # As a whole: the processes of a sweep draw the same files.
-    partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    figure.savefig(partial, format='png')
-    partial.replace(path)
+    with write_atomically(path) as partial:  # The processes of a sweep draw the same files.
+      figure.savefig(partial, format='png')
 
 
 def headline(figure: Figure, title: str, subtitle: str = '') -> None:

@@ -1,32 +1,33 @@
 """One training at a time in a work directory."""
 
-import fcntl
+import contextlib
 import pathlib
-from typing import IO
+from collections.abc import Iterator
 
 import jax
 
+from infformer_jax import files
 from infformer_jax.errors import UserError
 
 
-def lock(workdir: pathlib.Path) -> IO[str]:
-  """Keeps other trainings out of the work directory for as long as the result lives.
+@contextlib.contextmanager
+def lock(workdir: pathlib.Path) -> Iterator[None]:
+  """Keeps other trainings out of the work directory, which is created if necessary, until the block ends.
 
-  The kernel lets go of it whatever way the process ends.
+  Process 0 holds the lock for all processes of a run.
 
   Raises:
-    UserError: another process trains there, or the directory cannot be made.
+    UserError: another process trains there, or the directory cannot be written.
   """
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    file = open(workdir / 'lock', 'a')  # noqa: SIM115
-  except OSError as error:
-    raise UserError(f'cannot write to {workdir}: {error.strerror}') from None
-  if jax.process_index() == 0:
+  with contextlib.ExitStack() as stack:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      workdir.mkdir(parents=True, exist_ok=True)
+      if jax.process_index() == 0:
+        stack.enter_context(files.lock(workdir / 'lock', wait=False))
     except BlockingIOError:
       raise UserError(
-        f'another run is training in {workdir}; wait for its end, or use another --workdir'
+        f'another run is training in {workdir}; wait until it ends, or use another --workdir'
       ) from None
-  return file
+    except OSError as error:
+      raise UserError(f'cannot write to {workdir}: {error.strerror}') from None
+    yield

@@ -1,0 +1,81 @@
+"""Files and folders that are written atomically, and locks between processes."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def write_atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a temporary path beside `path`; the file or folder written there becomes `path`.
+
+  It replaces `path` when the block ends without an error, and is removed otherwise. Readers see the old
+  content or the new one. The temporary name is unique, so that several processes may write the same path:
+  the last one wins. A process that is killed leaves its temporary file behind (see `remove_partial`).
+
+  Raises:
+    OSError: the file system refuses it.
+  """
+  partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}.partial')
+  try:
+    yield partial
+    if partial.is_dir() and path.exists():  # A folder cannot replace a folder that holds something.
+      old = partial.with_suffix('.replaced.partial')
+      path.rename(old)
+      partial.rename(path)
+      shutil.rmtree(old, ignore_errors=True)
+    else:
+      partial.replace(path)
+  finally:
+    _remove(partial)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a UTF-8 text file atomically."""
+  with write_atomically(path) as partial:
+    partial.write_text(text, encoding='utf-8')
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+  """Writes a JSON file atomically, indented.
+
+  Raises:
+    ValueError: a number is not finite.
+  """
+  write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
+
+
+def remove_partial(path: pathlib.Path) -> None:
+  """Removes what killed processes have left of `path`. Only for those who hold a lock on writing it."""
+  for partial in path.parent.glob(f'{path.name}.*.partial'):
+    _remove(partial)
+
+
+def _remove(partial: pathlib.Path) -> None:
+  if partial.is_dir():
+    shutil.rmtree(partial, ignore_errors=True)
+  else:
+    partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(path: pathlib.Path, *, wait: bool) -> Iterator[None]:
+  """Holds an exclusive lock on a file, which is created if necessary, until the block ends.
+
+  The kernel releases the lock when the process ends, however it ends.
+
+  Args:
+    path: the file; its content is left as it is.
+    wait: whether to wait for a process that holds the lock.
+  Raises:
+    BlockingIOError: another process holds the lock, and `wait` is False.
+    OSError: the file cannot be opened.
+  """
+  with open(path, 'a') as file:
+    fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield

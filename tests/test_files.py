@@ -1,0 +1,115 @@
+"""Atomic writes and locks."""
+
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+
+import pytest
+
+from infformer_jax import files
+
+_PROCESSES = multiprocessing.get_context('spawn')
+
+
+def test_a_file_appears_whole(tmp_path):
+  with files.write_atomically(tmp_path / 'a') as partial:
+    partial.write_text('new')
+    assert not (tmp_path / 'a').exists()
+  assert (tmp_path / 'a').read_text() == 'new'
+  assert os.listdir(tmp_path) == ['a']
+
+
+def test_an_error_keeps_the_old_content_and_leaves_nothing_behind(tmp_path):
+  files.write_text(tmp_path / 'a', 'old')
+  with pytest.raises(TypeError, match='must be str'), files.write_atomically(tmp_path / 'a') as partial:
+    partial.open('w').writelines(['half', 0])
+  assert (tmp_path / 'a').read_text() == 'old'
+  assert os.listdir(tmp_path) == ['a']
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+  with pytest.raises(FileNotFoundError), files.write_atomically(tmp_path / 'a'):
+    pass
+  assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('before', [None, ['old', 'older']])
+def test_a_folder_appears_whole_and_replaces_another_one(tmp_path, before):
+  folder = tmp_path / 'folder'
+  for name in before or ():
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text('old')
+  with files.write_atomically(folder) as partial:
+    partial.mkdir()
+    (partial / 'new').write_text('new')
+  assert os.listdir(folder) == ['new']
+  assert os.listdir(tmp_path) == ['folder']
+
+
+def test_an_error_removes_a_folder_that_is_not_complete(tmp_path):
+  with pytest.raises(FileExistsError), files.write_atomically(tmp_path / 'folder') as partial:
+    [(partial / 'half').mkdir(parents=True) for _ in range(2)]
+  assert os.listdir(tmp_path) == []
+
+
+def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path):
+  with files.write_atomically(tmp_path / 'a') as first, files.write_atomically(tmp_path / 'a') as second:
+    first.write_text('first')
+    second.write_text('second')
+  assert (tmp_path / 'a').read_text() == 'first'  # Its block ends last.
+  assert os.listdir(tmp_path) == ['a']
+
+
+def test_json_is_indented_and_refuses_what_is_not_finite(tmp_path):
+  files.write_json(tmp_path / 'a.json', {'x': [1]})
+  text = (tmp_path / 'a.json').read_text()
+  assert json.loads(text) == {'x': [1]}
+  assert text.count('\n') == 5
+  with pytest.raises(ValueError, match='not JSON compliant'):
+    files.write_json(tmp_path / 'a.json', float('nan'))
+  assert (tmp_path / 'a.json').read_text() == text
+
+
+def _write_half(path: pathlib.Path) -> None:
+  with files.write_atomically(path) as partial:
+    partial.mkdir()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_leaves_can_be_removed(tmp_path):
+  process = _PROCESSES.Process(target=_write_half, args=(tmp_path / 'folder',))
+  process.start()
+  process.join()
+  (tmp_path / 'folder2').mkdir()
+  assert len(os.listdir(tmp_path)) == 2
+  files.remove_partial(tmp_path / 'folder')
+  assert os.listdir(tmp_path) == ['folder2']
+
+
+def _hold(path: pathlib.Path, connection) -> None:
+  with files.lock(path, wait=False):
+    connection.send('held')
+    connection.recv()
+
+
+def test_a_lock_excludes_other_processes_until_its_holder_is_killed(tmp_path):
+  path = tmp_path / 'lock'
+  here, there = _PROCESSES.Pipe()
+  process = _PROCESSES.Process(target=_hold, args=(path, there))
+  process.start()
+  assert here.recv() == 'held'
+  with pytest.raises(BlockingIOError), files.lock(path, wait=False):
+    pass
+  process.kill()
+  process.join()
+  with files.lock(path, wait=True):
+    pass
+
+
+def test_a_lock_is_released_when_the_block_ends_with_an_error(tmp_path):
+  with pytest.raises(ZeroDivisionError), files.lock(tmp_path / 'lock', wait=False):
+    _ = 1 / 0
+  with files.lock(tmp_path / 'lock', wait=False):
+    pass
