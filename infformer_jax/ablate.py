@@ -13,15 +13,16 @@ W/ablation.csv and .json hold what is finished, W/plots what it looks like.
 import pathlib
 import sys
 
+import jax
 from absl import flags
 
 from infformer_jax.ablation import measure, summary
 from infformer_jax.ablation.grid import Axis, Point, grid
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
+from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError
 from infformer_jax.train import processes
-from infformer_jax.train.console import Console
 from infformer_jax.train.exits import NotFiniteError, Stopped, space
 
 _CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
@@ -54,7 +55,7 @@ def main(overrides: Overrides) -> None:
       point.figures()  # A damaged file is not found out after hours.
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   processes.initialize()
-  console = Console()
+  console = Console(quiet=jax.process_index() > 0)
   diverged = 0
   for point in chosen:
     if point.file.is_file():

@@ -11,6 +11,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 
+from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus
 from infformer_jax.data.cut_documents import cut
 from infformer_jax.data.lanes import train_batches
@@ -23,7 +24,6 @@ from infformer_jax.experiment import Experiment
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.train import sharding
 from infformer_jax.train.checkpoint import Checkpoints
-from infformer_jax.train.console import Console
 from infformer_jax.train.hooks import Evaluation, Every, Run
 from infformer_jax.train.lock import lock
 from infformer_jax.train.loop import train

@@ -12,10 +12,12 @@ import pathlib
 import re
 import sys
 
+import jax
 from absl import flags
 
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
+from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
@@ -24,7 +26,6 @@ from infformer_jax.experiment import (
 )
 from infformer_jax.job import Job
 from infformer_jax.train import processes
-from infformer_jax.train.console import Console
 from infformer_jax.train.exits import Stopped, space
 
 _CONFIG = flags.DEFINE_string(
@@ -54,7 +55,7 @@ def main(overrides: Overrides) -> None:
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION
   experiment = experiment_of(_CONFIG.value, overrides, workdir, may_change=may_change)
   processes.initialize()  # Before anything else of jax, but after what is refused without waiting for others.
-  console = Console()
+  console = Console(quiet=jax.process_index() > 0)
   job = Job(experiment, workdir, console)
   try:
     with space(workdir):

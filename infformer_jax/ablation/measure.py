@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from infformer_jax.ablation.grid import Point
+from infformer_jax.console import Console
 from infformer_jax.core import capacity
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.evaluation import cost, inspection
@@ -14,7 +15,6 @@ from infformer_jax.experiment import Experiment
 from infformer_jax.files import write_json
 from infformer_jax.job import Job
 from infformer_jax.train import sharding
-from infformer_jax.train.console import Console
 from infformer_jax.train.restore import restore_model
 
 

@@ -6,7 +6,6 @@ another lane (memory/views.py). All views see the same batches, so that their lo
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from infformer_jax.console import Progress
 from infformer_jax.data.base import Corpus, Split
 from infformer_jax.data.lanes import EvaluationBatches, evaluated_lengths, evaluation_batches
 from infformer_jax.errors import ConfigError, UserError
@@ -151,7 +151,14 @@ def segment_losses(
   states = {view: _empty_state(graphdef, params, num_lanes, mesh) for view in views}
   rows: list[dict[str, dict[str, Any]]] = []
   waiting: dict[str, dict[str, Any]] | None = None
-  progress = _Progress(len(batches), report)
+  progress = Progress(
+    report, 'evaluation: chunk', len(batches), every=PROGRESS_SECONDS, after=PROGRESS_SECONDS, compiles=True
+  )
+
+  def rate(seconds: float) -> str:  # The first chunk came before the start.
+    tokens = sum(int(row[views[0]]['read'].sum()) for row in rows[1:])
+    return f'{tokens / seconds:,.0f} tokens/s'
+
   for batch in batches:
     placed = sharding.put_batch(batch, mesh)
     given = {}
@@ -159,7 +166,7 @@ def segment_losses(
       states[view], given[view] = steps[view](params, states[view], placed)
     if waiting is not None:  # The devices work on this batch while the host takes in the one before.
       rows.append(jax.tree.map(np.asarray, waiting))
-      progress.add(int(rows[-1][views[0]]['read'].sum()))
+      progress.update(len(rows), rate)
     waiting = given
   rows.append(jax.tree.map(np.asarray, waiting))
   return joined(rows, views)
@@ -223,28 +230,3 @@ def _make_step(
     return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
 
   return step
-
-
-class _Progress:
-  """Lines of progress; the first step, which compiles, does not count for the speed."""
-
-  def __init__(self, num_steps: int, report: Callable[[str], None]):
-    self._num_steps, self._report = num_steps, report
-    self._done = self._tokens = 0
-    self._start = self._told = 0.0
-
-  def add(self, tokens: int) -> None:
-    now = time.monotonic()
-    self._done += 1
-    if self._done == 1:
-      self._start = self._told = now
-      return
-    self._tokens += tokens
-    if now - self._told < PROGRESS_SECONDS:
-      return
-    self._told, elapsed = now, now - self._start
-    left = elapsed / (self._done - 1) * (self._num_steps - self._done)
-    self._report(
-      f'evaluation: chunk {self._done} of {self._num_steps}, {self._tokens / elapsed:,.0f} tokens/s, '
-      f'{left:.0f} s left'
-    )

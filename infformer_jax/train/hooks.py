@@ -2,15 +2,14 @@
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from flax import nnx
 from jax.sharding import Mesh
 
+from infformer_jax.console import Console, Progress
 from infformer_jax.train.checkpoint import Checkpoints
-from infformer_jax.train.console import Console
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.state import TrainState
 
@@ -111,35 +110,21 @@ class Save(Every):
     self._checkpoints.save(run.step, run.state, run.saved(), best=best)
 
 
-class Progress:
-  """The line to watch: step, loss, tokens/s and time left."""
+class StatusLine:
+  """The status line of a training: step, loss, tokens/s and time left."""
 
-  def __init__(self, console: Console, *, step: int):
-    """Counts from `step`, which is now."""
-    self._console = console
-    self._first, self._began = step, time.monotonic()
-    self._last = -math.inf
-
-  def due(self, run: Run) -> bool:
-    return time.monotonic() - self._last >= self._console.status_seconds or run.finished
-
-  def __call__(self, run: Run) -> None:
-    self._last = time.monotonic()
-    seconds = (self._last - self._began) / (run.step - self._first) * (run.num_steps - run.step)
-    means = run.totals.means()
-    loss = means['loss_nats_per_token']  # None before the first answer of a task.
-    self._console.status(
-      f'step {run.step} of {run.num_steps}, loss {"-" if loss is None else f"{loss:.3f}"} nats/token, '
-      f'{means["tokens_per_second"]:,.0f} tokens/s, {_duration(seconds)} left'
+  def __init__(self, console: Console, *, step: int, num_steps: int):
+    """Counts from `step`, which is now, to `num_steps`."""
+    self._progress = Progress(
+      console.status, 'step', num_steps, every=console.status_seconds, after=0, done=step
     )
 
+  def due(self, run: Run) -> bool:
+    return self._progress.due(run.step)
 
-def _duration(seconds: float) -> str:
-  """In hours, minutes and seconds.
-
-  >>> _duration(4000)
-  '1:06:40'
-  """
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
+  def __call__(self, run: Run) -> None:
+    means = run.totals.means()
+    loss = means['loss_nats_per_token']  # None before the first answer of a task.
+    text = f'loss {"-" if loss is None else f"{loss:.3f}"} nats/token'
+    speed = means['tokens_per_second']  # Of the training alone, without evaluations.
+    self._progress.update(run.step, lambda _: f'{text}, {speed:,.0f} tokens/s')

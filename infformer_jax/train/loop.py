@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 
+from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
-from infformer_jax.train.console import Console
 from infformer_jax.train.exits import NotFiniteError, Terminated
-from infformer_jax.train.hooks import Every, Hook, Progress, Run, Save, log
+from infformer_jax.train.hooks import Every, Hook, Run, Save, StatusLine, log
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
 from infformer_jax.train.restore import replaced
@@ -117,7 +117,8 @@ def train(
   schedules = make_schedules(config.optimizer, config.num_steps)
   train_step = make_train_step(graphdef, optimizer, schedules).lower(run.state, batch).compile()
   save = Save(config.checkpoint_every, checkpoints)
-  hooks = [Progress(console, step=run.step), Every(config.log_every, log), *hooks, save]
+  status = StatusLine(console, step=run.step, num_steps=run.num_steps)
+  hooks = [status, Every(config.log_every, log), *hooks, save]
   reports = _Reports(run)
   try:
     with Termination() as termination:

@@ -17,7 +17,7 @@ from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.train import sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import Terminated
-from infformer_jax.train.hooks import Evaluation, Every, Progress
+from infformer_jax.train.hooks import Evaluation, Every, StatusLine
 from infformer_jax.train.loop import TrainConfig, train
 from infformer_jax.train.metrics import Totals
 from infformer_jax.train.optimizer import OptimizerConfig
@@ -128,7 +128,7 @@ def test_progress_before_the_first_answer_of_a_task_has_no_loss():
   console = Watched()
   totals = Totals({'loss_nats_per_token': [0.0, 0.0], 'tokens_per_second': [10.0, 1.0]})
   run = types.SimpleNamespace(step=1, num_steps=2, totals=totals)
-  Progress(console, step=0)(run)
+  StatusLine(console, step=0, num_steps=2)(run)
   assert console.lines[0].startswith('step 1 of 2, loss - nats/token, 10 tokens/s, ')
 
 

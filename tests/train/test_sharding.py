@@ -29,7 +29,7 @@ from infformer_jax.core import nearest_neighbours
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.train import sharding
-from infformer_jax.train.console import Console
+from infformer_jax.console import Console
 from infformer_jax.train.hooks import Every
 from infformer_jax.train.loop import TrainConfig, train
 from infformer_jax.train.optimizer import OptimizerConfig

@@ -1,0 +1,138 @@
+"""Status lines on a terminal and elsewhere, and when progress is reported."""
+
+import io
+import types
+
+import pytest
+
+from infformer_jax import console
+from infformer_jax.console import Console, Progress, tracked
+
+
+class Terminal(io.StringIO):
+  def isatty(self) -> bool:
+    return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """A clock that stands still until its `now` is set."""
+  clock = types.SimpleNamespace(now=100.0)
+  monkeypatch.setattr(console.time, 'monotonic', lambda: clock.now)
+  return clock
+
+
+def test_on_a_terminal_the_next_line_replaces_a_status_line():
+  stream = Terminal()
+  lines = Console(stream)
+  lines.status('one')
+  lines.status('two')
+  lines.say('three')
+  lines.say('four')
+  assert stream.getvalue() == 'one\r\x1b[Ktwo\r\x1b[Kthree\nfour\n'
+
+
+def test_a_status_line_stays_when_it_is_ended():
+  stream = Terminal()
+  lines = Console(stream)
+  lines.status('one')
+  lines.end_status()
+  lines.end_status()
+  lines.say('two')
+  assert stream.getvalue() == 'one\ntwo\n'
+
+
+def test_in_a_file_every_line_stays():
+  stream = io.StringIO()
+  lines = Console(stream)
+  lines.status('one')
+  lines.end_status()
+  lines.say('two')
+  assert stream.getvalue() == 'one\ntwo\n'
+  assert lines.status_seconds > Console(Terminal()).status_seconds
+
+
+def test_a_quiet_console_prints_nothing():
+  stream = Terminal()
+  lines = Console(stream, quiet=True)
+  lines.say('one')
+  lines.status('two')
+  lines.end_status()
+  assert stream.getvalue() == ''
+
+
+def test_the_stream_is_standard_output_unless_another_is_given(capsys):
+  Console().say('line')
+  assert capsys.readouterr() == ('line\n', '')
+
+
+def test_progress_has_the_amount_the_rate_and_the_time_left(clock):
+  lines: list[str] = []
+  progress = Progress(lines.append, 'reading:', 10_000, unit='tokens', every=0, after=0, done=1000)
+  clock.now += 2
+  progress.update(3000)
+  assert lines == ['reading: 3,000 of 10,000 tokens, 1,000 tokens/s, 0:07 left']
+
+
+def test_progress_in_ordinals_with_a_rate_of_its_own(clock):
+  lines: list[str] = []
+  progress = Progress(lines.append, 'step', 10_000, every=0, after=0)
+  clock.now += 2
+  progress.update(1000, lambda seconds: f'{seconds:.0f} s so far')
+  assert lines == ['step 1000 of 10000, 2 s so far, 0:18 left']
+
+
+def test_progress_waits_before_the_first_line_and_between_lines(clock):
+  lines: list[str] = []
+  progress = Progress(lines.append, 'at', 100, every=5, after=2)
+  for done in range(1, 100):
+    clock.now += 1
+    assert progress.due(done) == (done in range(2, 100, 5))
+    progress.update(done, lambda _: '')
+  assert len(lines) == len(range(2, 100, 5))
+
+
+def test_the_end_is_reported_only_if_anything_was_reported_before(clock):
+  lines: list[str] = []
+  for seconds in (0, 3):
+    progress = Progress(lines.append, 'at', 2, every=5, after=2)
+    clock.now += seconds
+    progress.update(1, lambda _: '-')
+    progress.update(2, lambda _: '-')
+  assert lines == ['at 1 of 2, -, 0:03 left', 'at 2 of 2, -, 0:00 left']
+
+
+def test_a_compilation_does_not_count(clock):
+  lines: list[str] = []
+  progress = Progress(lines.append, 'at', 5, unit='chunks', every=1, after=1, compiles=True)
+  clock.now += 60
+  progress.update(1)
+  clock.now += 1
+  progress.update(2)
+  assert lines == ['at 2 of 5 chunks, 1 chunks/s, 0:03 left']
+
+
+def test_tracked_items_are_all_there_and_silent_if_they_are_quick(clock, capsys):
+  assert list(tracked('abc', 'reading:', 'letters')) == ['a', 'b', 'c']
+  assert capsys.readouterr() == ('', '')
+
+
+def test_tracked_items_that_take_long_are_reported_on_standard_error(clock, capsys):
+  for _ in tracked('abc', 'reading:', 'letters'):
+    clock.now += 1.5
+  out, err = capsys.readouterr()
+  assert out == ''
+  assert err.splitlines() == [
+    'reading: 2 of 3 letters, 0.67 letters/s, 0:02 left',
+    'reading: 3 of 3 letters, 0.67 letters/s, 0:00 left',
+  ]
+
+
+def test_a_loop_over_tracked_items_that_ends_early_ends_the_status_line(clock, monkeypatch):
+  monkeypatch.setattr('sys.stderr', stream := Terminal())
+  items = tracked('abc', 'reading:', 'letters')
+  next(items)
+  clock.now += 3
+  next(items)
+  items.close()
+  assert stream.getvalue() == 'reading: 1 of 3 letters, 0.33 letters/s, 0:06 left\n'
