@@ -18,6 +18,7 @@ from absl import flags
 
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
+from infformer_jax.console import Progress
 from infformer_jax.data.files import read_utf8
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.tokenizers import Tokenizer
@@ -59,7 +60,8 @@ def main(overrides: Overrides) -> None:
   prompt = tokenizer.encode(text)
   _say(f'the model of step {step} reads {prompt_file}: {len(prompt):,} tokens')
   began = time.monotonic()
-  logits_bv, opened = generator.read([prompt], progress=_Progress())
+  progress = Progress(_say, 'prompt:', len(prompt), unit='tokens', every=2, after=2, compiles=True)
+  logits_bv, opened = generator.read([prompt], progress=progress.update)
   jax.block_until_ready(logits_bv)
   seconds = time.monotonic() - began
   _say(f'read in {seconds:.1f} s ({len(prompt) / seconds:,.0f} tokens/s)')
@@ -88,23 +90,6 @@ def decoded(ids: Iterable[int], tokenizer: Tokenizer, prompt: np.ndarray) -> Ite
     context, pending = (context + pending)[-_CONTEXT:], []
   if pending:
     yield tokenizer.decode(pending)
-
-
-class _Progress:
-  """A line on standard error, now and then."""
-
-  def __init__(self) -> None:
-    self._first: tuple[int, float] | None = None  # Tokens and time after the first chunk, which compiles.
-    self._last = 0.0
-
-  def __call__(self, tokens: int, total: int) -> None:
-    now = time.monotonic()
-    if self._first is None:
-      self._first = tokens, now
-    elif now - self._last > 2:
-      self._last = now
-      rate = (tokens - self._first[0]) / (now - self._first[1])
-      _say(f'{tokens:,} of {total:,} tokens, {rate:,.0f} tokens/s, {(total - tokens) / rate:.0f} s left')
 
 
 def _say(line: str) -> None:

@@ -15,9 +15,6 @@ from infformer_jax.nn.open_segment import Open
 from infformer_jax.nn.transformer import Transformer, merge
 from infformer_jax.types import Array, Batch, PyTree
 
-Progress = Callable[[int, int], None]
-"""(tokens read, tokens in the longest prompt)."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -76,7 +73,9 @@ class Generator:
     self._append = with_model(open_segment.append, donate_argnums=1)
     self._next = with_model(_next, static_argnums=3, donate_argnums=1)
 
-  def read(self, prompts: Sequence[np.ndarray], progress: Progress | None = None) -> tuple[Array, Open]:
+  def read(
+    self, prompts: Sequence[np.ndarray], progress: Callable[[int], None] | None = None
+  ) -> tuple[Array, Open]:
     """Reads one prompt per row, each a document of its own that begins with BOS.
 
     Whole segments are right-aligned, behind idle ones, and pass a chunk at a time; what remains, at least
@@ -84,7 +83,7 @@ class Generator:
 
     Args:
       prompts: token ids without BOS; any lengths, 0 too.
-      progress: called after every chunk.
+      progress: called after every chunk with the number of tokens read of the longest prompt.
     Returns:
       The logits [b, v] of each row's next token, and the open segments.
     """
@@ -97,7 +96,7 @@ class Generator:
       state = self._read_chunk(self.params, batch, state)
       if progress:
         read = (chunk + 1 - chunks) * self.segments_per_chunk + int(whole.max())
-        progress(read * self.segment_length, max(map(len, inputs)))
+        progress(read * self.segment_length)
     opened = self._open(self.params, state, jnp.asarray(whole == 0))
     rest = [ids[count * self.segment_length :] for ids, count in zip(inputs, whole, strict=True)]
     logits_bv: Any = None
