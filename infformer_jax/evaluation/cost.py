@@ -66,7 +66,7 @@ def timed(
   def loss(params: PyTree, state: PyTree) -> tuple[Array, PyTree]:
     merged = transformer.merge(graphdef, params)
     output = merged(batch, state)
-    return merged.token_losses(output.hidden_bsld, batch.targets_bsl).mean(), output.state
+    return merged.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl).mean(), output.state
 
   forward = jax.jit(loss).lower(params, state).compile()
   both = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(params, state).compile()

@@ -88,7 +88,7 @@ def look(
     for view in views:
       output = model(batch, states[view], view=VIEWS[view])
       states = states | {view: output.state}
-      looks['nll'][view] = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+      looks['nll'][view] = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
       if view == 'memory':
         looks |= _plots(model, output.reads, batch.ok_bsl)
     return states, jax.tree.map(lambda a_bs: a_bs[0], looks)

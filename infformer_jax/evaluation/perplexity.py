@@ -103,7 +103,7 @@ def evaluate(
   return {
     'split': config.split,
     'corpus': corpus.fingerprint,
-    'cost': cost(model.config, model.embedding.num_embeddings),
+    'cost': cost(model.config, model.vocabulary.size),
     'settings': {'evaluation': dataclasses.asdict(config), 'model': dataclasses.asdict(model.config)},
     **summarize(
       losses,
@@ -213,7 +213,7 @@ def _make_step(
   def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
     model = transformer.merge(graphdef, params)
     output = model(batch, state, view=VIEWS[view])
-    nll_bsl, correct_bsl = model.token_figures(output.hidden_bsld, batch.targets_bsl)
+    nll_bsl, correct_bsl = model.vocabulary.losses_and_hits(output.hidden_bsld, batch.targets_bsl)
     counts_bslg = batch.group_bsl[..., None] == jnp.arange(num_groups)
     rows: dict[str, Any] = {
       'nll_nats': jnp.where(counts_bslg, nll_bsl[..., None], 0).sum(2),

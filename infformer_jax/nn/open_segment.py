@@ -77,7 +77,7 @@ def append(model: Transformer, opened: Open, token_b: Array, go_b: Array) -> tup
   opened = Open(state=state, count_b=opened.count_b + go_b, blocks=tuple(blocks))
   full_b = opened.count_b == model.config.segment_length
   opened = jax.lax.cond(full_b.any(), lambda: _renewed(model, opened, full_b), lambda: opened)
-  return model.logits(hidden_bld[:, 0]), opened
+  return model.vocabulary.logits(hidden_bld[:, 0]), opened
 
 
 def _open_block(

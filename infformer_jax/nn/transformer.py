@@ -1,18 +1,17 @@
 """The trunk: a decoder that takes whole chunks and carries its memories as an argument and a result."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core import losses
 from infformer_jax.memory.base import View
 from infformer_jax.memory.views import identity
 from infformer_jax.nn.block import Block, BlockState, Chunk
 from infformer_jax.nn.layers import dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.nn.vocabulary import Vocabulary
 from infformer_jax.types import Array, Batch, PyTree, Read, SumCount, pytree
 
 
@@ -29,7 +28,7 @@ class ModelState:
 class Output:
   """What a chunk gives besides its logits."""
 
-  hidden_bsld: Array  # before the read-out: see `token_losses` and `logits`
+  hidden_bsld: Array  # what `Transformer.vocabulary` reads losses or logits from
   state: ModelState
   aux: dict[str, SumCount]  # auxiliary losses, summed over layers
   ok_bs: Array  # bool; False: this segment had no such control (memory/views.py)
@@ -42,26 +41,19 @@ class Transformer(nnx.Module):
   def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
     self.config = config
     d, dtype, param_dtype = config.d_model, jnp.dtype(config.compute_dtype), jnp.dtype(config.param_dtype)
-    of: dict[str, Any] = {
-      'embedding_init': nnx.initializers.normal(0.02),
-      'dtype': dtype,
-      'param_dtype': param_dtype,
-      'rngs': rngs,
-    }
-    self.embedding = nnx.Embed(vocab_size, d, **of)
+    common: dict[str, Any] = {'dtype': dtype, 'param_dtype': param_dtype, 'rngs': rngs}
+    self.vocabulary = Vocabulary(config, vocab_size, rngs=rngs)
     if config.positions == 'learned':
-      self.position_embedding = nnx.Embed(config.segment_length, d, **of)
+      init = nnx.initializers.normal(0.02)
+      self.position_embedding = nnx.Embed(config.segment_length, d, embedding_init=init, **common)
     if config.positions == 'xl':
       shape = (config.num_heads, config.width_of_head)
       self.u_hk = nnx.Param(jnp.zeros(shape, param_dtype))
       self.v_hk = nnx.Param(jnp.zeros(shape, param_dtype))
     self.blocks = nnx.List([Block(config, i, rngs=rngs) for i in range(config.num_layers)])
     if config.final_norm:
-      self.final_norm = norm(config.norm, d, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
-    if not config.tie_embeddings:
-      self.unembedding = nnx.Embed(vocab_size, d, **of)
-    if config.output_bias:
-      self.output_bias_v = nnx.Param(jnp.zeros((vocab_size,), param_dtype))
+      self.final_norm = norm(config.norm, d, **common)
+    self.vocabulary.init_read_out(rngs=rngs)
 
   def init_state(self, batch: int) -> ModelState:
     """Empty memories for `batch` lanes."""
@@ -115,38 +107,8 @@ class Transformer(nnx.Module):
 
   def embed(self, tokens: Array, offset: Array) -> Array:
     """Token embeddings [..., d], with the position in the segment added where positions are learned."""
-    x = self.embedding(tokens)
-    if self.config.scale_embeddings:
-      x = x * jnp.sqrt(jnp.asarray(self.config.d_model, x.dtype))
+    x = self.vocabulary.embed(tokens)
     return x + self.position_embedding(offset) if self.config.positions == 'learned' else x
-
-  def logits(self, hidden: Array) -> Array:
-    """[..., d] -> [..., v], float32 or wider."""
-    table_vd = (self.embedding if self.config.tie_embeddings else self.unembedding).embedding[...]
-    wide = jnp.promote_types(jnp.float32, self.config.param_dtype)
-    logits = jnp.einsum('...d,vd->...v', hidden, table_vd.astype(hidden.dtype), preferred_element_type=wide)
-    return logits + self.output_bias_v[...] if self.config.output_bias else logits
-
-  def token_losses(self, hidden_bsld: Array, targets_bsl: Array) -> Array:
-    """nll [b, s, l], nats. One segment's logits at a time, computed again in the backward pass."""
-    return self._read_out(losses.token_losses, hidden_bsld, targets_bsl)
-
-  def token_figures(self, hidden_bsld: Array, targets_bsl: Array) -> tuple[Array, Array]:
-    """nll [b, s, l], nats, and whether the likeliest token is the target (bool)."""
-
-    def figures(logits_blv: Array, targets_bl: Array) -> tuple[Array, Array]:
-      correct_bl = logits_blv.argmax(-1) == targets_bl
-      return losses.token_losses(logits_blv, targets_bl), correct_bl
-
-    return self._read_out(figures, hidden_bsld, targets_bsl)
-
-  def _read_out(self, function: Callable[[Array, Array], Any], hidden_bsld: Array, targets_bsl: Array) -> Any:
-    @jax.checkpoint
-    def segment(args: tuple[Array, Array]) -> Any:
-      return function(self.logits(args[0]), args[1])
-
-    by_segment = (jnp.moveaxis(hidden_bsld, 1, 0), jnp.moveaxis(targets_bsl, 1, 0))
-    return jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), jax.lax.map(segment, by_segment))
 
   def _run(
     self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View

@@ -34,8 +34,8 @@ def make_mesh() -> Mesh:
 def name(path: tuple) -> str:
   """A leaf's name: its keys, with '/' between.
 
-  >>> name((jax.tree_util.GetAttrKey('params'), jax.tree_util.DictKey('embedding')))
-  'params/embedding'
+  >>> name((jax.tree_util.GetAttrKey('params'), jax.tree_util.DictKey('final_norm')))
+  'params/final_norm'
   """
   return jax.tree_util.keystr(path, simple=True, separator='/')
 

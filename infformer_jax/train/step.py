@@ -43,7 +43,7 @@ def make_train_step(
   def loss_and_rest(params: PyTree, state: TrainState, batch: Batch) -> tuple[Array, tuple[Any, dict]]:
     model = transformer.merge(graphdef, params)
     output = model(batch, state.memory, key=state.key)
-    nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
     scored_bsl = batch.group_bsl >= 0
     sums = {
       'loss_nats_per_token': (jnp.where(scored_bsl, nll_bsl, 0).sum(), scored_bsl.sum()),
@@ -89,7 +89,7 @@ def mean(sum_count: SumCount) -> Array:
   return total / jnp.maximum(count, 1)
 
 
-_SHARED = ('embedding', 'position_embedding', 'u_hk', 'v_hk')
+_SHARED = ('vocabulary/embedding', 'position_embedding', 'u_hk', 'v_hk')
 """Parameters that all layers use, so that their gradients are complete last."""
 
 
@@ -103,8 +103,7 @@ def finite_groups(
   """
 
   def backwards(path: tuple) -> tuple[bool, bool]:
-    first = name(path[:1])
-    return first in _SHARED, first == 'blocks'
+    return name(path).startswith(_SHARED), name(path[:1]) == 'blocks'
 
   last_layer_first = reversed(jax.tree.leaves_with_path(gradients))
   named = [('memory', path, leaf) for path, leaf in jax.tree.leaves_with_path(memory)]

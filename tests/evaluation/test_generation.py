@@ -38,7 +38,7 @@ def forward(graphdef, params, documents):
     batch.tokens_bsl[lane][batch.ok_bsl[lane]] = ids
   hidden_bsld = toy.run(graphdef, params, batch).hidden_bsld
   ends = [(lane, *divmod(len(ids) - 1, toy.LENGTH)) for lane, ids in enumerate(inputs)]
-  return merge(graphdef, params).logits(jnp.stack([hidden_bsld[end] for end in ends]))
+  return merge(graphdef, params).vocabulary.logits(jnp.stack([hidden_bsld[end] for end in ends]))
 
 
 @pytest.fixture(scope='module')

@@ -59,7 +59,7 @@ def test_losses_are_those_of_the_model(stacked):
   model = transformer.merge(graphdef, params)
   for view, name in ((identity, 'memory'), (emptied, 'emptied')):
     hidden = toy.run(graphdef, params, batch, size=3, view=view).hidden_bsld
-    expected = np.asarray(model.token_losses(hidden, targets)).ravel()[:23]
+    expected = np.asarray(model.vocabulary.token_losses(hidden, targets)).ravel()[:23]
     assert toy.error(stacked['nll_t'][name], expected) < 10 * toy.TOLERANCE
 
 

@@ -121,7 +121,7 @@ def test_losses_are_those_of_the_model_on_a_document_alone():
   (batch,) = evaluation_batches(alone, 0, num_lanes=1, lanes=range(1), **sizes)
   model = transformer.merge(graphdef, params)
   output = jax.jit(lambda batch: transformer.merge(graphdef, params)(batch, model.init_state(1)))(batch)
-  nll_bsl = np.where(batch.ok_bsl, model.token_losses(output.hidden_bsld, batch.targets_bsl), 0)
+  nll_bsl = np.where(batch.ok_bsl, model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl), 0)
   table = losses_of(split, num_lanes=4, segments_per_chunk=3)
   first = table.document_r == 0
   assert toy.error(table.nll_nats_r['memory'][first], nll_bsl[0].sum(-1)) < toy.TOLERANCE

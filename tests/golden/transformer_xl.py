@@ -110,14 +110,15 @@ class Model:
   def ours(self, params: Params) -> dict[str, Any]:
     """The pure dict of the library."""
     config, w = self.config, Settings(params)
-    ours: dict[str, Any] = {
+    vocabulary = {'embedding': {'embedding': w[_EMBEDDING]}, 'output_bias_v': w[f'{_OUTPUT}.bias']}
+    if not config.tie_embeddings:
+      vocabulary['unembedding'] = {'embedding': w[f'{_OUTPUT}.weight']}
+    return {
       'u_hk': w['r_w_bias'],
       'v_hk': w['r_r_bias'],
-      'embedding': {'embedding': w[_EMBEDDING]},
-      'output_bias_v': w[f'{_OUTPUT}.bias'],
+      'vocabulary': vocabulary,
       'blocks': {i: self._block(w, f'layers.{i}') for i in range(config.num_layers)},
     }
-    return ours if config.tie_embeddings else ours | {'unembedding': {'embedding': w[f'{_OUTPUT}.weight']}}
 
   def _block(self, w: Settings, layer: str) -> dict[str, Any]:
     q, k, v = jnp.split(w[f'{layer}.dec_attn.qkv_net.weight'].T, 3, axis=1)
@@ -162,7 +163,7 @@ def _check_segment(
 
   def losses(params: Params) -> tuple[Any, transformer.Output]:
     out = model.of(params)(batch, state)
-    return model.of(params).token_losses(out.hidden_bsld, batch.targets_bsl)[:, 0], out
+    return model.of(params).vocabulary.token_losses(out.hidden_bsld, batch.targets_bsl)[:, 0], out
 
   with (
     mock.patch.object(attention, 'window_scores', wraps=attention.window_scores) as scores,
@@ -172,7 +173,7 @@ def _check_segment(
   _check_attention(report, seg, scores.call_args_list, softmax.call_args_list)
   report.compare(f'{seg}/loss', nll_bl.T)
   report.compare(f'{seg}/hidden', jnp.swapaxes(out.hidden_bsld[:, 0], 0, 1))
-  logits_blv = model.of(params).logits(out.hidden_bsld[:, 0])
+  logits_blv = model.of(params).vocabulary.logits(out.hidden_bsld[:, 0])
   report.compare(f'{seg}/logits', jnp.swapaxes(logits_blv, 0, 1))
   if any(key.startswith(f'{seg}/grad/') for key in report.arrays):
     gradients = jax.jit(jax.grad(lambda params: losses(params)[0].mean()))(params)

@@ -23,10 +23,10 @@ def influence(config, batch, *, size):
   weights_d = np.random.default_rng(0).normal(size=config.d_model)
 
   def outputs(table_vd):
-    embedded = params | {'embedding': {'embedding': table_vd}}
+    embedded = params | {'vocabulary': {'embedding': {'embedding': table_vd}}}
     return (toy.stream(graphdef, embedded, batch, size=size).hidden_bsld @ weights_d).ravel()
 
-  jacobian_ttd = toy.quickly(jax.jacrev(outputs))(params['embedding']['embedding'])
+  jacobian_ttd = toy.quickly(jax.jacrev(outputs))(params['vocabulary']['embedding']['embedding'])
   return np.abs(np.asarray(jacobian_ttd)).max(axis=-1)
 
 
@@ -116,7 +116,7 @@ def test_what_sees_nothing_gets_nothing():
   batch = toy.batch()
   first = batch.segment_bs == 0
   hidden_bsld = toy.run(graphdef, alone, batch).hidden_bsld
-  embedded = params['embedding']['embedding'][batch.tokens_bsl]
+  embedded = params['vocabulary']['embedding']['embedding'][batch.tokens_bsl]
   assert np.array_equal(hidden_bsld[first][:, 0], embedded[first][:, 0])
   assert (np.abs(hidden_bsld - embedded)[first][:, 1].max(-1) > 1e-6)[batch.ok_bsl[first][:, 1]].all()
   _, gradient = gradients(config)
@@ -129,7 +129,7 @@ def test_projections_learn_from_a_stopped_window():
     gradients(toy.config(num_layers=1, stop_short_term_gradient=stop)) for stop in (False, True)
   )
   assert toy.error(stopped['blocks'], free['blocks']) < toy.TOLERANCE
-  assert toy.error(stopped['embedding'], free['embedding']) > 1e-3
+  assert toy.error(stopped['vocabulary'], free['vocabulary']) > 1e-3
 
 
 def test_a_chunk_of_one_segment_trains_what_the_write_learns():
@@ -241,13 +241,3 @@ def test_bfloat16_activations_leave_coefficients_in_float32(model):
   ok = toy.batch().ok_bsl
   error = np.abs(output.hidden_bsld[ok].astype(np.float32) - expected.hidden_bsld[ok])
   assert error.mean() < 0.02  # Hidden states have unit variance; bfloat16 has 8 bits.
-
-
-def test_token_losses_are_those_of_the_logits(model):
-  _, graphdef, params = model
-  merged = transformer.merge(graphdef, params)
-  hidden_bsld = jax.random.normal(KEY, (1, 2, 3, 16), toy.DTYPE)
-  targets_bsl = np.arange(6).reshape(1, 2, 3)
-  log_p = np.asarray(jax.nn.log_softmax(merged.logits(hidden_bsld)))
-  expected = -np.take_along_axis(log_p, targets_bsl[..., None], axis=-1)[..., 0]
-  assert toy.error(toy.quickly(merged.token_losses)(hidden_bsld, targets_bsl), expected) < toy.TOLERANCE

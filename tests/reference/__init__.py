@@ -32,7 +32,8 @@ def run(config, params, tokens_t):
     tokens_t: the inputs of the document.
   """
   params = _float64(params)
-  table_vd = params['embedding']['embedding']
+  vocabulary = params['vocabulary']
+  table_vd = vocabulary['embedding']['embedding']
   blocks = [Block(config, i, params) for i in range(config.num_layers)]
   hidden = []
   for start in range(0, len(tokens_t), config.segment_length):
@@ -44,8 +45,8 @@ def run(config, params, tokens_t):
       x_ld = block(x_ld)
     hidden.append(_norm(config, params['final_norm'], x_ld) if config.final_norm else x_ld)
   hidden_td = np.concatenate(hidden)
-  out_vd = table_vd if config.tie_embeddings else params['unembedding']['embedding']
-  logits_tv = hidden_td @ out_vd.T + (params['output_bias_v'] if config.output_bias else 0)
+  out_vd = table_vd if config.tie_embeddings else vocabulary['unembedding']['embedding']
+  logits_tv = hidden_td @ out_vd.T + (vocabulary['output_bias_v'] if config.output_bias else 0)
   return Result(hidden_td, logits_tv, sum(block.aux for block in blocks))
 
 

@@ -138,9 +138,10 @@ def test_the_model_alone_can_be_restored(watched):
   _, params, step = restore_model(workdir, MODEL, vocab_size=toy.VOCABULARY, mesh=mesh, warn=pytest.fail)
   assert step == 10
   assert jax.tree.structure(params) == jax.tree.structure(toy.build(MODEL)[1])
-  assert not np.array_equal(params['embedding']['embedding'], toy.build(MODEL)[1]['embedding']['embedding'])
+  trained, fresh = (of['vocabulary']['embedding']['embedding'] for of in (params, toy.build(MODEL)[1]))
+  assert not np.array_equal(trained, fresh)
   with pytest.raises(
-    UserError, match=r'params/embedding/embedding is float32\[14,16\] here and float32\[13,16\]'
+    UserError, match=r'params/vocabulary/embedding/embedding is float32\[14,16\] here and float32\[13,16\]'
   ):
     restore_model(workdir, MODEL, vocab_size=14, mesh=mesh, warn=pytest.fail)
   with pytest.raises(UserError, match='has no checkpoint yet'):

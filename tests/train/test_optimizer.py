@@ -84,7 +84,7 @@ def test_matrices_decay_and_biases_norms_and_vectors_do_not(params):
   still = {key for key, decay in decays.items() if not decay}
   assert {key.split('/')[-1] for key in still} >= {'bias', 'scale', 'u_hk', 'v_hk', 'w_mu_n'}
   assert all(kept[key].ndim > 1 for key in set(decays) - still)
-  assert {'embedding/embedding', 'blocks/0/attention/w_q/kernel'} <= set(decays) - still
+  assert {'vocabulary/embedding/embedding', 'blocks/0/attention/w_q/kernel'} <= set(decays) - still
 
 
 def test_the_gradient_of_all_parameters_together_is_clipped(params):

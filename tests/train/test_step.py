@@ -65,7 +65,7 @@ def plainly(start, batch):
   def loss(params):
     model = transformer.merge(graphdef, params)
     output = model(batch, state.memory, key=state.key)
-    nll_bsl = model.token_losses(output.hidden_bsld, batch.targets_bsl)
+    nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
     weights = model.aux_weights()
     assert set(weights.values()) == {toy.SMALL['kl_weight']}
     aux = sum(weight * output.aux[key][0] / output.aux[key][1] for key, weight in weights.items())
@@ -117,7 +117,7 @@ def test_the_state_is_donated(step, state, batch):
 @pytest.mark.parametrize(
   ('path', 'first'),
   [
-    ('embedding/embedding', 'memory blocks/0/'),
+    ('vocabulary/embedding/embedding', 'memory blocks/0/'),
     ('blocks/0/feed_forward/w_out/bias', 'memory blocks/1/'),
     ('blocks/1/feed_forward/w_out/bias', 'loss'),
     ('final_norm/scale', 'loss'),
@@ -126,7 +126,7 @@ def test_the_state_is_donated(step, state, batch):
 def test_where_something_is_not_finite_its_cause_is_named_and_nothing_changes(
   step, state, batch, path, first
 ):
-  if path == 'embedding/embedding':
+  if path == 'vocabulary/embedding/embedding':
     batch = dataclasses.replace(batch, tokens_bsl=np.zeros_like(batch.tokens_bsl))
   state = poisoned(state, path)
   before = values(state)
@@ -153,7 +153,7 @@ def test_the_groups_come_in_the_order_of_computation(step, state, batch):
   groups = list(report.groups)
   kinds = [group.split(' ')[0] for group in groups]
   assert list(dict.fromkeys(kinds)) == ['memory', 'loss', 'auxiliary', 'gradient', 'updated']
-  modules = 'final_norm', 'blocks/1/attention/w_q', 'blocks/0/attention/w_q', 'embedding', 'u_hk'
+  modules = 'final_norm', 'blocks/1/attention/w_q', 'blocks/0/attention/w_q', 'vocabulary/embedding', 'u_hk'
   places = [groups.index(f'gradient of {module}') for module in modules]
   assert places[:3] == sorted(places[:3])
   assert max(places[:3]) < min(places[3:])  # What all layers share is complete last.

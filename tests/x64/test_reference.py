@@ -58,7 +58,7 @@ def compare(config, *, size):
   graphdef, params = toy.build(config)
   batch = toy.batch()
   output = toy.run(graphdef, params, batch, size=size)
-  logits = transformer.merge(graphdef, params).logits(output.hidden_bsld)
+  logits = transformer.merge(graphdef, params).vocabulary.logits(output.hidden_bsld)
   worst, aux = 0.0, np.zeros(2)
   for lane, mask in toy.documents_of(batch):
     expected = reference.run(config, params, batch.tokens_bsl[lane][mask])
