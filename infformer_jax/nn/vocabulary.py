@@ -61,9 +61,7 @@ class Vocabulary(nnx.Module):
 
     return self._by_segment(both, hidden_bsld, targets_bsl)
 
-  def _by_segment(
-    self, figures: Callable[[Array, Array], Any], hidden_bsld: Array, targets_bsl: Array
-  ) -> Any:
+  def _by_segment(self, apply: Callable[[Array, Array], Any], hidden_bsld: Array, targets_bsl: Array) -> Any:
     @jax.checkpoint
     def segment(args: tuple[Array, Array]) -> Any:
       return apply(self.logits(args[0]), args[1])
