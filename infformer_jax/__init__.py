@@ -30,6 +30,7 @@ _MODULES = {
 }
 _NAMES = {
   'core.basis': ('Basis',),
+  'core.pytree': ('pytree',),
   'core.read': ('ReadSpec',),
   'core.ridge': ('ridge_operator', 'ridge_solve'),
   'core.signal': ('SignalSpec',),

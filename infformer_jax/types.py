@@ -11,9 +11,11 @@ A suffix of its own names what varies per row or head alone (`whole_b`, `gate_bh
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any
 
 import jax
+
+from infformer_jax.core.pytree import pytree
 
 Array = jax.Array
 HostArray = Any
@@ -28,14 +30,6 @@ Project = Callable[[Array], tuple[Array, Array]]
 
 Any function, such as a method of the layer.
 """
-
-_T = TypeVar('_T')
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def pytree(cls: type[_T]) -> type[_T]:
-  """A frozen, keyword-only dataclass whose fields are pytree children."""
-  return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, kw_only=True)(cls))
 
 
 @pytree

@@ -18,12 +18,12 @@ MODEL = (*BASE, 'core', 'memory', 'nn')
 HOST = ('files', 'console')  # What programs share that has nothing to do with models.
 MAY_IMPORT = {
   '': (),  # the package's lazy __init__
-  'types': (),
+  'types': ('core.pytree',),
   'errors': (),
   'files': (),
   'console': (),
   'config': ('errors',),
-  'core': BASE,
+  'core': ('errors',),
   'memory': (*BASE, 'core'),
   'nn': (*BASE, 'core', 'memory'),
   'train': (*MODEL, *HOST),

@@ -16,10 +16,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from infformer_jax.errors import ConfigError
-from infformer_jax.types import Array
 
 Family = Literal['gaussian', 'rectangular', 'fourier']
 

@@ -16,12 +16,12 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.scipy.special import erf, erfc
 from jaxtyping import Float
 
 from infformer_jax.core.basis import Basis, constant, harmonics, normal_pdf, offsets
 from infformer_jax.errors import ConfigError
-from infformer_jax.types import Array
 
 Density = Literal['gaussian', 'sparsemax']
 DENSITIES: tuple[Density, ...] = ('gaussian', 'sparsemax')

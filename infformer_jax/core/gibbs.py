@@ -15,12 +15,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from infformer_jax.core.basis import Basis, constant, evaluate_on_host
 from infformer_jax.core.density import bin_edges
 from infformer_jax.errors import ConfigError
-from infformer_jax.types import Array
 
 
 class Nodes(NamedTuple):

@@ -18,13 +18,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Bool, Float
 
 from infformer_jax.core import gibbs
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.density import bin_masses, expectation, moment_match
+from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
-from infformer_jax.types import Array, pytree
 
 Density = Literal['gaussian', 'sparsemax', 'gibbs']
 

@@ -9,11 +9,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from infformer_jax.core.basis import Basis, evaluate, evaluate_on_host
 from infformer_jax.errors import ConfigError
-from infformer_jax.types import Array
 
 
 def ridge_operator(basis: Basis, t_p: Float[np.ndarray, 'p'], ridge: float) -> Float[np.ndarray, 'p n']:

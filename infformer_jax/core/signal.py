@@ -20,12 +20,12 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float, Int
 
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
 from infformer_jax.errors import ConfigError
-from infformer_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jaxtyping import Float
 
 from infformer_jax.core.signal import even_points
-from infformer_jax.types import Array
 
 UNIFORM_SHARE = 0.01
 """Mixed in before inverting: without it the inverse has plateaus, and one ulp moves a point far."""

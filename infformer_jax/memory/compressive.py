@@ -14,9 +14,10 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import compression, losses
+from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Memory, MemoryConfig, Site
-from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount, pytree
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount
 
 LEARNED = ('convolution', 'dilated')
 """The compressions that have parameters."""

@@ -17,9 +17,10 @@ from flax import nnx
 
 from infformer_jax.core import gibbs, losses, read, signal, sticky
 from infformer_jax.core.density import kl_regularizer
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import Memory, Site
 from infformer_jax.memory.continuous_config import ContinuousConfig
-from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, pytree
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 PLOT_BINS = 128
 """Equal bins of [0, 1] in which a read's plots say how much of its density they hold."""

@@ -16,9 +16,10 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import attention, losses, nearest_neighbours
+from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Memory, MemoryConfig, Site, require_whole_segments
-from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount, pytree
+from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

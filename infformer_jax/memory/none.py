@@ -5,8 +5,9 @@ from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import Memory, MemoryConfig, State
-from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, pytree
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import Memory, MemoryConfig, View, require_whole_segments
 from infformer_jax.memory.views import identity
-from infformer_jax.types import Array, Past, Project, Read, Segment, Slots, pytree
+from infformer_jax.types import Array, Past, Project, Read, Segment, Slots
 
 
 def windows(x_bt: Array, *, start: int, size: int, stride: int, count: int) -> Array:

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Memory, MemoryConfig, Site, View
 from infformer_jax.memory.none import NothingConfig
-from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, pytree
+from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

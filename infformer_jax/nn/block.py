@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory import registry
 from infformer_jax.memory.base import Site, View
 from infformer_jax.memory.none import NothingConfig
@@ -16,7 +17,7 @@ from infformer_jax.nn import attention_received
 from infformer_jax.nn.attention import Attention, Keys
 from infformer_jax.nn.layers import FeedForward, dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
-from infformer_jax.types import Array, Past, PyTree, Read, Segment, pytree
+from infformer_jax.types import Array, Past, PyTree, Read, Segment
 
 Biases = tuple[Array, Array] | None
 Window = tuple[Array, Array, Array]

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.recent import windows
 from infformer_jax.nn import attention_received
 from infformer_jax.nn.block import Block, BlockState
 from infformer_jax.nn.transformer import ModelState, Transformer
-from infformer_jax.types import Array, Past, PyTree, Segment, Slots, pytree
+from infformer_jax.types import Array, Past, PyTree, Segment, Slots
 
 
 @pytree

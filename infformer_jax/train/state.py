@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
-from infformer_jax.types import Array, PyTree, pytree
+from infformer_jax.types import Array, PyTree
 
 
 @pytree

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.nn import transformer
 from infformer_jax.train.optimizer import Schedule
 from infformer_jax.train.sharding import name
 from infformer_jax.train.state import TrainState
-from infformer_jax.types import Array, Batch, PyTree, SumCount, pytree
+from infformer_jax.types import Array, Batch, PyTree, SumCount
 
 
 @pytree

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.views import VIEWS, emptied, exchanged
 from infformer_jax.nn import transformer
-from infformer_jax.types import pytree
 from tests import toy
 
 
