@@ -46,6 +46,7 @@ _NAMES = {
   'memory.stacked': ('Stacked', 'StackedConfig'),
   'nn.model_config': ('ModelConfig',),
   'nn.transformer': ('ModelState', 'Output', 'Transformer'),
+  'trained_model': ('TrainedModel',),
   'types': ('Batch', 'Gated', 'Past', 'Read', 'Segment', 'Slots'),
 }
 _HOMES = {name: home for home, names in {**_MODULES, **_NAMES}.items() for name in names}

@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from infformer_jax.config import stored_config
 from infformer_jax.config.parsing import Overrides, load_config, override
-from infformer_jax.config.stored_config import differences, from_json
 from infformer_jax.data.base import DataConfig
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.perplexity import EvaluationConfig
@@ -100,20 +100,6 @@ class Experiment:
       )
 
 
-def read_config(file: pathlib.Path) -> Experiment:
-  """The experiment of a work directory's config.json.
-
-  Raises:
-    ConfigError: it is missing or damaged; names the file.
-  """
-  try:
-    return from_json(Experiment, file.read_text(encoding='utf-8'))
-  except FileNotFoundError:
-    raise ConfigError(f'there is no {file}; --workdir names the directory of a training') from None
-  except (ConfigError, UnicodeDecodeError) as error:
-    raise ConfigError(f'{file}: {error}') from None
-
-
 def experiment_of(
   config: str | None, overrides: Overrides, workdir: pathlib.Path, *, may_change: Sequence[str]
 ) -> Experiment:
@@ -128,7 +114,7 @@ def experiment_of(
     ConfigError: something asked for is not allowed, or differs.
   """
   file = workdir / 'config.json'
-  before = read_config(file) if file.is_file() else None
+  before = stored_config.load(Experiment, file) if file.is_file() else None
   if config is not None:
     asked = load_config(config, overrides, cls=Experiment)
   elif before is not None:
@@ -137,7 +123,7 @@ def experiment_of(
     raise ConfigError(
       f'{workdir} has no config.json yet; say what to train, as --config=configs/quickstart.py'
     )
-  different = differences(before, asked, except_for=may_change) if before else []
+  different = stored_config.differences(before, asked, except_for=may_change) if before else []
   if different:
     raise ConfigError(
       f'{workdir} is the work of another config: {"; ".join(different)}; use another --workdir'

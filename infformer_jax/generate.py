@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from infformer_jax.config import command_line
+from infformer_jax.config import command_line, stored_config
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
 from infformer_jax.data.files import read_utf8
@@ -24,9 +24,8 @@ from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling
-from infformer_jax.experiment import read_config
-from infformer_jax.train import sharding
-from infformer_jax.train.restore import restore_model
+from infformer_jax.experiment import Experiment
+from infformer_jax.trained_model import TrainedModel
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'of a finished or running training', required=True)
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text, read to its end', required=True)
@@ -49,16 +48,14 @@ def main(overrides: Overrides) -> None:
   if _MAX_NEW_TOKENS.value < 1:
     raise ConfigError(f'max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
   workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
-  experiment = read_config(workdir / 'config.json')
+  experiment = stored_config.load(Experiment, workdir / 'config.json')
   text = read_utf8(prompt_file)
 
   tokenizer = trained_tokenizer(experiment.data, workdir)
-  graphdef, params, step = restore_model(
-    workdir, experiment.model, vocab_size=tokenizer.vocab_size, mesh=sharding.make_mesh(), warn=_say
-  )
-  generator = Generator(graphdef, params, bos_id=tokenizer.bos_id)
+  trained = TrainedModel.load(workdir, experiment.model, warn=_say)
+  generator = Generator(trained, bos_id=tokenizer.bos_id)
   prompt = tokenizer.encode(text)
-  _say(f'the model of step {step} reads {prompt_file}: {len(prompt):,} tokens')
+  _say(f'the model of step {trained.step} reads {prompt_file}: {len(prompt):,} tokens')
   began = time.monotonic()
   progress = Progress(_say, 'prompt:', len(prompt), unit='tokens', every=2, after=2, compiles=True)
   logits_bv, opened = generator.read([prompt], progress=progress.update)

@@ -1,15 +1,12 @@
-"""What a run does: train a model in a work directory, evaluate it, draw what there is to see."""
+"""What a command does in a work directory W: train a model and evaluate it, or evaluate it again."""
 
 import dataclasses
 import json
-import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
-from flax import nnx
-from jax.sharding import Mesh
 
 from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus
@@ -17,58 +14,44 @@ from infformer_jax.data.cut_documents import cut
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.errors import UserError
-from infformer_jax.evaluation import inspection, results
-from infformer_jax.evaluation.perplexity import evaluate, require_targets
+from infformer_jax.evaluation import inspection, perplexity
+from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
-from infformer_jax.memory.views import VIEWS
-from infformer_jax.train import sharding
+from infformer_jax.files import write_json
+from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
 from infformer_jax.train.lock import lock
-from infformer_jax.train.loop import train
-from infformer_jax.train.restore import initial_parameters, restore_model
-from infformer_jax.types import Array, Batch, PyTree
+from infformer_jax.train.restore import initial_parameters
+from infformer_jax.trained_model import TrainedModel
+from infformer_jax.types import Array, Batch
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Trained:
-  """A model as it is after some steps."""
+def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> None:
+  """Trains a model, or resumes its training, and evaluates it at the end; a finished run is only evaluated.
 
-  graphdef: nnx.GraphDef
-  params: PyTree
-  mesh: Mesh
-  step: int
-
-
-class Job:
-  """An experiment in its work directory."""
-
-  def __init__(self, experiment: Experiment, workdir: pathlib.Path, console: Console):
-    self._experiment, self._workdir, self._console = experiment, workdir, console
-
-  def train(self) -> None:
-    """Trains, or resumes training, and evaluates at the end."""
-    evaluation = self._experiment.evaluation
-    lanes = sharding.local_lanes(self._experiment.train.batch_size)
-    # Not only after hours of training.
-    sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
-    with lock(self._workdir):
-      self._train(lanes)
-
-  def _train(self, lanes: range) -> None:
-    experiment = self._experiment
-    model, config, evaluation = experiment.model, experiment.train, experiment.evaluation
-    corpus = self._load_corpus({'train', evaluation.split})
-    for split in ('train', evaluation.split):
-      corpus.split(split)  # Not only at the first evaluation: raises where there is nothing in it.
-    require_targets(corpus.split(evaluation.split), evaluation)
+  Args:
+    experiment: what to train.
+    workdir: W; everything is kept there, and it is created if necessary.
+    console: takes progress and figures.
+  Raises:
+    UserError: another process trains in `workdir`, or it was made with other data.
+    Stopped: a value is not finite, a disk is full, or SIGTERM came.
+  """
+  config, evaluation = experiment.train, experiment.evaluation
+  lanes = sharding.local_lanes(config.batch_size)
+  # These checks come before the training: its end may be hours away.
+  sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
+  with lock(workdir):
+    corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
+    perplexity.require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut(corpus.split('train'), config.max_document_tokens)
     for warning in experiment.warnings(document_tokens=float(documents.lengths.mean())):
-      self._console.say(f'warning: {warning}')
-    initial = self._initial_parameters(corpus)  # First: where it fails nothing is written.
-    self._require_the_same_data(corpus)
-    self._write('config.json', dataclasses.asdict(experiment))
+      console.say(f'warning: {warning}')
+    initial = _initial_parameters(experiment, workdir, corpus, console)  # If it fails, nothing is written.
+    _require_the_same_data(workdir, corpus)
+    _write(workdir / 'config.json', dataclasses.asdict(experiment))
 
     def batches(position: int) -> Iterator[Batch]:
       return train_batches(
@@ -76,156 +59,162 @@ class Job:
         corpus.tokenizer.bos_id,
         num_lanes=config.batch_size,
         lanes=lanes,
-        segment_length=model.segment_length,
+        segment_length=experiment.model.segment_length,
         segments_per_chunk=config.segments_per_chunk,
         seed=experiment.seed,
         start=position,
       )
 
-    def trained(run: Run) -> _Trained:
-      return _Trained(graphdef=run.graphdef, params=run.state.params, mesh=run.mesh, step=run.step)
-
     def validate(run: Run) -> dict[str, float | None]:
-      found = self._evaluated(trained(run), corpus, views=['memory'])
-      costs = {name: found['cost'][name] for name in ('memory_bytes_per_lane', 'memory_flops_per_token')}
-      return results.metrics(found) | costs
+      console.status('evaluating')
+      results = perplexity.evaluate(
+        _trained(run), corpus, evaluation, views=['memory'], report=console.status
+      )
+      cost = results['cost']
+      return metrics(results) | {
+        'memory_bytes_per_lane': cost['memory_bytes_per_lane'],
+        'memory_flops_per_token': cost['memory_flops_per_token'],
+      }
 
-    run = train(
+    run = loop.train(
       config,
-      model,
+      experiment.model,
       vocab_size=corpus.tokenizer.vocab_size,
       seed=experiment.seed,
       batches=batches,
-      workdir=self._workdir,
+      workdir=workdir,
       hooks=[
         Evaluation(config.evaluate_every, evaluation.split, validate),
-        Every(config.evaluate_every, lambda _: self._plot_training()),
+        Every(config.evaluate_every, lambda _: _plot_training(workdir)),
       ],
-      console=self._console,
+      console=console,
       initial=initial,
     )
-    self._report(trained(run), corpus, 'results.json')
-    loss, step = run.best or (None, run.step)
-    if (
-      step != run.step and step in Checkpoints(self._workdir / 'checkpoints', warn=self._console.say).steps()
-    ):
-      self._console.say(
-        f'lowest in training: {loss:.4f} at step {step}; --mode=eval --step={step} evaluates it'
-      )
-    self._plot(trained(run), corpus)
-    self._console.say(f'all of it is in {self._workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
+    _report(_trained(run), experiment, corpus, workdir / 'results.json', console)
+    _say_best(run, workdir, console)
+    _inspect(_trained(run), experiment, corpus, workdir / 'inspection', console)
+    _plot(workdir)
+    console.say(f'everything is in {workdir}: results.json, plots/, metrics.jsonl, checkpoints/')
 
-  def evaluate(self, name: str, step: int | None) -> None:
-    """Evaluates a step's checkpoint, or the newest, into W/results_NAME.json and W/inspection_NAME."""
-    evaluation = self._experiment.evaluation
-    sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
-    tokenizer, mesh = trained_tokenizer(self._experiment.data, self._workdir), sharding.make_mesh()
-    graphdef, params, step = restore_model(
-      self._workdir,
-      self._experiment.model,
-      vocab_size=tokenizer.vocab_size,
-      mesh=mesh,
-      warn=self._console.say,
-      step=step,
-    )
-    corpus = self._load_corpus({evaluation.split})
-    trained, file = _Trained(graphdef=graphdef, params=params, mesh=mesh, step=step), f'results_{name}.json'
-    self._report(trained, corpus, file)
-    folder = self._inspect(trained, corpus, f'inspection_{name}')
-    self._console.say(
-      f'the results are in {self._workdir / file}; to see which tokens profit: '
-      f'python -m infformer_jax.plot --workdir={self._workdir} --against={folder}'
-    )
 
-  def _load_corpus(self, splits: set[str]) -> Corpus:
-    corpus = load_corpus(self._experiment.data, self._workdir / 'tokens', splits)
-    self._console.say(corpus.note)
-    return corpus
+def evaluate(
+  experiment: Experiment, workdir: pathlib.Path, console: Console, *, name: str, step: int | None = None
+) -> None:
+  """Evaluates the model of a work directory, into W/results_NAME.json and W/inspection_NAME.
 
-  def _require_the_same_data(self, corpus: Corpus) -> None:
-    """A position means nothing in other documents, and embeddings nothing to another tokenizer."""
-    now, file = corpus.fingerprint, self._workdir / 'data.json'
-    before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else now
-    for what, old, new in (
-      ('training documents', before['splits']['train'], now['splits']['train']),
-      ('tokenizer', before['tokenizer_sha256'], now['tokenizer_sha256']),
-    ):
-      if old != new:
-        raise UserError(
-          f'the {what} have changed since {file} was written: {old}, now {new}; use another --workdir'
-        )
-    self._write(file.name, now)
+  Args:
+    experiment: that of `workdir`, or one whose parameters are the same.
+    workdir: W, of a finished or running training.
+    console: takes progress and figures.
+    name: NAME.
+    step: the step of the checkpoint; None: the newest.
+  Raises:
+    UserError: there is no such checkpoint, or it does not fit the experiment.
+  """
+  sharding.local_lanes(experiment.evaluation.batch_size, key='evaluation.batch_size')
+  trained_tokenizer(experiment.data, workdir)  # Raises if the data's tokenizer is not the model's.
+  trained = TrainedModel.load(workdir, experiment.model, step=step, warn=console.say)
+  corpus = _load_corpus(experiment, workdir, [experiment.evaluation.split], console)
+  file, folder = workdir / f'results_{name}.json', workdir / f'inspection_{name}'
+  _report(trained, experiment, corpus, file, console)
+  _inspect(trained, experiment, corpus, folder, console)
+  console.say(
+    f'the results are in {file}; to see which tokens profit: '
+    f'python -m infformer_jax.plot --workdir={workdir} --against={folder}'
+  )
 
-  def _initial_parameters(self, corpus: Corpus) -> dict[str, Array] | None:
-    """Those of `init_from`, for a run that has saved nothing yet."""
-    init_from, say = self._experiment.init_from, self._console.say
-    if init_from is None or Checkpoints(self._workdir / 'checkpoints', warn=say).steps():
-      return None
-    source, tokenizer = pathlib.Path(init_from), corpus.tokenizer
-    try:
-      trained = trained_tokenizer(self._experiment.data, source)
-    except UserError as error:
-      raise UserError(f'init_from = {source}: {error}') from None
-    if trained.identity != tokenizer.identity:
+
+def _trained(run: Run) -> TrainedModel:
+  return TrainedModel(graphdef=run.graphdef, params=run.state.params, mesh=run.mesh, step=run.step)
+
+
+def _load_corpus(
+  experiment: Experiment, workdir: pathlib.Path, splits: Collection[str], console: Console
+) -> Corpus:
+  """The data; every one of the splits has documents."""
+  corpus = load_corpus(experiment.data, workdir / 'tokens', splits)
+  console.say(corpus.note)
+  for split in splits:
+    corpus.split(split)
+  return corpus
+
+
+def _require_the_same_data(workdir: pathlib.Path, corpus: Corpus) -> None:
+  """A position means nothing in other documents, and embeddings nothing to another tokenizer."""
+  now, file = corpus.fingerprint, workdir / 'data.json'
+  before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else now
+  for what, old, new in (
+    ('training documents', before['splits']['train'], now['splits']['train']),
+    ('tokenizer', before['tokenizer_sha256'], now['tokenizer_sha256']),
+  ):
+    if old != new:
       raise UserError(
-        f'init_from = {source} has learned another tokenizer of the same name; copy {source / "tokens"} into '
-        f'{self._workdir} before the first run'
+        f'the {what} have changed since {file} was written: {old}, now {new}; use another --workdir'
       )
-    size, mesh = tokenizer.vocab_size, sharding.make_mesh()
-    return initial_parameters(source, self._experiment.model, vocab_size=size, mesh=mesh, say=say)
+  _write(file, now)
 
-  def _evaluated(self, trained: _Trained, corpus: Corpus, *, views: Sequence[str]) -> dict[str, Any]:
-    self._console.status('evaluating')
-    found = evaluate(
-      trained.graphdef,
-      trained.params,
-      corpus,
-      self._experiment.evaluation,
-      mesh=trained.mesh,
-      views=views,
-      report=self._console.status,
+
+def _initial_parameters(
+  experiment: Experiment, workdir: pathlib.Path, corpus: Corpus, console: Console
+) -> dict[str, Array] | None:
+  """The parameters of `init_from`, for a run that has no checkpoint yet."""
+  if experiment.init_from is None or Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
+    return None
+  source, tokenizer = pathlib.Path(experiment.init_from), corpus.tokenizer
+  try:
+    known = trained_tokenizer(experiment.data, source)
+  except UserError as error:
+    raise UserError(f'init_from = {source}: {error}') from None
+  if known.identity != tokenizer.identity:
+    raise UserError(
+      f'init_from = {source} was trained with another tokenizer of the same name; '
+      f'copy {source / "tokens"} into {workdir} before the first run'
     )
-    return {'step': trained.step, **found}
+  size, mesh = tokenizer.vocab_size, sharding.make_mesh()
+  return initial_parameters(source, experiment.model, vocab_size=size, mesh=mesh, say=console.say)
 
-  def _report(self, trained: _Trained, corpus: Corpus, file: str) -> None:
-    """Evaluates with the memory and its controls, into a file and for the terminal."""
-    found = self._evaluated(trained, corpus, views=tuple(VIEWS))
-    self._write(file, found)
-    self._console.say(f'{found["split"]} after step {trained.step}:\n{results_table(found)}')
 
-  def _plot_training(self) -> None:
-    from infformer_jax.plotting import workdir  # Here: a mistake in a flag need not wait for matplotlib.
+def _report(
+  trained: TrainedModel, experiment: Experiment, corpus: Corpus, file: pathlib.Path, console: Console
+) -> None:
+  """Evaluates with the memory and its controls, into a file and for the terminal."""
+  console.status('evaluating')
+  results = perplexity.evaluate(trained, corpus, experiment.evaluation, report=console.status)
+  _write(file, results)
+  console.say(f'{results["split"]} after step {trained.step}:\n{results_table(results)}')
 
-    if jax.process_index() == 0:
-      workdir.draw_training(self._workdir)
 
-  def _plot(self, trained: _Trained, corpus: Corpus) -> None:
-    """Keeps what there is to draw, and draws it as plot.py does."""
-    from infformer_jax.plotting import workdir
+def _say_best(run: Run, workdir: pathlib.Path, console: Console) -> None:
+  """Names the step with the lowest loss if it is an earlier one whose checkpoint exists."""
+  loss, step = run.best or (None, run.step)
+  if step != run.step and step in Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
+    console.say(f'lowest in training: {loss:.4f} at step {step}; --mode=eval --step={step} evaluates it')
 
-    self._inspect(trained, corpus, 'inspection')
-    if jax.process_index() == 0:
-      workdir.draw(self._workdir)
 
-  def _inspect(self, trained: _Trained, corpus: Corpus, name: str) -> pathlib.Path:
-    """Keeps what there is to draw in a folder of the work directory, which is returned."""
-    folder = self._workdir / name
-    if jax.process_index() == 0:
-      self._console.status('drawing')
-      inspection.inspect(
-        trained.graphdef,
-        trained.params,
-        self._experiment.model,
-        corpus,
-        self._experiment.evaluation.split,
-        step=trained.step,
-        folder=folder,
-      )
-    return folder
+def _inspect(
+  trained: TrainedModel, experiment: Experiment, corpus: Corpus, folder: pathlib.Path, console: Console
+) -> None:
+  """Keeps the data of the plots in a folder."""
+  if jax.process_index() == 0:
+    console.status('inspecting')
+    inspection.inspect(trained, corpus, experiment.evaluation.split, folder)
 
-  def _write(self, file: str, content: Any) -> None:
-    """Replaces a file as a whole: whoever reads it, and whoever is killed, never meets half of it."""
-    if jax.process_index() == 0:
-      partial = self._workdir / f'{file}.partial'
-      partial.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n', encoding='utf-8')
-      os.replace(partial, self._workdir / file)
+
+def _plot_training(workdir: pathlib.Path) -> None:
+  from infformer_jax.plotting import workdir as plots  # Here, since matplotlib takes seconds to import.
+
+  if jax.process_index() == 0:
+    plots.draw_training(workdir)
+
+
+def _plot(workdir: pathlib.Path) -> None:
+  from infformer_jax.plotting import workdir as plots
+
+  if jax.process_index() == 0:
+    plots.draw(workdir)
+
+
+def _write(file: pathlib.Path, content: Any) -> None:
+  """Writes a JSON file, once for all processes."""
+  if jax.process_index() == 0:
+    write_json(file, content)

@@ -15,6 +15,7 @@ import sys
 import jax
 from absl import flags
 
+from infformer_jax import job
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Console
@@ -24,7 +25,6 @@ from infformer_jax.experiment import (
   MAY_CHANGE_IN_TRAINING,
   experiment_of,
 )
-from infformer_jax.job import Job
 from infformer_jax.train import processes
 from infformer_jax.train.exits import Stopped, space
 
@@ -56,13 +56,12 @@ def main(overrides: Overrides) -> None:
   experiment = experiment_of(_CONFIG.value, overrides, workdir, may_change=may_change)
   processes.initialize()  # Before anything else of jax, but after what is refused without waiting for others.
   console = Console(quiet=jax.process_index() > 0)
-  job = Job(experiment, workdir, console)
   try:
     with space(workdir):
       if trains:
-        job.train()
+        job.train(experiment, workdir, console)
       else:
-        job.evaluate(_NAME.value, _STEP.value)
+        job.evaluate(experiment, workdir, console, name=_NAME.value, step=_STEP.value)
   except Stopped as stopped:
     console.end_status()
     print(f'stopped: {stopped}', file=sys.stderr)

@@ -28,7 +28,8 @@ MAY_IMPORT = {
   'nn': (*BASE, 'core', 'memory'),
   'train': (*MODEL, *HOST),
   'data': (*BASE, *HOST, 'core'),
-  'evaluation': (*MODEL, *HOST, 'data', 'train.state', 'train.sharding'),
+  'trained_model': (*MODEL, 'config', 'train'),
+  'evaluation': (*MODEL, *HOST, 'data', 'trained_model', 'train.sharding'),
   'plotting': ('files',),
 }
 COMMAND_LINES = (

@@ -27,8 +27,8 @@ def write(workdir, memory, *, text=TEXT, by_group=None, **results):
     fingerprint={},
     note='',
   )
-  built = toy.build(model, vocabulary=tokenizer.vocab_size)
-  inspection.inspect(*built, model, corpus, 'validation', step=1, folder=workdir / 'inspection')
+  trained = toy.trained(model, vocabulary=tokenizer.vocab_size, step=1)
+  inspection.inspect(trained, corpus, 'validation', workdir / 'inspection')
   (workdir / 'config.json').write_text(json.dumps({'model': dataclasses.asdict(model)}))
   found = {
     'by_position': BY_POSITION | {'num_tokens': [9, 9, 9]},

@@ -12,6 +12,8 @@ from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.memory.views import identity
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.train import sharding
+from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch
 
 WIDE = jax.config.jax_enable_x64
@@ -99,6 +101,12 @@ def build(config, *, vocabulary=VOCABULARY, spread=SPREAD):
   noise = np.random.default_rng(0)
   leaves = [leaf + spread * noise.normal(size=leaf.shape).astype(leaf.dtype) for leaf in leaves]
   return graphdef, jax.tree.unflatten(structure, leaves)
+
+
+def trained(config, *, vocabulary=VOCABULARY, spread=SPREAD, step=0):
+  """`build` as a TrainedModel."""
+  graphdef, params = build(config, vocabulary=vocabulary, spread=spread)
+  return TrainedModel(graphdef=graphdef, params=params, mesh=sharding.make_mesh(), step=step)
 
 
 def batch(documents=DOCUMENTS, segments=SEGMENTS, length=LENGTH, *, seed=1, vocabulary=VOCABULARY):

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from infformer_jax import job
 from infformer_jax.ablation.grid import Point
 from infformer_jax.console import Console
 from infformer_jax.core import capacity
@@ -13,16 +14,14 @@ from infformer_jax.evaluation import cost, inspection
 from infformer_jax.evaluation.regression_error import regression_error
 from infformer_jax.experiment import Experiment
 from infformer_jax.files import write_json
-from infformer_jax.job import Job
-from infformer_jax.train import sharding
-from infformer_jax.train.restore import restore_model
+from infformer_jax.trained_model import TrainedModel
 
 
 def run(point: Point, console: Console) -> None:
   """Trains, evaluates and measures one point, or goes on with it; nothing, if it is finished."""
   if point.file.is_file():
     return
-  Job(point.experiment, point.workdir, console).train()
+  job.train(point.experiment, point.workdir, console)
   figures = measured(point, console)
   write_json(point.file, figures)
   jax.clear_caches()  # The next point compiles programs of its own; those of all would fill the memory.
@@ -51,21 +50,19 @@ def measured(point: Point, console: Console) -> dict[str, Any]:
   results = json.loads((workdir / 'results.json').read_text(encoding='utf-8'))
   memory = results['memory']
   tokenizer = trained_tokenizer(experiment.data, workdir)
-  graphdef, params, step = restore_model(
-    workdir, model, vocab_size=tokenizer.vocab_size, mesh=sharding.make_mesh(), warn=console.say
-  )
+  trained = TrainedModel.load(workdir, model, warn=console.say)
   split_name = experiment.evaluation.split
   split = load_corpus(experiment.data, workdir / 'tokens', {split_name}).split(split_name)
   return {
     'values': point.values,
     'seed': point.seed,
-    'step': step,
+    'step': trained.step,
     'accuracy': memory['accuracy'],
     'loss_nats_per_token': memory['loss_nats_per_token'],
     'perplexity_per_word': memory['perplexity_per_word'],
     'accuracy_by_group': {name: views['memory']['accuracy'] for name, views in results['by_group'].items()},
     'is_task': bool(results['by_group']),
-    'regression_error': regression_error(graphdef, params, split, tokenizer.bos_id),
+    'regression_error': regression_error(trained, split, tokenizer.bos_id),
     **_of_signal(experiment),
     **cost.cost(model, tokenizer.vocab_size),
     **cost.timed(model, tokenizer.vocab_size, lanes=train.batch_size, segments=train.segments_per_chunk),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -23,13 +24,24 @@ def from_json(cls: type[_T], text: str) -> _T:
   Raises:
     ConfigError: the text is not a JSON object, or as `parse`.
   """
+  return parse(cls, _object(text))
+
+
+def load(cls: type[_T], file: pathlib.Path, section: str | None = None) -> _T:
+  """The config in a work directory's config.json, or one of its sections.
+
+  Raises:
+    ConfigError: the file is missing or damaged; names it.
+  """
   try:
-    config = json.loads(text)
-  except json.JSONDecodeError as error:
-    raise ConfigError(f'not a config in JSON: {error}') from None
-  if not isinstance(config, dict):
-    raise ConfigError(f'not a config in JSON: a {type(config).__name__}')
-  return parse(cls, config)
+    text = file.read_text(encoding='utf-8')
+    if section is None:
+      return from_json(cls, text)
+    return parse(cls, _object(text).get(section, {}), section)
+  except FileNotFoundError:
+    raise ConfigError(f'{file} does not exist; name the work directory of a training') from None
+  except (ConfigError, UnicodeDecodeError) as error:
+    raise ConfigError(f'{file}: {error}') from None
 
 
 def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[str]:
@@ -50,3 +62,13 @@ def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[s
     return [line for n in names for line in compare(getattr(old, n), getattr(new, n), join(path, n))]
 
   return compare(old, new, '')
+
+
+def _object(text: str) -> dict[str, Any]:
+  try:
+    config = json.loads(text)
+  except json.JSONDecodeError as error:
+    raise ConfigError(f'not a config in JSON: {error}') from None
+  if not isinstance(config, dict):
+    raise ConfigError(f'not a config in JSON: a {type(config).__name__}')
+  return config

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from infformer_jax.core import sticky
 from infformer_jax.data.base import Split
@@ -20,6 +19,7 @@ from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.stacked import Stacked
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
+from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch, PyTree
 
 Arrays = dict[str, dict[str, np.ndarray]]
@@ -51,9 +51,7 @@ def longest(split: Split, max_tokens: int) -> Document:
   return Document(offsets=np.array([0, length]), groups=split.groups, of=split, index=index)
 
 
-def look(
-  graphdef: nnx.GraphDef, params: PyTree, document: Document, bos_id: int, *, segments_per_chunk: int = 4
-) -> Arrays:
+def look(trained: TrainedModel, document: Document, bos_id: int, *, segments_per_chunk: int = 4) -> Arrays:
   """Runs a document through the model and looks at its memories.
 
   On one device of this process: of several processes one can call this alone. Letters: t tokens of the
@@ -68,8 +66,7 @@ def look(
     how much it would by even sampling); of neighbours `retrieved_a` (how often an age was retrieved),
     `expected_a` (the same if drawn evenly from all that is stored) and `held_th` (the most similar).
   """
-  model = transformer.merge(graphdef, params)
-  params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
+  model, params = trained.model(), trained.local_params()
   has_memory = not all(isinstance(block.memory, Nothing) for block in model.blocks)
   views = ('memory', 'emptied') if has_memory else ('memory',)
   batches = evaluation_batches(
@@ -83,7 +80,7 @@ def look(
 
   @jax.jit
   def step(params: PyTree, states: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
-    model = transformer.merge(graphdef, params)
+    model = trained.model(params)
     looks: dict[str, Any] = {'nll': {}}
     for view in views:
       output = model(batch, states[view], view=VIEWS[view])

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from infformer_jax.errors import ConfigError
 from infformer_jax.nn import open_segment
 from infformer_jax.nn.open_segment import Open
-from infformer_jax.nn.transformer import Transformer, merge
+from infformer_jax.nn.transformer import Transformer
+from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch, PyTree
 
 
@@ -57,14 +57,14 @@ def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
 class Generator:
   """A model with its compiled steps; prompts of one batch size and vocabulary share them."""
 
-  def __init__(self, graphdef: nnx.GraphDef, params: PyTree, *, bos_id: int, segments_per_chunk: int = 8):
-    self.params, self.bos_id, self.segments_per_chunk = params, bos_id, segments_per_chunk
-    model = merge(graphdef, params)
+  def __init__(self, trained: TrainedModel, *, bos_id: int, segments_per_chunk: int = 8):
+    self.params, self.bos_id, self.segments_per_chunk = trained.params, bos_id, segments_per_chunk
+    model = trained.model()
     self.segment_length, self.init_state = model.config.segment_length, model.init_state
 
     def with_model(function: Callable, **options: Any) -> Callable:
       def run(params: PyTree, *args: Any) -> Any:
-        return function(merge(graphdef, params), *args)
+        return function(trained.model(params), *args)
 
       return jax.jit(run, **options)
 

@@ -15,7 +15,6 @@ import pathlib
 from typing import Any
 
 import numpy as np
-from flax import nnx
 
 from infformer_jax.core import basis, signal
 from infformer_jax.data.base import Corpus
@@ -24,20 +23,16 @@ from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.nn.model_config import ModelConfig
-from infformer_jax.types import PyTree
+from infformer_jax.trained_model import TrainedModel
 
 MAX_SEGMENTS = 256
 """Where the document is cut."""
 
 
 def inspect(
-  graphdef: nnx.GraphDef,
-  params: PyTree,
-  model: ModelConfig,
+  trained: TrainedModel,
   corpus: Corpus,
   split: str,
-  *,
-  step: int,
   folder: pathlib.Path,
 ) -> None:
   """Looks at the longest document of a split, or its beginning, and writes what there is to draw.
@@ -45,20 +40,19 @@ def inspect(
   One process alone does this.
 
   Args:
-    graphdef, params, model: the model and its config.
+    trained: the model.
     corpus, split: where the document is from.
-    step: after how many steps of training.
     folder: W/inspection or W/inspection_NAME.
   """
-  tokenizer = corpus.tokenizer
+  model, tokenizer = trained.config, corpus.tokenizer
   document = document_record.longest(corpus.split(split), MAX_SEGMENTS * model.segment_length)
-  arrays = document_record.look(graphdef, params, document, tokenizer.bos_id)
+  arrays = document_record.look(trained, document, tokenizer.bos_id)
   arrays |= _of_signals(model)
   ids = document.tokens(0)
   counts_t = document.group(0, 0, len(ids)) >= 0
   arrays['counts_t'] = {'targets': counts_t}
   about = {
-    'step': step,
+    'step': trained.step,
     'split': split,
     'document': document.index,
     'segment_length': model.segment_length,

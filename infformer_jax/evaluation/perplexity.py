@@ -26,6 +26,7 @@ from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
 from infformer_jax.train import sharding
+from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch, PyTree
 
 PROGRESS_SECONDS = 5.0
@@ -48,27 +49,24 @@ class EvaluationConfig:
 
 
 def evaluate(
-  graphdef: nnx.GraphDef,
-  params: PyTree,
+  trained: TrainedModel,
   corpus: Corpus,
   config: EvaluationConfig,
   *,
-  mesh: Mesh,
   views: Sequence[str] = tuple(VIEWS),
   report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
   """The figures of results.json, the same on every process.
 
   Args:
-    graphdef, params: the model, as transformer.build gives it; the parameters on the mesh.
+    trained: the model.
     corpus: its split `config.split` is evaluated.
     config: what, and in how large pieces.
-    mesh: of all devices (train/sharding.py).
     views: names in memory/views.py, 'memory' among them; the time grows with their number.
     report: called with a line of progress every few seconds.
   Returns:
     The losses of every view, as `summarize` in evaluation/results.py describes them, and beside them the
-    split, the corpus's fingerprint, what the model costs (evaluation/cost.py) and the settings.
+    step, the split, the corpus's fingerprint, what the model costs (evaluation/cost.py) and the settings.
   Raises:
     ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
     UserError: nothing that counts would be read.
@@ -77,7 +75,7 @@ def evaluate(
   split = corpus.split(config.split)
   require_targets(split, config)
   num_lanes = _num_lanes(split, config)
-  model = transformer.merge(graphdef, params)
+  model = trained.model()
   length, short = model.config.segment_length, model.config.short_term_length
   absent = _absent(model, config, num_lanes, views)
   batches = evaluation_batches(
@@ -91,16 +89,15 @@ def evaluate(
   )
   present = [view for view in views if view not in absent]
   losses = segment_losses(
-    graphdef,
-    params,
+    trained,
     batches,
     num_lanes,
-    mesh=mesh,
     views=present,
     num_groups=len(split.groups),
     report=report,
   )
   return {
+    'step': trained.step,
     'split': config.split,
     'corpus': corpus.fingerprint,
     'cost': cost(model.config, model.vocabulary.size),
@@ -126,12 +123,10 @@ def require_targets(split: Split, config: EvaluationConfig) -> None:
 
 
 def segment_losses(
-  graphdef: nnx.GraphDef,
-  params: PyTree,
+  trained: TrainedModel,
   batches: EvaluationBatches,
   num_lanes: int,
   *,
-  mesh: Mesh,
   views: Sequence[str],
   num_groups: int = 1,
   report: Callable[[str], None] = lambda line: None,
@@ -139,16 +134,15 @@ def segment_losses(
   """The loss of every segment with each view, ordered by document and segment, whatever the lanes were.
 
   Args:
-    graphdef, params: the model.
+    trained: the model.
     batches: this process's lanes.
     num_lanes: over all processes.
-    mesh: of all devices.
     views: names in memory/views.py.
     num_groups: of the split's targets (data/base.py).
     report: called with a line of progress every few seconds.
   """
-  steps = {view: _make_step(graphdef, view, mesh, num_groups) for view in views}
-  states = {view: _empty_state(graphdef, params, num_lanes, mesh) for view in views}
+  steps = {view: _make_step(trained.graphdef, view, trained.mesh, num_groups) for view in views}
+  states = {view: _empty_state(trained, num_lanes) for view in views}
   rows: list[dict[str, dict[str, Any]]] = []
   waiting: dict[str, dict[str, Any]] | None = None
   progress = Progress(
@@ -160,10 +154,10 @@ def segment_losses(
     return f'{tokens / seconds:,.0f} tokens/s'
 
   for batch in batches:
-    placed = sharding.put_batch(batch, mesh)
+    placed = sharding.put_batch(batch, trained.mesh)
     given = {}
     for view in views:
-      states[view], given[view] = steps[view](params, states[view], placed)
+      states[view], given[view] = steps[view](trained.params, states[view], placed)
     if waiting is not None:  # The devices work on this batch while the host takes in the one before.
       rows.append(jax.tree.map(np.asarray, waiting))
       progress.update(len(rows), rate)
@@ -192,14 +186,14 @@ def _absent(
   return absent
 
 
-def _empty_state(graphdef: nnx.GraphDef, params: PyTree, num_lanes: int, mesh: Mesh) -> PyTree:
+def _empty_state(trained: TrainedModel, num_lanes: int) -> PyTree:
   """Empty memories, spread over the devices from the start."""
 
   def empty(params: PyTree) -> PyTree:
-    return transformer.merge(graphdef, params).init_state(num_lanes)
+    return trained.model(params).init_state(num_lanes)
 
-  shapes = jax.eval_shape(empty, params)
-  return jax.jit(empty, out_shardings=sharding.shardings({'memory': shapes}, mesh)['memory'])(params)
+  shapes = {'memory': jax.eval_shape(empty, trained.params)}
+  return jax.jit(empty, out_shardings=sharding.shardings(shapes, trained.mesh)['memory'])(trained.params)
 
 
 @functools.cache

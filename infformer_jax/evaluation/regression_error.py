@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from infformer_jax.core import signal
 from infformer_jax.data.base import Split, StoredSplit
@@ -13,14 +12,13 @@ from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.evaluation.document_record import memories
 from infformer_jax.memory.continuous import Continuous, ContinuousState
 from infformer_jax.memory.stacked import StackedState
-from infformer_jax.nn import transformer
 from infformer_jax.nn.block import Block, BlockState
+from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch, PyTree
 
 
 def regression_error(
-  graphdef: nnx.GraphDef,
-  params: PyTree,
+  trained: TrainedModel,
   split: Split,
   bos_id: int,
   *,
@@ -36,7 +34,7 @@ def regression_error(
   On one device of this process.
 
   Args:
-    graphdef, params: the model.
+    trained: the model.
     split: its first documents are read.
     bos_id: the first input of a document.
     num_documents: how many.
@@ -44,10 +42,10 @@ def regression_error(
   Returns:
     The relative squared error; None where there is no continuous memory, or nothing long enough.
   """
-  model = transformer.merge(graphdef, params)
+  model = trained.model()
   if not any(memories(block.memory, Continuous) for block in model.blocks):
     return None
-  params = jax.device_put(jax.tree.map(np.asarray, params), jax.local_devices()[0])
+  params = trained.local_params()
   length, lanes = model.config.segment_length, min(num_documents, len(split))
   batches = evaluation_batches(
     StoredSplit.of([split.tokens(index, 0, max_segments * length) for index in range(lanes)]),
@@ -60,7 +58,7 @@ def regression_error(
 
   @jax.jit
   def step(params: PyTree, state: Any, batch: Batch) -> tuple[Any, Array]:
-    model = transformer.merge(graphdef, params)
+    model = trained.model(params)
     after = model(batch, state).state
     sums = [
       _sums(block, before, now, batch.segment_bs[:, 0])

@@ -1,11 +1,10 @@
-"""The model of a work directory, without what only training needs: to evaluate, or to begin another run."""
+"""The parameters with which a run starts that continues the training of another one (`init_from`)."""
 
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
-from flax import nnx
 from jax.sharding import Mesh
 
 from infformer_jax.errors import UserError
@@ -15,47 +14,6 @@ from infformer_jax.train.checkpoint import Checkpoints, named_arrays
 from infformer_jax.train.checksum import kind
 from infformer_jax.train.sharding import name, shardings
 from infformer_jax.types import Array, PyTree
-
-
-def restore_model(
-  workdir: pathlib.Path,
-  model: ModelConfig,
-  *,
-  vocab_size: int,
-  mesh: Mesh,
-  warn: Callable[[str], None],
-  step: int | None = None,
-) -> tuple[nnx.GraphDef, PyTree, int]:
-  """The model of the newest intact checkpoint, or of one step's; changes nothing, so the run may be going on.
-
-  Args:
-    workdir: of a finished or running training.
-    model: as it was trained, or another whose parameters are the same.
-    vocab_size: v.
-    mesh: where the parameters go.
-    warn: takes the line about a damaged checkpoint.
-    step: of the checkpoint; None: the newest.
-  Returns:
-    (graphdef, params, step).
-  Raises:
-    UserError: there is no such checkpoint, none is intact, or its parameters are others, more or fewer.
-  """
-  build = functools.partial(transformer.build, model, vocab_size)
-  graphdef, params = jax.eval_shape(build, jax.random.key(0))
-  like = {'params': params}
-  checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)
-  restored = checkpoints.restore(like, shardings(like, mesh), step=step)
-  if restored is None:
-    raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
-  known = jax.eval_shape(named_arrays, like)
-  trained = [key for key in checkpoints.kinds() or () if key.startswith('params/')]
-  if more := [key for key in trained if key not in known]:
-    raise UserError(
-      f'the model of the config does without what {workdir} has trained: {", ".join(more)}; '
-      'set model.memory as it was in training'
-    )
-  tree, run = restored
-  return graphdef, tree['params'], run['data_position']
 
 
 def initial_parameters(

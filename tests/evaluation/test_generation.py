@@ -11,7 +11,6 @@ from infformer_jax.data.tokenizers import Bytes
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling, sample
 from infformer_jax.generate import decoded
-from infformer_jax.nn.transformer import merge
 from tests import toy
 
 BOS = 0
@@ -30,15 +29,15 @@ MODELS = {
 }
 
 
-def forward(graphdef, params, documents):
+def forward(trained, documents):
   """Logits of every document's last input, by the forward pass over the whole of it."""
   inputs = [np.concatenate([[BOS], document]) for document in documents]
   batch = toy.batch([(len(ids),) for ids in inputs])
   for lane, ids in enumerate(inputs):
     batch.tokens_bsl[lane][batch.ok_bsl[lane]] = ids
-  hidden_bsld = toy.run(graphdef, params, batch).hidden_bsld
+  hidden_bsld = toy.run(trained.graphdef, trained.params, batch).hidden_bsld
   ends = [(lane, *divmod(len(ids) - 1, toy.LENGTH)) for lane, ids in enumerate(inputs)]
-  return merge(graphdef, params).vocabulary.logits(jnp.stack([hidden_bsld[end] for end in ends]))
+  return trained.model().vocabulary.logits(jnp.stack([hidden_bsld[end] for end in ends]))
 
 
 @pytest.fixture(scope='module')
@@ -47,17 +46,17 @@ def generators():
 
   @functools.cache
   def of(name):
-    model = toy.build(MODELS[name], spread=0.1)
-    return Generator(*model, bos_id=BOS, segments_per_chunk=2), model
+    trained = toy.trained(MODELS[name], spread=0.1)
+    return Generator(trained, bos_id=BOS, segments_per_chunk=2), trained
 
   return of
 
 
 @pytest.mark.parametrize('name', MODELS)
 def test_generation_equals_the_forward_pass(name, generators):
-  generator, (graphdef, params) = generators(name)
+  generator, trained = generators(name)
   logits_bv, opened = generator.read(PROMPTS)
-  assert toy.error(logits_bv, forward(graphdef, params, PROMPTS)) < toy.TOLERANCE
+  assert toy.error(logits_bv, forward(trained, PROMPTS)) < toy.TOLERANCE
 
   steps = 2 * toy.LENGTH + 1
   greedy = Sampling(temperature=0)
@@ -65,7 +64,7 @@ def test_generation_equals_the_forward_pass(name, generators):
   documents = [np.concatenate([prompt, written_tb[:, row]]) for row, prompt in enumerate(PROMPTS)]
   for back in (1, toy.LENGTH, steps - 1):
     before = [document[: len(document) - back] for document in documents]
-    expected = forward(graphdef, params, before).argmax(axis=-1)
+    expected = forward(trained, before).argmax(axis=-1)
     np.testing.assert_array_equal(expected, written_tb[steps - back])
 
 

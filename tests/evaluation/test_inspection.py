@@ -22,7 +22,7 @@ def split(*lengths):
 
 def look(memory, *lengths):
   document = document_record.longest(split(*lengths), 7 * toy.LENGTH)
-  return document_record.look(*toy.build(toy.config(memory)), document, 0, segments_per_chunk=3)
+  return document_record.look(toy.trained(toy.config(memory)), document, 0, segments_per_chunk=3)
 
 
 @pytest.fixture(scope='module')
@@ -131,8 +131,8 @@ def test_what_is_kept(tmp_path):
   kept = StoredSplit.of([tokenizer.encode('a'), tokenizer.encode(text)])
   corpus = Corpus(tokenizer=tokenizer, splits={'validation': kept}, fingerprint={}, note='')
   model = toy.config(toy.MEMORIES['continuous'])
-  built = toy.build(model, vocabulary=tokenizer.vocab_size)
-  inspection.inspect(*built, model, corpus, 'validation', step=5, folder=tmp_path / 'inspection')
+  trained = toy.trained(model, vocabulary=tokenizer.vocab_size, step=5)
+  inspection.inspect(trained, corpus, 'validation', tmp_path / 'inspection')
   about = json.loads((tmp_path / 'inspection' / 'about.json').read_text(encoding='utf-8'))
   assert ''.join(about['pieces']) == text
   assert (about['step'], about['document'], about['segment_length']) == (5, 1, toy.LENGTH)

@@ -17,8 +17,6 @@ from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import perplexity
 from infformer_jax.evaluation.perplexity import EvaluationConfig, evaluate, segment_losses
-from infformer_jax.nn import transformer
-from infformer_jax.train import sharding
 from tests import toy
 
 SPREAD = 0.3  # Parameters so far from their start that the memory matters.
@@ -45,20 +43,17 @@ def corpus_of(split):
 
 
 def run(config=CONTINUOUS, split=None, views=ALL, **settings):
-  graphdef, params = toy.build(config, spread=SPREAD)
   corpus = corpus_of(split_of(*LENGTHS) if split is None else split)
   settings = {'batch_size': 4, 'segments_per_chunk': 3} | settings
-  mesh = sharding.make_mesh()
-  return evaluate(graphdef, params, corpus, EvaluationConfig(**settings), mesh=mesh, views=views)
+  return evaluate(toy.trained(config, spread=SPREAD), corpus, EvaluationConfig(**settings), views=views)
 
 
 def losses_of(split, num_lanes, segments_per_chunk, views=('memory', 'emptied')):
-  graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
   batches = evaluation_batches(
     split, 0, num_lanes=num_lanes, lanes=range(num_lanes), segment_length=toy.LENGTH,
     segments_per_chunk=segments_per_chunk,
   )  # fmt: skip
-  return segment_losses(graphdef, params, batches, num_lanes, mesh=sharding.make_mesh(), views=views)
+  return segment_losses(toy.trained(CONTINUOUS, spread=SPREAD), batches, num_lanes, views=views)
 
 
 @pytest.fixture(scope='module')
@@ -67,11 +62,11 @@ def results():
 
 
 def test_uniform_logits_have_the_loss_ln_v():
-  graphdef, params = toy.build(CONTINUOUS)
-  params = jax.tree.map(jnp.zeros_like, params)
+  trained = toy.trained(CONTINUOUS)
+  trained = dataclasses.replace(trained, params=jax.tree.map(jnp.zeros_like, trained.params))
   config = EvaluationConfig(batch_size=4, segments_per_chunk=3)
   corpus = corpus_of(split_of(*LENGTHS))
-  results = evaluate(graphdef, params, corpus, config, mesh=sharding.make_mesh(), views=('memory',))
+  results = evaluate(trained, corpus, config, views=('memory',))
   figures = results['memory']
   assert figures['loss_nats_per_token'] == pytest.approx(math.log(toy.VOCABULARY), rel=1e-6)
   assert figures['perplexity_per_token'] == pytest.approx(toy.VOCABULARY, rel=1e-6)
@@ -114,13 +109,13 @@ def test_neither_lanes_nor_chunks_change_the_loss_of_a_segment():
 
 
 def test_losses_are_those_of_the_model_on_a_document_alone():
-  graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
+  trained = toy.trained(CONTINUOUS, spread=SPREAD)
   split = split_of(*LENGTHS)
   alone = StoredSplit.of([split.tokens(0)])
   sizes = {'segment_length': toy.LENGTH, 'segments_per_chunk': 13}
   (batch,) = evaluation_batches(alone, 0, num_lanes=1, lanes=range(1), **sizes)
-  model = transformer.merge(graphdef, params)
-  output = jax.jit(lambda batch: transformer.merge(graphdef, params)(batch, model.init_state(1)))(batch)
+  model = trained.model()
+  output = jax.jit(lambda batch: trained.model()(batch, model.init_state(1)))(batch)
   nll_bsl = np.where(batch.ok_bsl, model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl), 0)
   table = losses_of(split, num_lanes=4, segments_per_chunk=3)
   first = table.document_r == 0
@@ -176,9 +171,9 @@ def test_there_are_no_more_lanes_than_documents():
   two, shapes = split_of(50, 24), []
   seen = perplexity.segment_losses
 
-  def spy(graphdef, params, batches, num_lanes, **others):
+  def spy(trained, batches, num_lanes, **others):
     shapes.append(num_lanes)
-    return seen(graphdef, params, batches, num_lanes, **others)
+    return seen(trained, batches, num_lanes, **others)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(perplexity, 'segment_losses', spy)
@@ -202,12 +197,10 @@ def test_max_tokens_cuts_and_says_what_that_costs():
 
 def test_progress_has_speed_and_time_left(monkeypatch):
   monkeypatch.setattr(perplexity, 'PROGRESS_SECONDS', 0.0)
-  graphdef, params = toy.build(CONTINUOUS, spread=SPREAD)
   config, lines = EvaluationConfig(batch_size=4, segments_per_chunk=3), []
   corpus = corpus_of(split_of(*LENGTHS))
-  evaluate(
-    graphdef, params, corpus, config, mesh=sharding.make_mesh(), views=('memory',), report=lines.append
-  )
+  trained = toy.trained(CONTINUOUS, spread=SPREAD)
+  evaluate(trained, corpus, config, views=('memory',), report=lines.append)
   assert len(lines) == 5 - 2  # after each of five chunks but the first, which compiles, and the last
   assert re.fullmatch(r'evaluation: chunk 2 of 5, [\d,]+ tokens/s, 0:\d\d left', lines[0])
 

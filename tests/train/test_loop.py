@@ -1,6 +1,7 @@
 """The loop and its hooks: what happens at a step, in which order, and how a run ends."""
 
 import copy
+import dataclasses
 import itertools
 import json
 import os
@@ -14,14 +15,13 @@ import numpy as np
 import pytest
 
 from infformer_jax.errors import ConfigError, UserError
-from infformer_jax.train import sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import Terminated
 from infformer_jax.train.hooks import Evaluation, Every, StatusLine
 from infformer_jax.train.loop import TrainConfig, train
 from infformer_jax.train.metrics import Totals
 from infformer_jax.train.optimizer import OptimizerConfig
-from infformer_jax.train.restore import restore_model
+from infformer_jax.trained_model import TrainedModel
 from tests import toy
 
 CONFIG = TrainConfig(
@@ -134,18 +134,16 @@ def test_progress_before_the_first_answer_of_a_task_has_no_loss():
 
 def test_the_model_alone_can_be_restored(watched):
   workdir, _, _ = watched
-  mesh = sharding.make_mesh()
-  _, params, step = restore_model(workdir, MODEL, vocab_size=toy.VOCABULARY, mesh=mesh, warn=pytest.fail)
-  assert step == 10
-  assert jax.tree.structure(params) == jax.tree.structure(toy.build(MODEL)[1])
-  trained, fresh = (of['vocabulary']['embedding']['embedding'] for of in (params, toy.build(MODEL)[1]))
-  assert not np.array_equal(trained, fresh)
-  with pytest.raises(
-    UserError, match=r'params/vocabulary/embedding/embedding is float32\[14,16\] here and float32\[13,16\]'
-  ):
-    restore_model(workdir, MODEL, vocab_size=14, mesh=mesh, warn=pytest.fail)
+  trained = TrainedModel.load(workdir, MODEL, warn=pytest.fail)
+  assert trained.step == 10
+  fresh = toy.build(MODEL)[1]
+  assert jax.tree.structure(trained.params) == jax.tree.structure(fresh)
+  tables = (params['vocabulary']['embedding']['embedding'] for params in (trained.params, fresh))
+  assert not np.array_equal(*tables)
+  with pytest.raises(UserError, match=r'feed_forward.* is float32\[32\] here and float32\[16\] there'):
+    TrainedModel.load(workdir, dataclasses.replace(MODEL, d_ff=32), warn=pytest.fail)
   with pytest.raises(UserError, match='has no checkpoint yet'):
-    restore_model(workdir / 'other', MODEL, vocab_size=13, mesh=mesh, warn=pytest.fail)
+    TrainedModel.load(workdir / 'other', MODEL, warn=pytest.fail)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""A trained model: what evaluation, generation and inspection take, and what a work directory holds."""
+
+import dataclasses
+import functools
+import pathlib
+import warnings
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from infformer_jax.config import stored_config
+from infformer_jax.errors import UserError
+from infformer_jax.nn import transformer
+from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.train.checkpoint import Checkpoints, named_arrays
+from infformer_jax.train.sharding import make_mesh, shardings
+from infformer_jax.types import PyTree
+
+_EMBEDDING = 'params/vocabulary/embedding/embedding'  # [v, d]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedModel:
+  """A model with the parameters that it has after some steps of training.
+
+  `trained.model()` is the Transformer. Inside a jitted function the parameters should be an argument of that
+  function, since what it closes over becomes constants of the program:
+
+      forward = jax.jit(lambda params, batch, state: trained.model(params)(batch, state))
+      output = forward(trained.params, batch, trained.model().init_state(1))
+  """
+
+  graphdef: nnx.GraphDef  # the structure of the model, as `transformer.build` returns it
+  params: PyTree  # pure dict, on the mesh
+  mesh: Mesh  # of all devices (train/sharding.py)
+  step: int  # the number of training steps
+
+  @classmethod
+  def load(
+    cls,
+    workdir: str | pathlib.Path,
+    model: ModelConfig | None = None,
+    *,
+    step: int | None = None,
+    mesh: Mesh | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+  ) -> 'TrainedModel':
+    """The model of a work directory, which may still be training; reads only.
+
+    Args:
+      workdir: of a finished or running training.
+      model: the config of the model, if it differs from the one in `workdir`/config.json. Its parameters must
+        be the trained ones.
+      step: the step of the checkpoint; None: the newest intact one.
+      mesh: where the parameters go; None: all devices.
+      warn: takes the line about a damaged checkpoint.
+    Raises:
+      ConfigError: there is no config.json, or it is damaged.
+      UserError: there is no such checkpoint, none is intact, or the parameters of `model` are others.
+    """
+    workdir = pathlib.Path(workdir)
+    if model is None:
+      model = stored_config.load(ModelConfig, workdir / 'config.json', 'model')
+    if mesh is None:
+      mesh = make_mesh()
+    checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)
+    kinds = checkpoints.kinds()
+    if kinds is None:
+      raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
+    trained = {name: kind for name, kind in kinds.items() if name.startswith('params/')}
+    build = functools.partial(transformer.build, model, _num_rows(trained[_EMBEDDING]))
+    graphdef, params = jax.eval_shape(build, jax.random.key(0))
+    like = {'params': params}
+    restored = checkpoints.restore(like, shardings(like, mesh), step=step)
+    assert restored is not None  # There is a checkpoint.
+    known = jax.eval_shape(named_arrays, like)
+    if more := [name for name in trained if name not in known]:
+      raise UserError(
+        f'the model of the config lacks parameters that {workdir} has trained: {", ".join(more)}; '
+        'set model.memory as it was in training'
+      )
+    tree, run = restored
+    return cls(graphdef=graphdef, params=tree['params'], mesh=mesh, step=run['data_position'])
+
+  @property
+  def config(self) -> ModelConfig:
+    """The config of the model."""
+    return self.model().config
+
+  def model(self, params: PyTree | None = None) -> transformer.Transformer:
+    """The Transformer, inside or outside of jit, with these parameters or, if None, with its own."""
+    return transformer.merge(self.graphdef, self.params if params is None else params)
+
+  def local_params(self) -> PyTree:
+    """The parameters on one device of this process, so that one process can use them without the others."""
+    return jax.device_put(jax.tree.map(np.asarray, self.params), jax.local_devices()[0])
+
+
+def _num_rows(kind: str) -> int:
+  """The first size of an array, given as in a checkpoint's metadata.
+
+  >>> _num_rows('float32[257,16]')
+  257
+  """
+  return int(kind.partition('[')[2].split(',')[0].rstrip(']'))
