@@ -1,7 +1,6 @@
 """The loop and its hooks: what happens at a step, in which order, and how a run ends."""
 
 import copy
-import dataclasses
 import itertools
 import json
 import os
@@ -10,18 +9,15 @@ import re
 import signal
 import types
 
-import jax
-import numpy as np
 import pytest
 
-from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.errors import ConfigError
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import Terminated
 from infformer_jax.train.hooks import Evaluation, Every, StatusLine
 from infformer_jax.train.loop import TrainConfig, train
 from infformer_jax.train.metrics import Totals
 from infformer_jax.train.optimizer import OptimizerConfig
-from infformer_jax.trained_model import TrainedModel
 from tests import toy
 
 CONFIG = TrainConfig(
@@ -130,20 +126,6 @@ def test_progress_before_the_first_answer_of_a_task_has_no_loss():
   run = types.SimpleNamespace(step=1, num_steps=2, totals=totals)
   StatusLine(console, step=0, num_steps=2)(run)
   assert console.lines[0].startswith('step 1 of 2, loss - nats/token, 10 tokens/s, ')
-
-
-def test_the_model_alone_can_be_restored(watched):
-  workdir, _, _ = watched
-  trained = TrainedModel.load(workdir, MODEL, warn=pytest.fail)
-  assert trained.step == 10
-  fresh = toy.build(MODEL)[1]
-  assert jax.tree.structure(trained.params) == jax.tree.structure(fresh)
-  tables = (params['vocabulary']['embedding']['embedding'] for params in (trained.params, fresh))
-  assert not np.array_equal(*tables)
-  with pytest.raises(UserError, match=r'feed_forward.* is float32\[32\] here and float32\[16\] there'):
-    TrainedModel.load(workdir, dataclasses.replace(MODEL, d_ff=32), warn=pytest.fail)
-  with pytest.raises(UserError, match='has no checkpoint yet'):
-    TrainedModel.load(workdir / 'other', MODEL, warn=pytest.fail)
 
 
 @pytest.mark.parametrize(
