@@ -22,6 +22,7 @@ MAY_IMPORT = {
   'errors': (),
   'files': (),
   'console': (),
+  'records': ('errors', 'files'),
   'config': ('errors',),
   'core': ('errors',),
   'memory': (*BASE, 'core'),
@@ -29,8 +30,8 @@ MAY_IMPORT = {
   'train': (*MODEL, *HOST),
   'data': (*BASE, *HOST, 'core'),
   'trained_model': (*MODEL, 'config', 'train'),
-  'evaluation': (*MODEL, *HOST, 'data', 'trained_model', 'train.sharding'),
-  'plotting': ('files',),
+  'evaluation': (*MODEL, *HOST, 'records', 'data', 'trained_model', 'train.sharding'),
+  'plotting': ('errors', 'files', 'records'),
 }
 COMMAND_LINES = (
   'main',
