@@ -22,6 +22,7 @@ from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError
+from infformer_jax.results_schema import Sweep
 from infformer_jax.train import processes
 from infformer_jax.train.exits import NotFiniteError, Stopped, space
 
@@ -104,14 +105,14 @@ def _row(index: int, point: Point) -> dict:
     'index': index,
     'run': point.workdir.name,
     'finished': 'yes' if point.file.is_file() else 'no',
-    **measure.estimated(point),
+    **measure.estimate(point),
   }
 
 
-def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> dict:
+def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> Sweep:
   from infformer_jax.plotting import ablation as plots
 
-  return summary.keep(axes, points, workdir, lambda found: plots.sweep(found, workdir))
+  return summary.keep(axes, points, workdir, lambda sweep: plots.sweep(sweep, workdir))
 
 
 if __name__ == '__main__':

@@ -100,23 +100,35 @@ class Experiment:
       )
 
 
-def experiment_of(
-  config: str | None, overrides: Overrides, workdir: pathlib.Path, *, may_change: Sequence[str]
-) -> Experiment:
-  """The experiment asked for, which must be the one that the work directory already has, if it has one.
+def load_experiment(config: str, overrides: Overrides = ()) -> Experiment:
+  """The experiment of a config file.
 
   Args:
-    config: a config file; None: the work directory's own config.
-    overrides: dotted keys and texts that are laid over it.
-    workdir: has a config.json, or not yet.
+    config: FILE or FILE:argument, such as 'configs/pg19.py:size=tiny'.
+    overrides: dotted keys and their values as text.
+  Raises:
+    ConfigError: there is no such file, or the config is not valid.
+  """
+  return load_config(config, overrides, cls=Experiment)
+
+
+def resolve_experiment(
+  config: str | None, overrides: Overrides, workdir: pathlib.Path, *, may_change: Sequence[str]
+) -> Experiment:
+  """The requested experiment; if the work directory already has one, they must agree.
+
+  Args:
+    config: FILE or FILE:argument; None: the work directory's own config.
+    overrides: dotted keys and their values as text.
+    workdir: may have a config.json.
     may_change: keys and sections that may differ from the work directory's.
   Raises:
-    ConfigError: something asked for is not allowed, or differs.
+    ConfigError: the requested config is not valid, or differs.
   """
   file = workdir / 'config.json'
   before = stored_config.load(Experiment, file) if file.is_file() else None
   if config is not None:
-    asked = load_config(config, overrides, cls=Experiment)
+    asked = load_experiment(config, overrides)
   elif before is not None:
     asked = override(before, overrides)
   else:

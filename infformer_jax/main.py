@@ -23,7 +23,7 @@ from infformer_jax.errors import ConfigError
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
   MAY_CHANGE_IN_TRAINING,
-  experiment_of,
+  resolve_experiment,
 )
 from infformer_jax.train import processes
 from infformer_jax.train.exits import Stopped, space
@@ -53,7 +53,7 @@ def main(overrides: Overrides) -> None:
   if trains and _STEP.value is not None:
     raise ConfigError('--step is for --mode=eval; a training goes on from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION
-  experiment = experiment_of(_CONFIG.value, overrides, workdir, may_change=may_change)
+  experiment = resolve_experiment(_CONFIG.value, overrides, workdir, may_change=may_change)
   processes.initialize()  # Before anything else of jax, but after what is refused without waiting for others.
   console = Console(quiet=jax.process_index() > 0)
   try:

@@ -12,7 +12,7 @@ import pytest
 
 from infformer_jax.ablation import summary
 from infformer_jax.ablation.grid import Axis, grid
-from infformer_jax.ablation.measure import estimated
+from infformer_jax.ablation.measure import estimate
 from infformer_jax.config.stored_config import to_json
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.evaluation.cost import cost
@@ -189,8 +189,8 @@ def test_a_run_that_diverges_does_not_keep_the_others_back(config, tmp_path):
 
 def test_an_estimate_follows_the_shapes(config, tmp_path):
   small, large = grid(config, [], [BASIS], 1, tmp_path)
-  assert estimated(small)['training_tokens'] == 3 * 2 * 4 * 8
-  assert estimated(large)['training_tflops'] > estimated(small)['training_tflops']
+  assert estimate(small)['training_tokens'] == 3 * 2 * 4 * 8
+  assert estimate(large)['training_tflops'] > estimate(small)['training_tflops']
 
 
 @pytest.mark.parametrize('kind', CONFIGS)

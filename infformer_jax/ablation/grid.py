@@ -1,7 +1,7 @@
-"""The grid of a sweep: every run in a work directory of its own under W/points.
+"""The grid of a sweep: every run has a work directory of its own in W/points.
 
-A run's point.json says that it is finished: a sweep that was killed goes on where it was, and processes that
-take one index each need not know of each other.
+A run is finished when its point.json exists: a sweep that was killed resumes with the other runs, and
+processes that run one index each do not need to communicate.
 """
 
 import dataclasses
@@ -10,11 +10,10 @@ import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from infformer_jax.config.parsing import Overrides, load_config
 from infformer_jax.errors import ConfigError, UserError
-from infformer_jax.experiment import Experiment, experiment_of
+from infformer_jax.experiment import Experiment, Overrides, load_experiment, resolve_experiment
+from infformer_jax.results_schema import PointFigures
 
 MAY_CHANGE = (
   'train.log_every',
@@ -23,23 +22,8 @@ MAY_CHANGE = (
   'evaluation.batch_size',
   'evaluation.segments_per_chunk',
 )
-"""What may differ when a sweep goes on: nothing by which its runs could no longer be compared. Finished ones
-are not run again, so that all must have been trained as long and evaluated on the same tokens."""
-
-FIGURES = ('values', 'seed', 'step', 'is_task', 'accuracy_by_group')
-METRICS = ('accuracy', 'loss_nats_per_token', 'perplexity_per_word')
-SHOWN = (
-  'regression_error',
-  'capacity',
-  'effective_rank',
-  'num_parameters',
-  'memory_bytes_per_lane',
-  'memory_flops_per_token',
-  'ms_per_segment_forward',
-  'ms_per_segment_forward_backward',
-  'peak_memory_bytes',
-)
-"""The columns of the table besides the metric, in this order."""
+"""What may differ when a sweep is resumed. Everything else must be the same for all runs, since finished runs
+are not repeated: they are compared after the same number of steps and on the same tokens."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +40,7 @@ class Axis:
 
 
 def names(axes: Sequence[Axis]) -> list[str]:
-  """What the axes are called in files and tables: their keys, where both end in the same name.
+  """The names of the axes in files and tables: the last part of each key, or the keys if these are the same.
 
   >>> names([Axis(key='model.memory.first.length', values=()), Axis(key='data.length', values=())])
   ['model.memory.first.length', 'data.length']
@@ -76,38 +60,38 @@ class Point:
 
   @property
   def file(self) -> pathlib.Path:
-    """What it measured, once it is finished."""
+    """The figures of the run; it exists if the run is finished."""
     return self.workdir / 'point.json'
 
-  def figures(self) -> dict[str, Any]:
-    """What the file holds.
+  def figures(self) -> PointFigures:
+    """The content of the file.
 
     Raises:
       UserError: it is damaged.
     """
     try:
-      found = json.loads(self.file.read_text(encoding='utf-8'))
-      missing = [name for name in (*FIGURES, *METRICS, *SHOWN) if name not in found]
+      figures = json.loads(self.file.read_text(encoding='utf-8'))
+      missing = [name for name in sorted(PointFigures.__required_keys__) if name not in figures]
     except (ValueError, TypeError):
       missing = ['JSON']
     if missing:
       raise UserError(f'{self.file} is damaged (no {missing[0]}); delete it, and the run is measured again')
-    return found
+    return figures
 
 
 def grid(
   config: str, overrides: Overrides, axes: Sequence[Axis], num_seeds: int, workdir: pathlib.Path
 ) -> list[Point]:
-  """Every run, the seeds of one setting together. All configs are checked; nothing is computed.
+  """All runs, the seeds of one setting one after another. Checks all configs; computes nothing.
 
   Args:
     config: FILE or FILE:argument.
     overrides: for all runs.
     axes: one or two.
-    num_seeds: each setting is run with the config's seed and those that follow it.
+    num_seeds: runs per setting, with the seed of the config and the seeds that follow it.
     workdir: W.
   Raises:
-    ConfigError: a point is impossible, or was begun with another config; names it.
+    ConfigError: the config of a run is not valid, or the run was started with another one; names the run.
   """
   points = []
   for values in itertools.product(*(axis.values for axis in axes)):
@@ -116,10 +100,10 @@ def grid(
     keys = [*overrides, *((key, value) for key, value in setting.items() if key[:1] != ':')]
     name = ','.join(f'{axis}={value}' for axis, value in zip(names(axes), values, strict=True))
     try:
-      first = load_config(file, keys, cls=Experiment).seed
+      first = load_experiment(file, keys).seed
       for seed in range(first, first + num_seeds):
         directory = workdir / 'points' / re.sub(r'[^\w.,=+-]', '_', f'{name},seed={seed}')
-        experiment = experiment_of(file, [*keys, ('seed', str(seed))], directory, may_change=MAY_CHANGE)
+        experiment = resolve_experiment(file, [*keys, ('seed', str(seed))], directory, may_change=MAY_CHANGE)
         points.append(Point(values=values, seed=seed, workdir=directory, experiment=experiment))
     except ConfigError as error:
       raise ConfigError(f'{name}: {error}') from None
@@ -127,7 +111,7 @@ def grid(
 
 
 def _with_arguments(config: str, arguments: Mapping[str, str]) -> str:
-  """FILE:argument with more arguments, of which the last of a name counts.
+  """FILE:argument with more arguments; of several arguments of one name, the last one counts.
 
   >>> _with_arguments('configs/sort.py:size=cpu', {'memory': 'none'})
   'configs/sort.py:size=cpu,memory=none'

@@ -1,53 +1,57 @@
-"""What a sweep found: every run, means over seeds, and both as a table."""
+"""The results of a sweep: all runs, and means over seeds, as files and as a table."""
 
 import csv
-import dataclasses
 import io
 import math
 import pathlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from infformer_jax.ablation.grid import METRICS, SHOWN, Axis, Point, names
+from infformer_jax.ablation.grid import Axis, Point, names
 from infformer_jax.files import write_json, write_text
+from infformer_jax.results_schema import Metric, NamedFigures, Property, Sweep
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+PROPERTIES: tuple[Property, ...] = get_args(Property)
 
 
-def summary(axes: Sequence[Axis], points: Sequence[Point]) -> dict[str, Any]:
-  """What the finished points say: all of them, and means over seeds.
+def summary(axes: Sequence[Axis], points: Sequence[Point]) -> Sweep:
+  """The figures of all finished runs, and their means over seeds.
 
   The spread is the standard deviation over seeds (n - 1), null for one seed.
   """
   unfinished = missing(points)
-  found = [
+  finished: list[NamedFigures] = [
     {'run': point.workdir.name, **point.figures()} for point in points if point.workdir.name not in unfinished
   ]
-  metric = 'accuracy' if any(figures['is_task'] for figures in found) else 'loss_nats_per_token'
+  is_task = any(figures['is_task'] for figures in finished)
+  metric: Metric = 'accuracy' if is_task else 'loss_nats_per_token'
   rows = []
-  for values in dict.fromkeys(tuple(figures['values']) for figures in found):
-    seeds = [figures for figures in found if tuple(figures['values']) == values]
-    scores = [figures[metric] for figures in seeds if figures[metric] is not None]
+  for values in dict.fromkeys(tuple(figures['values']) for figures in finished):
+    seeds = [figures for figures in finished if tuple(figures['values']) == values]
+    scores = [score for figures in seeds if (score := figures[metric]) is not None]
     row: dict[str, Any] = dict(zip(names(axes), values, strict=True))
     row |= {'seeds': len(seeds), metric: statistics.fmean(scores) if scores else None}
     row[f'{metric}_spread'] = statistics.stdev(scores) if len(scores) > 1 else None
-    row |= {name: _mean([figures[name] for figures in seeds]) for name in SHOWN}
+    row |= {name: _mean([figures[name] for figures in seeds]) for name in PROPERTIES}
     row['accuracy_by_group'] = {
       group: _mean([figures['accuracy_by_group'][group] for figures in seeds])
       for group in seeds[0]['accuracy_by_group']
     }
     rows.append(row)
   return {
-    'axes': [dataclasses.asdict(axis) for axis in axes],
+    'axes': [{'key': axis.key, 'values': list(axis.values)} for axis in axes],
     'names': names(axes),
     'metric': metric,
     'missing': unfinished,
     'rows': rows,
-    'points': found,
+    'points': finished,
   }
 
 
 def missing(points: Sequence[Point]) -> list[str]:
-  """The runs that are not finished."""
+  """The names of the runs that are not finished."""
   return [point.workdir.name for point in points if not point.file.is_file()]
 
 
@@ -55,31 +59,32 @@ def keep(
   axes: Sequence[Axis],
   points: Sequence[Point],
   workdir: pathlib.Path,
-  draw: Callable[[Mapping[str, Any]], None],
-) -> dict[str, Any]:
-  """Writes and draws the summary, which it returns.
+  draw: Callable[[Sweep], None],
+) -> Sweep:
+  """Writes and draws the summary, and returns it.
 
-  Once more where another process has finished a point meanwhile: what that one wrote was with this point, and
-  may have been replaced by what is written here without it.
+  Repeats this if another process finished a run in the meantime: the summary of that process, which includes
+  the run, may have been replaced by the one written here, which does not.
   """
   while True:
-    found = summary(axes, points)
-    write(found, workdir)
-    draw(found)
-    if found['missing'] == missing(points):
-      return found
+    sweep = summary(axes, points)
+    write(sweep, workdir)
+    draw(sweep)
+    if sweep['missing'] == missing(points):
+      return sweep
 
 
-def write(found: Mapping[str, Any], workdir: pathlib.Path) -> None:
-  """W/ablation.json and W/ablation.csv, the latter with one line per finished run."""
-  columns = ('seed', 'step', *METRICS, *SHOWN)
+def write(sweep: Sweep, workdir: pathlib.Path) -> None:
+  """Writes W/ablation.json, and W/ablation.csv with one line per finished run."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
-  writer.writerow([*found['names'], *columns])
-  for figures in found['points']:
-    writer.writerow([*figures['values'], *(figures[column] for column in columns)])
+  writer.writerow([*sweep['names'], 'seed', 'step', *METRICS, *PROPERTIES])
+  for figures in sweep['points']:
+    metrics = [figures[metric] for metric in METRICS]
+    properties = [figures[name] for name in PROPERTIES]
+    writer.writerow([*figures['values'], figures['seed'], figures['step'], *metrics, *properties])
   write_text(workdir / 'ablation.csv', text.getvalue())
-  write_json(workdir / 'ablation.json', found)
+  write_json(workdir / 'ablation.json', sweep)
 
 
 def text_table(rows: Sequence[Mapping[str, Any]]) -> str:

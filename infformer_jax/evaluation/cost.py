@@ -16,22 +16,20 @@ import numpy as np
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.results_schema import Cost, Timing
 from infformer_jax.types import Array, Batch, PyTree
 
 
-def cost(model: ModelConfig, vocab_size: int) -> dict[str, int]:
+def cost(model: ModelConfig, vocab_size: int) -> Cost:
   """What shapes alone tell; nothing is computed.
 
   Args:
     model: the trunk and its memory.
     vocab_size: v.
   Returns:
-    num_parameters; memory_bytes_per_lane, the states of the long memories of all layers;
-    cache_bytes_per_lane, the short-term windows and the past that has yet to be written, with what
-    is known of it;
-    forward_flops_per_token, without the read-out; memory_flops_per_token, how much less it would be
-    without the long memory. Arithmetic is XLA's count for one lane and one segment per chunk, so that what
-    a memory computes once per write is spread over one segment, and sorting for top-k counts as nothing.
+    The figures. forward_flops_per_token excludes the read-out; memory_flops_per_token is the difference to
+    the same model without a long memory. Arithmetic is XLA's count for one lane and one segment per chunk:
+    what a memory computes once per write is spread over one segment, and sorting for top-k counts as nothing.
   """
   params, state, flops = _shapes(model, vocab_size)
   nothing = dataclasses.replace(model, memory=NothingConfig())
@@ -44,9 +42,7 @@ def cost(model: ModelConfig, vocab_size: int) -> dict[str, int]:
   }
 
 
-def timed(
-  model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, repeats: int = 5
-) -> dict[str, float | None]:
+def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, repeats: int = 5) -> Timing:
   """Compiles a chunk and runs it: medians, on the default device.
 
   Args:
@@ -55,9 +51,7 @@ def timed(
     segments: s.
     repeats: runs after a first one that does not count.
   Returns:
-    ms_per_segment_forward and ms_per_segment_forward_backward, of all lanes together, and
-    peak_memory_bytes of forward and backward: arguments, results and temporaries (null where the backend
-    does not tell).
+    The figures. peak_memory_bytes is that of forward and backward: arguments, results and temporaries.
   """
   graphdef, params = transformer.build(model, vocab_size, jax.random.key(0))
   state = transformer.merge(graphdef, params).init_state(lanes)

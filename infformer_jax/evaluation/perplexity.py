@@ -25,6 +25,7 @@ from infformer_jax.evaluation.segment_losses import SegmentLosses, joined
 from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
+from infformer_jax.results_schema import Results
 from infformer_jax.train import sharding
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch, PyTree
@@ -55,7 +56,7 @@ def evaluate(
   *,
   views: Sequence[str] = tuple(VIEWS),
   report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
+) -> Results:
   """The figures of results.json, the same on every process.
 
   Args:

@@ -6,13 +6,21 @@ Wherever a figure cannot be given it is null, and `<name>_reason` beside it says
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from infformer_jax.data.base import Split
 from infformer_jax.evaluation.segment_losses import SegmentLosses
 from infformer_jax.memory.views import VIEWS
+from infformer_jax.results_schema import (
+  ByGroup,
+  ByPosition,
+  Difference,
+  PerToken,
+  PerTokenAndBeyond,
+  Summary,
+)
 
 CONTROLS = tuple(view for view in VIEWS if view != 'memory')
 POSITION_BINS = 16
@@ -30,7 +38,7 @@ def summarize(
   segment_length: int,
   short_term_length: int,
   absent: Mapping[str, str],
-) -> dict[str, Any]:
+) -> Summary:
   """The figures of results.json that follow from the losses.
 
   `beyond_reach` is over the segments of a document from index M/l + 1 on, M the short-term length and l the
@@ -45,14 +53,7 @@ def summarize(
     short_term_length: M, tokens.
     absent: by view, why a control was not evaluated.
   Returns:
-    `memory`, `emptied`, `exchanged`: loss_nats_per_token, perplexity_per_token, perplexity_per_word (exp of
-    all nats over the words of the text, PG-19's convention), bits_per_byte, accuracy (the share of targets
-    that the model thought most likely), num_tokens; the four per token again in `beyond_reach`. `memory`
-    has what the memory says of its reads besides, such as neighbours_recall. A control
-    leaves out, and counts, the segments where it could not be given, and has
-    `memory_over_the_same_tokens`. Then `memory_minus`, the paired differences beyond the reach,
-    `by_position`, lists over bins, and `by_group`, the figures per token of each view for every group of
-    targets ({} where the split tells none apart).
+    The figures that results_schema.py describes.
   """
   reach = short_term_length // segment_length + 1
   beyond_r = losses.segment_r >= reach
@@ -67,9 +68,10 @@ def summarize(
     'beyond_reach_from_token': reach * segment_length,
   }
 
-  def per_token(view: str, ok_r: np.ndarray) -> dict[str, Any]:
+  def per_token(view: str, ok_r: np.ndarray) -> PerTokenAndBeyond:
     beyond = _per_token(losses, view, ok_r & beyond_r) if (ok_r & beyond_r).any() else None
-    return _per_token(losses, view, ok_r) | _field('beyond_reach', beyond, nothing)
+    both = {**_per_token(losses, view, ok_r), **_field('beyond_reach', beyond, nothing)}
+    return cast(PerTokenAndBeyond, both)
 
   for view in VIEWS:
     ok_r = losses.ok_r.get(view, np.zeros(len(beyond_r), bool))
@@ -77,7 +79,7 @@ def summarize(
       results |= _field(view, None, absent.get(view, NO_CONTROL))
       continue
     text = (sizes, unknown) if ok_r.all() else (None, LEFT_OUT)
-    results[view] = per_token(view, ok_r) | _per_text(losses, view, *text, lossless)
+    results[view] = {**per_token(view, ok_r), **_per_text(losses, view, *text, lossless)}
     for name, (total, count) in losses.figures.items() if view == 'memory' else ():
       results[view] |= _field(name, total / count if count else None, 'nothing was read from the memory')
     if view in CONTROLS:
@@ -85,27 +87,31 @@ def summarize(
       results[view]['memory_over_the_same_tokens'] = per_token('memory', ok_r)
   results['memory_minus'] = {}
   for view in CONTROLS:
-    found = view in losses.ok_r and (losses.ok_r[view] & beyond_r).any()
-    difference = _difference(losses, view, beyond_r) if found else None
+    has_both = view in losses.ok_r and (losses.ok_r[view] & beyond_r).any()
+    difference = _difference(losses, view, beyond_r) if has_both else None
     results['memory_minus'] |= _field(view, difference, absent.get(view, nothing))
   results['by_position'] = _by_position(losses, segment_length, reach)
   results['by_group'] = _by_group(losses, split.groups)
-  return results
+  return cast(Summary, results)
 
 
-def metrics(results: Mapping[str, Any]) -> dict[str, float | None]:
+def metrics(results: Summary) -> dict[str, float | None]:
   """The losses under flat names, for metrics.jsonl; a control's begin with its name."""
-  flat = {}
-  for view in VIEWS:
-    prefix = '' if view == 'memory' else f'{view}_'
-    if figures := results[view]:
+  flat: dict[str, float | None] = {}
+  views = {'': results['memory'], 'emptied_': results['emptied'], 'exchanged_': results['exchanged']}
+  for prefix, figures in views.items():
+    if figures:
       flat[f'{prefix}loss_nats_per_token'] = figures['loss_nats_per_token']
       if beyond := figures['beyond_reach']:
         flat[f'{prefix}loss_beyond_reach_nats_per_token'] = beyond['loss_nats_per_token']
       flat[f'{prefix}accuracy'] = figures['accuracy']
-  for group, of_views in results['by_group'].items():
-    flat[f'accuracy_{group}'] = of_views['memory']['accuracy']
-  return flat | {name: results['memory'][name] for name in ('perplexity_per_word', 'bits_per_byte')}
+  for group, views_of_group in results['by_group'].items():
+    flat[f'accuracy_{group}'] = views_of_group['memory']['accuracy']
+  memory = results['memory']
+  return flat | {
+    'perplexity_per_word': memory['perplexity_per_word'],
+    'bits_per_byte': memory['bits_per_byte'],
+  }
 
 
 def _field(name: str, value: Any, reason: str = '') -> dict[str, Any]:
@@ -119,15 +125,16 @@ def _exp(x: float) -> float:
   return math.exp(x) if x < 700 else math.inf
 
 
-def _per_token(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[str, Any]:
+def _per_token(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> PerToken:
   tokens = int(losses.tokens_r[rows_r].sum())
   loss = float(losses.nll_nats_r[view][rows_r].sum() / tokens) if tokens else math.nan
-  return {
+  figures = {
     **_field('loss_nats_per_token', loss),
     **_field('perplexity_per_token', _exp(loss)),
     **_field('accuracy', float(losses.correct_r[view][rows_r].sum() / tokens) if tokens else math.nan),
     'num_tokens': tokens,
   }
+  return cast(PerToken, figures)
 
 
 Sizes = tuple[int, int]
@@ -160,7 +167,7 @@ def _per_text(
   }
 
 
-def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[str, Any]:
+def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> Difference:
   """Loss with the memory minus loss with the control, over the same tokens, paired by document.
 
   The mean over documents, each with the weight of its tokens, so that it is the difference of the two
@@ -175,32 +182,33 @@ def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> dict[st
   mean, num = float(nats.sum() / tokens.sum()), len(nats)
   residuals = nats - mean * tokens
   error = float(np.sqrt((residuals**2).sum() * num / (num - 1)) / tokens.sum()) if num > 1 else None
-  return {
+  figures = {
     **_field('nats_per_token', mean),
     **_field('standard_error', error, 'only one document'),
     'num_documents': num,
     'num_documents_with_lower_loss': int((nats < 0).sum()),
   }
+  return cast(Difference, figures)
 
 
-def _by_group(losses: SegmentLosses, groups: Sequence[str]) -> dict[str, Any]:
+def _by_group(losses: SegmentLosses, groups: Sequence[str]) -> ByGroup:
   if tuple(groups) == ('all',):
     return {}
-  by_group: dict[str, Any] = {}
+  by_group: ByGroup = {}
   for index, group in enumerate(groups):
     alone = losses.of_group(index)
     by_group[group] = {view: _per_token(alone, view, ok_r) for view, ok_r in alone.ok_r.items()}
   return by_group
 
 
-def _by_position(losses: SegmentLosses, segment_length: int, reach: int) -> dict[str, Any]:
+def _by_position(losses: SegmentLosses, segment_length: int, reach: int) -> ByPosition:
   """Loss and paired differences over logarithmic bins of whole segments; the reach is an edge of a bin."""
   num_segments = int(losses.segment_r.max()) + 1
   edges = np.rint(np.geomspace(1, num_segments, POSITION_BINS)).astype(int).tolist()
   edges = sorted({0, *edges, min(reach, num_segments)})
   bins = [(a <= losses.segment_r) & (losses.segment_r < b) for a, b in itertools.pairwise(edges)]
   views = [view for view in VIEWS if view in losses.ok_r]
-  by_position: dict[str, Any] = {
+  by_position: ByPosition = {
     'start_tokens': [edge * segment_length for edge in edges[:-1]],
     'stop_tokens': [edge * segment_length for edge in edges[1:]],
     'num_tokens': [int(losses.tokens_r[rows_r].sum()) for rows_r in bins],
@@ -213,8 +221,9 @@ def _by_position(losses: SegmentLosses, segment_length: int, reach: int) -> dict
   }
   for view in views[1:]:
     ok_r = losses.ok_r[view]
-    pairs = [_difference(losses, view, rows_r) if (rows_r & ok_r).any() else {} for rows_r in bins]
+    pairs = [_difference(losses, view, rows_r) if (rows_r & ok_r).any() else None for rows_r in bins]
     by_position['memory_minus'][view] = {
-      name: [pair.get(name) for pair in pairs] for name in ('nats_per_token', 'standard_error')
+      'nats_per_token': [pair and pair['nats_per_token'] for pair in pairs],
+      'standard_error': [pair and pair['standard_error'] for pair in pairs],
     }
   return by_position

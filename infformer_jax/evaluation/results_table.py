@@ -1,24 +1,21 @@
 """The figures of an evaluation in a few lines for the terminal."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from infformer_jax.memory.views import VIEWS
+from infformer_jax.results_schema import ByGroup, PerTokenAndBeyond, Summary
 
 
-def results_table(results: Mapping[str, Any]) -> str:
+def results_table(results: Summary) -> str:
   """The losses in a few lines for the terminal.
 
-  >>> none = {'emptied': None, 'exchanged': None, 'by_group': {}}
-  >>> print(
-  ...   results_table(none | {'memory': {'loss_nats_per_token': 2.5}, 'beyond_reach_from_token': 256})
-  ... )
+  >>> memory = {'loss_nats_per_token': 2.5, 'beyond_reach': None}
+  >>> others = {'emptied': None, 'exchanged': None, 'by_group': {}}
+  >>> print(results_table({'memory': memory, 'beyond_reach_from_token': 256, **others}))
   loss [nats per token]        all tokens  from token 256 on
   memory                           2.5000                  -
   memory emptied                        -                  -
   memory exchanged                      -                  -
   """
-  rows = {
+  rows: dict[str, PerTokenAndBeyond | None] = {
     'memory': results['memory'],
     'memory emptied': results['emptied'],
     'memory exchanged': results['exchanged'],
@@ -28,14 +25,14 @@ def results_table(results: Mapping[str, Any]) -> str:
   beyond = f'from token {results["beyond_reach_from_token"]} on'
   lines = [f'{"loss [nats per token]":29}all tokens  {beyond}']
   for name, figures in rows.items():
-    both = (figures, (figures or {}).get('beyond_reach'))
+    both = (figures, figures and figures['beyond_reach'])
     cells = [each and each['loss_nats_per_token'] for each in both]
     all_tokens, far = ('-' if cell is None else f'{cell:.4f}' for cell in cells)
     lines.append(f'{name:29}{all_tokens:>10}  {far:>{len(beyond)}}')
   return '\n'.join(lines + _accuracies(results['by_group']))
 
 
-def _accuracies(by_group: Mapping[str, Any]) -> list[str]:
+def _accuracies(by_group: ByGroup) -> list[str]:
   """A line per group of targets."""
   if not by_group:
     return []

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from infformer_jax.plotting import style
 from infformer_jax.plotting.losses import LOSS, logged, moving_mean
+from infformer_jax.results_schema import Sweep
 
 METRICS = {'accuracy': 'accuracy', 'loss_nats_per_token': 'loss [nats per token]'}
 COSTS = {
@@ -20,11 +21,11 @@ COSTS = {
 LINES = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
-def sweep(found: Mapping[str, Any], workdir: Path) -> None:
+def sweep(found: Sweep, workdir: Path) -> None:
   """Draws ablation.png, cost.png, curves.png and, for a task with several distances, distance.png.
 
   Args:
-    found: as in ablation.json (ablation/table.py).
+    found: the content of ablation.json.
     workdir: of the sweep; the plots go into its plots/.
   """
   folder = workdir / 'plots'
@@ -37,7 +38,7 @@ def sweep(found: Mapping[str, Any], workdir: Path) -> None:
     _distance(found, folder / 'distance.png')
 
 
-def _metric(found: Mapping[str, Any], path: Path) -> None:
+def _metric(found: Sweep, path: Path) -> None:
   """The paper's Figure 3, right: both on one axis of N, each with a scale of its own."""
   metric = found['metric']
   numeric = _numbers(found) is not None
@@ -83,7 +84,7 @@ def _metric(found: Mapping[str, Any], path: Path) -> None:
       axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, seeds))} seeds')
 
 
-def _cost(found: Mapping[str, Any], path: Path) -> None:
+def _cost(found: Sweep, path: Path) -> None:
   with style.canvas(path, 7.2, 2.6 * len(COSTS)) as figure:
     panels = figure.subplots(len(COSTS), sharex=True)
     for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
@@ -102,7 +103,7 @@ def _cost(found: Mapping[str, Any], path: Path) -> None:
     style.headline(figure, f'Cost against {found["names"][0]}')
 
 
-def _distance(found: Mapping[str, Any], path: Path) -> None:
+def _distance(found: Sweep, path: Path) -> None:
   """One curve per setting; groups are called 'distance_4'."""
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
@@ -119,7 +120,7 @@ def _distance(found: Mapping[str, Any], path: Path) -> None:
     style.headline(figure, 'Accuracy against distance')
 
 
-def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
+def _curves(found: Sweep, points: Path, path: Path) -> None:
   """The training loss of every run; the seeds of a setting look the same."""
   curves = []
   for point in found['points']:
@@ -146,7 +147,7 @@ def _curves(found: Mapping[str, Any], points: Path, path: Path) -> None:
     style.headline(figure, 'Loss during training')
 
 
-def _look(found: Mapping[str, Any], setting: Sequence[str]) -> dict[str, Any]:
+def _look(found: Sweep, setting: Sequence[str]) -> dict[str, Any]:
   """The last axis has the colours, the first of two the kinds of lines; each setting has its own mark."""
   axes = [axis['values'] for axis in found['axes']]
   first = axes[0].index(setting[0]) if len(axes) > 1 else 0
@@ -160,7 +161,7 @@ def _look(found: Mapping[str, Any], setting: Sequence[str]) -> dict[str, Any]:
   }
 
 
-def _looks(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _looks(found: Sweep) -> list[dict[str, Any]]:
   """The colours and marks of the lines over the first axis."""
   if len(found['axes']) == 1:
     return [{'color': _colors()[0], 'marker': 'o', 'markersize': 4 if _numbers(found) else 7}]
@@ -170,7 +171,7 @@ def _looks(found: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _lines(found: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _lines(found: Sweep) -> list[tuple[str, list[Mapping[str, Any]]]]:
   """The rows by the value of the second axis; one line without a name where there is none."""
   names = found['names']
   if len(names) == 1:
@@ -179,7 +180,7 @@ def _lines(found: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]
   return [(f'{names[1]} {v}', [row for row in found['rows'] if row[names[1]] == v]) for v in values]
 
 
-def _numbers(found: Mapping[str, Any]) -> list[float] | None:
+def _numbers(found: Sweep) -> list[float] | None:
   """The values of the first axis as positive numbers, which can stand on a scale; None where they are not."""
   try:
     numbers = [float(value) for value in found['axes'][0]['values']]
@@ -188,7 +189,7 @@ def _numbers(found: Mapping[str, Any]) -> list[float] | None:
   return numbers if min(numbers) > 0 else None
 
 
-def _positions(found: Mapping[str, Any], axes: Axes) -> dict[str, float]:
+def _positions(found: Sweep, axes: Axes) -> dict[str, float]:
   """Where the values of the first axis stand: as numbers, on a scale of powers of two, or side by side."""
   values: Sequence[str] = found['axes'][0]['values']
   axes.set_xlabel(found['names'][0])

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from infformer_jax.plotting import style
+from infformer_jax.results_schema import ByGroup, ByPosition
 
 LOSS = 'loss_nats_per_token'
 VIEW_NAMES = {'memory': 'memory', 'emptied': 'emptied', 'exchanged': 'exchanged'}
@@ -66,17 +67,17 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
   return figure
 
 
-def loss_by_position(by_position: Mapping[str, Any], reach_tokens: int, path: str | Path) -> Figure:
+def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Path) -> Figure:
   """The loss against the position in the document, and what the memory gains there.
 
   Args:
-    by_position: as in results.json (evaluation/results.py), one list entry per bin, None where nothing is.
+    by_position: of results.json, one entry per bin; None where there is no figure.
     reach_tokens: the position from which the short-term window no longer reaches the beginning.
     path: the PNG file.
   """
   start, stop = np.array(by_position['start_tokens'], float), np.array(by_position['stop_tokens'], float)
   middle = (start + stop) / 2
-  views, differences = by_position[LOSS], by_position['memory_minus']
+  views, differences = by_position['loss_nats_per_token'], by_position['memory_minus']
   with style.canvas(path, 7.2, 5.4 if differences else 3.6) as figure:
     panels = figure.subplots(2 if differences else 1, sharex=True, squeeze=False)[:, 0]
     for view, loss in views.items():
@@ -109,20 +110,20 @@ def loss_by_position(by_position: Mapping[str, Any], reach_tokens: int, path: st
   return figure
 
 
-def accuracy_by_group(by_group: Mapping[str, Any], path: str | Path) -> Figure:
+def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
   """The accuracy of each group of answers; where groups are called 'distance_4', a curve over distances.
 
   Args:
-    by_group: as in results.json: by group, by view, `accuracy` (None where there is none).
+    by_group: of results.json: `accuracy` by group and view; None where there is none.
     path: the PNG file.
   """
   groups = list(by_group)
-  views = [view for view in VIEW_NAMES if any(view in of_views for of_views in by_group.values())]
+  views = [view for view in VIEW_NAMES if any(view in figures for figures in by_group.values())]
   is_distance = all(re.fullmatch(r'distance_\d+', group) for group in groups)
   with style.canvas(path, 7.2, 4.0 if len(groups) > 1 else 3.0) as figure:
     axes = figure.subplots()
     for number, view in enumerate(views):
-      values = [(by_group[group].get(view) or {}).get('accuracy') for group in groups]
+      values = [figures[view]['accuracy'] if view in figures else None for figures in by_group.values()]
       accuracy = np.array(values, float)
       look: dict[str, Any] = {'color': style.COLORS[view], 'label': VIEW_NAMES[view]}
       if is_distance:

@@ -1,0 +1,206 @@
+"""The JSON files with figures that programs exchange: results.json, point.json and ablation.json.
+
+Evaluation and sweeps write them, tables and plots read them. A figure that cannot be given is None, and
+`<name>_reason` beside it says why. Units are in the names.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+
+class Cost(TypedDict):
+  """What a model costs, from shapes alone (evaluation/cost.py)."""
+
+  num_parameters: int
+  memory_bytes_per_lane: int  # the states of the long memories of all layers
+  cache_bytes_per_lane: int  # the short-term windows, and the past that is not written yet
+  forward_flops_per_token: int
+  memory_flops_per_token: int  # the part of the long memory
+
+
+class PerToken(TypedDict):
+  """Means over a set of tokens."""
+
+  loss_nats_per_token: float | None
+  loss_nats_per_token_reason: NotRequired[str]
+  perplexity_per_token: float | None
+  perplexity_per_token_reason: NotRequired[str]
+  accuracy: float | None  # the share of targets that the model found most likely
+  accuracy_reason: NotRequired[str]
+  num_tokens: int
+
+
+class PerTokenAndBeyond(PerToken):
+  """The same, and again over the tokens beyond the reach of the short-term window."""
+
+  beyond_reach: PerToken | None
+  beyond_reach_reason: NotRequired[str]
+
+
+class ViewFigures(PerTokenAndBeyond):
+  """The figures of one view (memory/views.py)."""
+
+  perplexity_per_word: float | None  # exp of all nats over the words of the text, PG-19's convention
+  perplexity_per_word_reason: NotRequired[str]
+  bits_per_byte: float | None
+  bits_per_byte_reason: NotRequired[str]
+  # Metrics of the reads, of memories that have them.
+  neighbours_recall: NotRequired[float | None]
+  neighbours_recall_reason: NotRequired[str]
+
+
+class ControlFigures(ViewFigures):
+  """The figures of a control, over the segments in which it exists."""
+
+  num_segments_left_out: int
+  memory_over_the_same_tokens: PerTokenAndBeyond
+
+
+class Difference(TypedDict):
+  """Loss with the memory minus loss with a control over the same tokens, paired by document."""
+
+  nats_per_token: float | None
+  nats_per_token_reason: NotRequired[str]
+  standard_error: float | None
+  standard_error_reason: NotRequired[str]
+  num_documents: int
+  num_documents_with_lower_loss: int
+
+
+class Differences(TypedDict):
+  """By control."""
+
+  emptied: Difference | None
+  emptied_reason: NotRequired[str]
+  exchanged: Difference | None
+  exchanged_reason: NotRequired[str]
+
+
+class DifferenceByPosition(TypedDict):
+  """One entry per bin; None where the control does not exist."""
+
+  nats_per_token: list[float | None]
+  standard_error: list[float | None]
+
+
+class ByPosition(TypedDict):
+  """Loss by position in the document: one entry per bin."""
+
+  start_tokens: list[int]
+  stop_tokens: list[int]
+  num_tokens: list[int]
+  num_documents: list[int]
+  loss_nats_per_token: dict[str, list[float | None]]  # by view
+  memory_minus: dict[str, DifferenceByPosition]  # by control
+
+
+ByGroup = dict[str, dict[str, PerToken]]
+"""By group of targets, then by view; {} where the split does not have groups."""
+
+
+class Summary(TypedDict):
+  """The figures that follow from the losses (evaluation/results.py)."""
+
+  num_documents: int
+  num_words: int | None
+  num_words_reason: NotRequired[str]
+  num_bytes: int | None
+  num_bytes_reason: NotRequired[str]
+  beyond_reach_from_token: int
+  memory: ViewFigures
+  emptied: ControlFigures | None
+  emptied_reason: NotRequired[str]
+  exchanged: ControlFigures | None
+  exchanged_reason: NotRequired[str]
+  memory_minus: Differences  # beyond the reach
+  by_position: ByPosition
+  by_group: ByGroup
+
+
+class Settings(TypedDict):
+  """Sections of the config with which a model was evaluated."""
+
+  evaluation: dict[str, Any]
+  model: dict[str, Any]
+
+
+class Results(Summary):
+  """results.json and results_NAME.json."""
+
+  step: int  # the number of training steps
+  split: str
+  corpus: dict[str, Any]  # the fingerprint of the data
+  cost: Cost
+  settings: Settings
+
+
+class Timing(TypedDict):
+  """Medians on one device (evaluation/cost.py)."""
+
+  ms_per_segment_forward: float  # of all lanes together
+  ms_per_segment_forward_backward: float
+  peak_memory_bytes: int | None  # None where the backend does not say
+
+
+class SignalFigures(TypedDict):
+  """What the signal of the first continuous memory can hold; None where the figure is not defined."""
+
+  capacity: float | None
+  effective_rank: float | None
+
+
+class PointFigures(Cost, Timing, SignalFigures):
+  """point.json: one finished run of a sweep."""
+
+  values: list[str]  # of the axes
+  seed: int
+  step: int
+  accuracy: float | None
+  loss_nats_per_token: float | None
+  perplexity_per_word: float | None
+  accuracy_by_group: dict[str, float | None]
+  is_task: bool
+  regression_error: float | None
+  device: str
+
+
+Metric = Literal['accuracy', 'loss_nats_per_token', 'perplexity_per_word']
+"""Figures of the quality of a run."""
+
+Property = Literal[
+  'regression_error',
+  'capacity',
+  'effective_rank',
+  'num_parameters',
+  'memory_bytes_per_lane',
+  'memory_flops_per_token',
+  'ms_per_segment_forward',
+  'ms_per_segment_forward_backward',
+  'peak_memory_bytes',
+]
+"""The other figures that a table of runs shows, in this order."""
+
+
+class NamedFigures(PointFigures):
+  """The same, with the name of the run's directory."""
+
+  run: str
+
+
+class SweepAxis(TypedDict):
+  """A config key and its values."""
+
+  key: str
+  values: list[str]
+
+
+class Sweep(TypedDict):
+  """ablation.json."""
+
+  axes: list[SweepAxis]
+  names: list[str]  # of the axes, in tables
+  metric: Metric
+  missing: list[str]  # runs that are not finished
+  # Means over seeds: the values of the axes by their names, `seeds`, the metric and its `_spread`,
+  # `accuracy_by_group`, and each `Property`.
+  rows: list[dict[str, Any]]
+  points: list[NamedFigures]
