@@ -12,7 +12,7 @@ from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
   MAY_CHANGE_IN_TRAINING,
   Experiment,
-  experiment_of,
+  resolve_experiment,
 )
 from infformer_jax.train.loop import TrainConfig
 from tests import toy
@@ -118,10 +118,10 @@ def test_what_may_change(section, changes, in_training, in_evaluation):
 
 def test_the_work_directorys_own_config_is_the_default(tmp_path):
   with pytest.raises(ConfigError, match='has no config.json yet'):
-    experiment_of(None, [], tmp_path, may_change=())
+    resolve_experiment(None, [], tmp_path, may_change=())
   (tmp_path / 'config.json').write_text(to_json(EXPERIMENT))
-  assert experiment_of(None, [], tmp_path, may_change=()) == EXPERIMENT
-  longer = experiment_of(None, [('train.num_steps', '7')], tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
+  assert resolve_experiment(None, [], tmp_path, may_change=()) == EXPERIMENT
+  longer = resolve_experiment(None, [('train.num_steps', '7')], tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
   assert longer == changed('train', num_steps=7)
 
 
@@ -129,7 +129,7 @@ def test_the_work_of_another_config_is_refused_by_what_differs(tmp_path):
   (tmp_path / 'config.json').write_text(to_json(EXPERIMENT))
   overrides = [('model.d_ff', '32'), ('seed', '1'), ('train.num_steps', '7')]
   with pytest.raises(ConfigError) as error:
-    experiment_of(None, overrides, tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
+    resolve_experiment(None, overrides, tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
   assert 'model.d_ff: 16 in the work directory, 32 asked for' in str(error.value)
   assert 'seed: 0 in the work directory, 1 asked for' in str(error.value)
   assert 'num_steps' not in str(error.value)

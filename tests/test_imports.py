@@ -29,9 +29,11 @@ MAY_IMPORT = {
   'nn': (*BASE, 'core', 'memory'),
   'train': (*MODEL, *HOST),
   'data': (*BASE, *HOST, 'core'),
+  'results_schema': (),
   'trained_model': (*MODEL, 'config', 'train'),
-  'evaluation': (*MODEL, *HOST, 'records', 'data', 'trained_model', 'train.sharding'),
-  'plotting': ('errors', 'files', 'records'),
+  'evaluation': (*MODEL, *HOST, 'records', 'results_schema', 'data', 'trained_model', 'train.sharding'),
+  'ablation': ('errors', *HOST, 'results_schema', 'trained_model', 'data', 'evaluation', 'experiment', 'job'),
+  'plotting': ('errors', 'files', 'records', 'results_schema'),
 }
 COMMAND_LINES = (
   'main',
@@ -39,7 +41,6 @@ COMMAND_LINES = (
   'ablate',
   'plot',
   'job',
-  'ablation',
   'experiment',
 )  # They may import everything.
 

@@ -9,10 +9,12 @@ import pytest
 from infformer_jax.ablation import summary
 from infformer_jax.ablation.grid import Axis, Point
 from infformer_jax.plotting import ablation as plots
+from infformer_jax.results_schema import PointFigures
 
 
 def figures(values, seed, accuracy, **groups):
-  return {
+  every = dict.fromkeys(PointFigures.__required_keys__, float(seed))
+  return every | {
     'values': values,
     'seed': seed,
     'step': 10,
@@ -21,7 +23,6 @@ def figures(values, seed, accuracy, **groups):
     'perplexity_per_word': None,
     'is_task': True,
     'accuracy_by_group': groups,
-    **dict.fromkeys(summary.SHOWN, float(seed)),
   }
 
 

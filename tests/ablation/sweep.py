@@ -1,0 +1,35 @@
+"""The config of the sweeps in tests: the sorting task and a tiny model, with or without a memory."""
+
+import pathlib
+
+from infformer_jax.ablation.grid import Axis
+
+CONFIG = """
+from infformer_jax.config import config_dict, parse_argument
+from infformer_jax.data.sorting import SortingConfig
+from infformer_jax.evaluation.perplexity import EvaluationConfig
+from infformer_jax.experiment import Experiment
+from infformer_jax.memory.continuous_config import ContinuousConfig
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.train.loop import TrainConfig
+
+def get_config(argument=None):
+  kind = parse_argument(argument, memory=('continuous', ('none', 'continuous'))).memory
+  memories = {'none': NothingConfig(), 'continuous': ContinuousConfig(num_basis=8, num_samples=16)}
+  sizes = dict(d_model=16, num_layers=1, num_heads=2, d_ff=16, segment_length=8, short_term_length=8)
+  return config_dict(Experiment(
+    model=ModelConfig(**sizes, positions='rotary', memory=memories[kind]),
+    data=SortingConfig(length=26, num_symbols=4, num_train=100, num_evaluation=8),
+    train=TrainConfig(num_steps=3, batch_size=2, segments_per_chunk=4, evaluate_every=100),
+    evaluation=EvaluationConfig(batch_size=2),
+  ))
+"""
+BASIS = Axis(key='model.memory.num_basis', values=('8', '16'))
+
+
+def write_config(folder: pathlib.Path) -> str:
+  """The config file, in a folder."""
+  file = folder / 'tiny.py'
+  file.write_text(CONFIG)
+  return str(file)

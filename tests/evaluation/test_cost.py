@@ -1,0 +1,37 @@
+"""What a model costs: by hand, and as it is measured."""
+
+import jax
+import numpy as np
+import pytest
+
+from infformer_jax.evaluation.cost import cost, timed
+from infformer_jax.memory.registry import CONFIGS
+from infformer_jax.nn.model_config import ModelConfig
+from tests import toy
+
+
+@pytest.mark.parametrize('kind', CONFIGS)
+def test_every_memory_states_its_bytes_and_its_arithmetic(kind):
+  model = toy.config(toy.MEMORIES[kind])
+  figures = cost(model, toy.VOCABULARY)
+  _, params = toy.build(model)
+  assert figures['num_parameters'] == sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+  assert figures['memory_bytes_per_lane'] > 0
+  assert (figures['memory_flops_per_token'] > 0) == (kind != 'none')
+
+
+def test_bytes_of_a_memory_by_hand():
+  model = ModelConfig(
+    d_model=16, num_layers=2, num_heads=2, d_ff=16, segment_length=8, short_term_length=8,
+    memory=CONFIGS['continuous'](num_basis=32, num_samples=32, histogram_bins=64),
+  )  # fmt: skip
+  per_layer = 32 * 16 * 4 + 64 * 4 + 4  # coefficients, histogram, number of writes
+  assert cost(model, 10)['memory_bytes_per_lane'] == 2 * per_layer
+  assert cost(model, 10)['cache_bytes_per_lane'] == 2 * 16 * 16 * 4  # lag 2
+
+
+def test_times_and_peak_memory_are_measured():
+  figures = timed(toy.config(toy.MEMORIES['recent']), toy.VOCABULARY, lanes=2, segments=3, repeats=1)
+  assert figures['ms_per_segment_forward'] > 0
+  assert figures['ms_per_segment_forward_backward'] > 0
+  assert figures['peak_memory_bytes'] > 0
