@@ -9,8 +9,10 @@ import sys
 
 import pytest
 
+from infformer_jax.results_schema import Sweep
 from tests.ablation.sweep import write_config
 from tests.program import ROOT, kill_when
+from tests.schema import assert_conforms
 
 
 @pytest.fixture(scope='module')
@@ -61,6 +63,7 @@ def test_one_index_runs_one_point_and_a_killed_sweep_goes_on(config, tmp_path):
   assert '== num_basis=16' not in out
 
   found = json.loads((workdir / 'ablation.json').read_text())
+  assert_conforms(found, Sweep)
   assert (found['metric'], found['missing']) == ('accuracy', [])
   assert [row['num_basis'] for row in found['rows']] == ['8', '16']
   small, large = found['rows']

@@ -7,7 +7,9 @@ import pytest
 from infformer_jax.evaluation.cost import cost, timed
 from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.results_schema import Cost, Timing
 from tests import toy
+from tests.schema import assert_conforms
 
 
 @pytest.mark.parametrize('kind', CONFIGS)
@@ -15,6 +17,7 @@ def test_every_memory_states_its_bytes_and_its_arithmetic(kind):
   model = toy.config(toy.MEMORIES[kind])
   figures = cost(model, toy.VOCABULARY)
   _, params = toy.build(model)
+  assert_conforms(figures, Cost)
   assert figures['num_parameters'] == sum(np.size(leaf) for leaf in jax.tree.leaves(params))
   assert figures['memory_bytes_per_lane'] > 0
   assert (figures['memory_flops_per_token'] > 0) == (kind != 'none')
@@ -32,6 +35,7 @@ def test_bytes_of_a_memory_by_hand():
 
 def test_times_and_peak_memory_are_measured():
   figures = timed(toy.config(toy.MEMORIES['recent']), toy.VOCABULARY, lanes=2, segments=3, repeats=1)
+  assert_conforms(figures, Timing)
   assert figures['ms_per_segment_forward'] > 0
   assert figures['ms_per_segment_forward_backward'] > 0
   assert figures['peak_memory_bytes'] > 0

@@ -17,7 +17,9 @@ from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import perplexity
 from infformer_jax.evaluation.perplexity import EvaluationConfig, evaluate, segment_losses
+from infformer_jax.results_schema import Results
 from tests import toy
+from tests.schema import assert_conforms
 
 SPREAD = 0.3  # Parameters so far from their start that the memory matters.
 CONTINUOUS = toy.config(toy.small('continuous', sampling='even'))
@@ -45,7 +47,10 @@ def corpus_of(split):
 def run(config=CONTINUOUS, split=None, views=ALL, **settings):
   corpus = corpus_of(split_of(*LENGTHS) if split is None else split)
   settings = {'batch_size': 4, 'segments_per_chunk': 3} | settings
-  return evaluate(toy.trained(config, spread=SPREAD), corpus, EvaluationConfig(**settings), views=views)
+  trained = toy.trained(config, spread=SPREAD)
+  results = evaluate(trained, corpus, EvaluationConfig(**settings), views=views)
+  assert_conforms(results, Results)
+  return results
 
 
 def losses_of(split, num_lanes, segments_per_chunk, views=('memory', 'emptied')):

@@ -9,8 +9,9 @@ import pytest
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.tasks import TaskSplit
 from infformer_jax.evaluation.results import NO_CONTROL, metrics, summarize
-from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.evaluation.segment_losses import SegmentLosses
+from infformer_jax.results_schema import Summary
+from tests.schema import assert_conforms
 
 LENGTH, SHORT = 4, 4  # l and M in tokens: segments from index 2 on are beyond the reach
 ALL_OK = [True] * 6
@@ -54,6 +55,7 @@ def summary(table, split=None, lossless=True, short=SHORT):
     table, split, lossless=lossless, segment_length=LENGTH, short_term_length=short, absent=absent
   )
   json.dumps(results, allow_nan=False)  # What cannot be written must never be there.
+  assert_conforms(results, Summary)
   return results
 
 
@@ -202,33 +204,15 @@ def test_losses_without_end_are_null_not_broken_json():
   assert figures['perplexity_per_word'] is None
 
 
-def test_table_and_metrics_have_every_loss():
+def test_metrics_have_every_loss():
   results = summary(losses([8, 6, 4, 2, 8, 5], emptied=[8, 6, 7, 2, 8, 5]))
-  assert [line.split()[-2:] for line in results_table(results).splitlines()[1:]] == [
-    ['1.5000', '1.0000'],
-    ['1.6364', '1.5000'],
-    ['-', '-'],
-  ]
   flat = metrics(results)
   assert flat['loss_nats_per_token'] == pytest.approx(1.5)
   assert flat['emptied_loss_beyond_reach_nats_per_token'] == pytest.approx(1.5)
   assert not any(name.startswith('exchanged') for name in flat)
 
 
-def test_table_compares_the_exchange_with_the_memory_over_the_same_tokens():
-  ok = [True, True, True, False, True, True]
-  results = summary(losses([8, 6, 4, 2, 8, 5], exchanged=[8, 6, 6, 99, 8, 5], exchanged_ok=ok))
-  assert [line.split()[-2:] for line in results_table(results).splitlines()[3:]] == [
-    ['1.6500', '1.5000'],
-    ['1.5500', '1.0000'],
-  ]
-
-
-def test_a_loss_that_is_not_finite_has_a_table_too():
-  assert results_table(summary(losses([math.nan] * 6))).splitlines()[1].split()[-2:] == ['-', '-']
-
-
-def test_groups_of_targets_are_told_apart():
+def two_groups():
   """Three documents whose last segment alone counts, in one of two groups or in both."""
   table = SegmentLosses(
     document_r=np.array([0, 1, 2]),
@@ -239,7 +223,11 @@ def test_groups_of_targets_are_told_apart():
     ok_r={'memory': np.ones(3, bool)},
   )
   split = TaskSplit(offsets=np.arange(4) * 16, groups=('near', 'far'), make=lambda index: None)
-  results = summary(table, split)
+  return summary(table, split)
+
+
+def test_groups_of_targets_are_told_apart():
+  results = two_groups()
   assert results['memory']['accuracy'] == pytest.approx(6 / 8)
   assert results['memory']['loss_nats_per_token'] == pytest.approx(1)
   assert results['num_words'] is None
@@ -248,8 +236,3 @@ def test_groups_of_targets_are_told_apart():
   assert (near['accuracy'], near['num_tokens']) == (pytest.approx(2 / 3), 3)
   assert (far['loss_nats_per_token'], far['num_tokens']) == (pytest.approx(1), 5)
   assert metrics(results)['accuracy_far'] == pytest.approx(4 / 5)
-  assert 'far                              0.8000         -         -' in table_lines(results)
-
-
-def table_lines(results):
-  return [line.rstrip() for line in results_table(results).splitlines()]

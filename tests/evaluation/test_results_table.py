@@ -1,0 +1,33 @@
+"""The figures of an evaluation as lines for the terminal."""
+
+import math
+
+from infformer_jax.evaluation.results_table import results_table
+from tests.evaluation.test_results import losses, summary, two_groups
+
+
+def test_the_table_has_every_loss():
+  results = summary(losses([8, 6, 4, 2, 8, 5], emptied=[8, 6, 7, 2, 8, 5]))
+  assert [line.split()[-2:] for line in results_table(results).splitlines()[1:]] == [
+    ['1.5000', '1.0000'],
+    ['1.6364', '1.5000'],
+    ['-', '-'],
+  ]
+
+
+def test_table_compares_the_exchange_with_the_memory_over_the_same_tokens():
+  ok = [True, True, True, False, True, True]
+  results = summary(losses([8, 6, 4, 2, 8, 5], exchanged=[8, 6, 6, 99, 8, 5], exchanged_ok=ok))
+  assert [line.split()[-2:] for line in results_table(results).splitlines()[3:]] == [
+    ['1.6500', '1.5000'],
+    ['1.5500', '1.0000'],
+  ]
+
+
+def test_a_loss_that_is_not_finite_has_a_table_too():
+  assert results_table(summary(losses([math.nan] * 6))).splitlines()[1].split()[-2:] == ['-', '-']
+
+
+def test_groups_of_targets_have_a_line_each():
+  lines = [line.rstrip() for line in results_table(two_groups()).splitlines()]
+  assert 'far                              0.8000         -         -' in lines
