@@ -47,12 +47,9 @@ class Batch:
 
 @pytree
 class Segment:
-  """What a memory is asked about: one segment of every lane, as local attention sees it."""
+  """What a memory is asked with: one segment of every lane, or some of its tokens."""
 
-  x_bld: Array  # the attention's input: after the pre-norm; the residual stream in a post-norm layer
-  q_blhk: Array  # before any position
-  k_blhk: Array
-  v_blhk: Array
+  q_blhk: Array  # the layer's queries, before any position
   ok_bl: Array  # bool, real tokens
   offset_bl: Array  # float, tokens from the segment's first
 
@@ -61,9 +58,9 @@ class Segment:
 class Past:
   """The segment that a memory now receives: segment i - lag of the same document."""
 
-  x_bld: Array
+  x_bld: Array  # the attention's input: after the pre-norm; the residual stream in a post-norm layer
   whole_b: Array  # bool; False: the document has no such segment, nothing for this row
-  received_bl: Any = ()  # attention received, Memory.uses_attention: summed over heads and real queries
+  received_bl: Array | None = None  # attention received, where the memory uses it (Traits.uses_attention)
 
 
 @pytree
@@ -86,12 +83,12 @@ class Gated:
 
 @pytree
 class Read:
-  """What a memory answers. Whatever it does not give is `()`."""
+  """What a memory answers; None, or empty, is what it does not give."""
 
   slots: tuple[Slots, ...] = ()
-  gated: Any = ()  # Gated
-  added_bld: Any = ()  # context after a projection of its own, added after W_o; 0 while empty
-  stats: PyTree = ()  # additive over tokens, padding 0: what the next write wants to know of this read
+  gated: Gated | None = None
+  added_bld: Array | None = None  # context after a projection of its own, added after W_o; 0 while empty
+  stats: PyTree = None  # additive over tokens, padding 0: what the next write needs to know of this read
   aux: dict[str, SumCount] = dataclasses.field(default_factory=dict)  # losses, metrics; count 0 while empty
   plots: dict[str, Array] = dataclasses.field(default_factory=dict)  # rows first; never used in training
-  ok_b: Any = ()  # bool; False: the view of this read could not be given to this row (see memory/views.py)
+  ok_b: Array | None = None  # bool; False: the view of this read could not be given to this row (views.py)

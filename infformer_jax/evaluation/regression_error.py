@@ -76,6 +76,8 @@ def regression_error(
 def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array) -> Array:
   """(Σ|X - X̄|², Σ|X|²) of what one layer's memories have written between two states."""
   length = block.config.segment_length
+  if before.cache_btd is None:  # A layer without memory.
+    return jnp.zeros(2)
   h_btd = block.attention_input(before.cache_btd)
   first = block.cache_length - block.lag * length
   total = jnp.zeros(2)

@@ -139,7 +139,7 @@ class Memory(nnx.Module):
     return project(x_btd)
 
   def init_state(self, batch: int, dtype: Any) -> State:
-    """An empty memory: constant structure, shapes and dtypes, b the first axis of every leaf, () for nothing.
+    """An empty memory: constant structure, shapes and dtypes, lanes first in every leaf.
 
     Args:
       batch: number of lanes.
@@ -178,7 +178,7 @@ class Memory(nnx.Module):
     raise NotImplementedError
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
-    """Reads for some tokens of the open segment. No randomness; `ok_b` is left ()."""
+    """Reads for some tokens of the open segment. No randomness; `ok_b` is left None."""
     raise NotImplementedError
 
   def read(self, state: State, segment: Segment, project: Project) -> Read:
@@ -206,7 +206,7 @@ class Memory(nnx.Module):
     viewed, ok_b = view(self, state)
     read = self.read(viewed, segment, project)
     state = self.observe(state, read.stats)
-    return state, dataclasses.replace(read, ok_b=ok_b, stats=())
+    return state, dataclasses.replace(read, ok_b=ok_b, stats=None)
 
   def scan(
     self,

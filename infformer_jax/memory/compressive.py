@@ -112,9 +112,9 @@ class CompressiveState:
   """The slots, newest last."""
 
   x_bmd: Array  # zeros where nothing is stored yet
-  index_bm: Any  # int32, most_used: which token of its segment a slot is; else ()
+  index_bm: Array | None  # int32, most_used: which token of its segment a slot is
   segments_b: Array  # int32, how many whole segments are stored
-  old_bld: Any  # the segment that was written last, which a loss compares with its slots; () without one
+  old_bld: Array | None  # the segment that was written last, where a loss compares it with its slots
 
 
 def without_weights(project: Project, x_btd: Array) -> tuple[Array, Array]:
@@ -155,9 +155,9 @@ class Compressive(Memory):
     num, d, length = self.config.length, self.site.d_model, self.site.segment_length
     return CompressiveState(
       x_bmd=jnp.zeros((batch, num, d), dtype),
-      index_bm=jnp.zeros((batch, num), jnp.int32) if self.uses_attention else (),
+      index_bm=jnp.zeros((batch, num), jnp.int32) if self.uses_attention else None,
       segments_b=jnp.zeros((batch,), jnp.int32),
-      old_bld=jnp.zeros((batch, length, d), dtype) if self.config.loss else (),
+      old_bld=jnp.zeros((batch, length, d), dtype) if self.config.loss else None,
     )
 
   def filled(self, state: CompressiveState) -> Array:
@@ -166,17 +166,18 @@ class Compressive(Memory):
   def write(
     self, state: CompressiveState, past: Past, project: Project, *, key_b: Array | None = None
   ) -> CompressiveState:
-    x_bmd, index_bm = self._compressed(past)
     capacity = self.config.length // self.per_segment
 
     def pushed(queue_bm: Array, new_bm: Array) -> Array:
       return jnp.concatenate([queue_bm[:, self.per_segment :], new_bm.astype(queue_bm.dtype)], axis=1)
 
+    queues = (state.x_bmd, state.index_bm)
+    x_bmd, index_bm = jax.tree.map(pushed, queues, self._compressed(past))
     written = CompressiveState(
-      x_bmd=pushed(state.x_bmd, x_bmd),
-      index_bm=pushed(state.index_bm, index_bm) if self.uses_attention else (),
+      x_bmd=x_bmd,
+      index_bm=index_bm,
       segments_b=jnp.minimum(state.segments_b + 1, capacity),
-      old_bld=past.x_bld.astype(state.old_bld.dtype) if self.config.loss else (),
+      old_bld=None if state.old_bld is None else past.x_bld.astype(state.old_bld.dtype),
     )
     whole_b = past.whole_b
 
@@ -200,11 +201,11 @@ class Compressive(Memory):
     slots, compared, filled_b = prepared
     return Read(slots=(slots,), aux=self._aux(compared, segment, segment.ok_bl & filled_b[:, None]))
 
-  def _compressed(self, past: Past) -> tuple[Array, Any]:
+  def _compressed(self, past: Past) -> tuple[Array, Array | None]:
     """x of the new slots; which tokens they are, where they are tokens."""
     if not self.uses_attention:
-      return self.compressor(past.x_bld), ()
-    if isinstance(past.received_bl, tuple):
+      return self.compressor(past.x_bld), None
+    if past.received_bl is None:
       raise ValueError(
         "compression = 'most_used' needs Past.received_bl, the attention that the past received"
       )
@@ -217,14 +218,14 @@ class Compressive(Memory):
       age: Any = (site.lag - 1) * site.segment_length + 1 + np.arange(num)[::-1]
     else:
       middle = (np.arange(num) % self.per_segment) * rate + (rate - 1) / 2
-      place = state.index_bm if self.uses_attention else middle  # tokens after the segment's first
+      place = middle if state.index_bm is None else state.index_bm  # tokens after the segment's first
       age = (from_newest_m + site.lag) * site.segment_length - place
     return jnp.asarray(age, site.state_dtype)
 
   def _compared(self, state: CompressiveState, project: Project) -> PyTree:
     """What a loss compares; only the compressor, and the decoder, learn from it."""
-    if not self.config.loss:
-      return ()
+    if state.old_bld is None:
+      return None
     old_bld = jax.lax.stop_gradient(state.old_bld)
     new_bmd = self.compressor(old_bld)  # Again: the gradient of the stored ones goes to their tokens, too.
     if self.config.loss == 'auto_encoding':

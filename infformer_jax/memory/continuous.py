@@ -32,7 +32,7 @@ class ContinuousState:
 
   b_bnd: Array  # coefficients, float32 or wider
   writes_b: Array  # int32, writes since the document began
-  histogram_bj: Any  # where the last reads looked, not normalized; () if the sampling is even
+  histogram_bj: Array | None  # where the last reads looked, not normalized; None: the sampling is even
 
 
 class Continuous(Memory):
@@ -78,7 +78,7 @@ class Continuous(Memory):
 
   def init_state(self, batch: int, dtype: Any) -> ContinuousState:
     wide, config = self.site.state_dtype, self.config
-    sticky_bins = () if config.sampling == 'even' else jnp.zeros((batch, config.histogram_bins), wide)
+    sticky_bins = None if config.sampling == 'even' else jnp.zeros((batch, config.histogram_bins), wide)
     return ContinuousState(
       b_bnd=jnp.zeros((batch, config.num_basis, self.site.d_model), wide),
       writes_b=jnp.zeros((batch,), jnp.int32),
@@ -94,11 +94,11 @@ class Continuous(Memory):
     x_bld = self.gated(past.x_bld.astype(state.b_bnd.dtype))
     written_bnd = signal.write(self.spec, state.b_bnd, state.writes_b, x_bld, self._points(state, key_b))
     whole_b = past.whole_b
-    histogram = () if self.config.sampling == 'even' else jnp.where(whole_b[:, None], 0, state.histogram_bj)
+    histogram_bj = state.histogram_bj
     return ContinuousState(
       b_bnd=jnp.where(whole_b[:, None, None], written_bnd, state.b_bnd),
       writes_b=state.writes_b + whole_b,
-      histogram_bj=histogram,
+      histogram_bj=None if histogram_bj is None else jnp.where(whole_b[:, None], 0, histogram_bj),
     )
 
   def gated(self, x_bld: Array) -> Array:
@@ -118,12 +118,12 @@ class Continuous(Memory):
     spec, basis = config.read_spec(), config.basis_spec()
     answer = read.read(spec, basis, constant, segment.q_blhk)
     added_bld = jnp.einsum(
-      'blhk,hkd->bld', answer.context_blhk, self.w_o_hkd[...].astype(segment.x_bld.dtype)
+      'blhk,hkd->bld', answer.context_blhk, self.w_o_hkd[...].astype(segment.q_blhk.dtype)
     )
     ok_bl = segment.ok_bl & filled_b[:, None]
     masses = functools.partial(read.masses, spec, basis, answer.density, ok_bl)
     plots = {'masses_bhj': masses(num_bins=PLOT_BINS), 'ok_b': filled_b}
-    stats: Any = ()
+    stats = None
     if config.sampling != 'even':
       margin = sticky.PUBLISHED_MARGIN if config.sampling == 'edges' else 0.0
       stats = masses(num_bins=config.histogram_bins, margin=margin).sum(axis=1)
@@ -140,7 +140,7 @@ class Continuous(Memory):
     )
 
   def observe(self, state: ContinuousState, stats: PyTree) -> ContinuousState:
-    if self.config.sampling == 'even':
+    if state.histogram_bj is None:
       return state
     return dataclasses.replace(state, histogram_bj=state.histogram_bj + stats)
 

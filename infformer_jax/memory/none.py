@@ -42,7 +42,7 @@ class Nothing(Memory):
     return state
 
   def prepare(self, state: State, project: Project) -> PyTree:
-    return ()
+    return None
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
     return Read()

@@ -167,14 +167,14 @@ def _split(keys: Array | None) -> tuple[Array | None, Array | None]:
 
 
 def _joined(first: Read, second: Read) -> Read:
-  added = [read.added_bld for read in (first, second) if not isinstance(read.added_bld, tuple)]
-  oks = [read.ok_b for read in (first, second) if not isinstance(read.ok_b, tuple)]
+  added = [read.added_bld for read in (first, second) if read.added_bld is not None]
+  oks = [read.ok_b for read in (first, second) if read.ok_b is not None]
   return Read(
     slots=first.slots + second.slots,
-    gated=first.gated if first.gated != () else second.gated,
-    added_bld=sum(added[1:], start=added[0]) if added else (),
+    gated=second.gated if first.gated is None else first.gated,
+    added_bld=sum(added[1:], start=added[0]) if added else None,
     stats=(first.stats, second.stats),
     aux=_named(first.aux, second.aux),
     plots=_named(first.plots, second.plots),
-    ok_b=jnp.logical_and(*oks) if oks else (),
+    ok_b=jnp.logical_and(*oks) if oks else None,
   )

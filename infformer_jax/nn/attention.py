@@ -112,11 +112,11 @@ class Attention(nnx.Module):
     seen_blm = jnp.asarray(core.seen(window, distance_blm, self.config.short_term_length))
     return Keys(scores_bhlm=scores, ok_blm=seen_blm & slots.ok_bm[:, None, :], v_bmhk=slots.v_bmhk)
 
-  def attend(self, keys: list[Keys], gated: Gated | tuple[()]) -> Array:
+  def attend(self, keys: list[Keys], gated: Gated | None) -> Array:
     """One softmax over all keys, mixed with what a gated memory brings, through W_o: [b, l, d]."""
     v_bmhk = jnp.concatenate([part.v_bmhk for part in keys], axis=1)
     context_blhk = core.attend(*self._joined(keys), v_bmhk)
-    if isinstance(gated, Gated):
+    if gated is not None:
       context_blhk = core.mixed(context_blhk, gated.context_blhk, gated.gate_blh)
     return self.w_o(context_blhk.reshape(*context_blhk.shape[:2], -1))
 

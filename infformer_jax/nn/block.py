@@ -28,9 +28,9 @@ Window = tuple[Array, Array, Array]
 class BlockState:
   """What one layer keeps between chunks."""
 
-  cache_btd: Any  # the layer's last max(M, lag·l) inputs, before its pre-norm; () if there are none
+  cache_btd: Array | None  # the layer's last max(M, lag·l) inputs, before its pre-norm; None: there are none
   memory: PyTree
-  received_bt: Any = ()  # attention that the cached tokens have received, where the memory uses it
+  received_bt: Array | None = None  # attention that the cached tokens have received, where the memory uses it
 
 
 @pytree
@@ -78,12 +78,12 @@ class Block(nnx.Module):
 
   def init_state(self, batch: int) -> BlockState:
     dtype, length = jnp.dtype(self.config.compute_dtype), self.cache_length
-    cache = jnp.zeros((batch, length, self.config.d_model), dtype) if length else ()
+    cache = jnp.zeros((batch, length, self.config.d_model), dtype) if length else None
     wide = self.memory.site.state_dtype
     return BlockState(
       cache_btd=cache,
       memory=self.memory.init_state(batch, dtype),
-      received_bt=jnp.zeros((batch, length), wide) if self.memory.uses_attention else (),
+      received_bt=jnp.zeros((batch, length), wide) if self.memory.uses_attention else None,
     )
 
   def __call__(
@@ -126,16 +126,12 @@ class Block(nnx.Module):
   ) -> tuple[Array, BlockState, Read]:
     b, s, length, d = x_bsld.shape
     timeline_btd = x_bsld.reshape(b, s * length, d)
-    if self.cache_length:
+    if state.cache_btd is not None:
       timeline_btd = jnp.concatenate([state.cache_btd.astype(x_bsld.dtype), timeline_btd], axis=1)
     h_btd = self.attention_input(timeline_btd)
     h_bsld = h_btd[:, self.cache_length :].reshape(b, s, length, d)
-    k_bslhk, v_bslhk = self.attention.project(h_bsld)
     segments = Segment(
-      x_bld=h_bsld,
       q_blhk=self.attention.queries(h_bsld),
-      k_blhk=k_bslhk,
-      v_blhk=v_bslhk,
       ok_bl=chunk.ok_bsl,
       offset_bl=jnp.broadcast_to(jnp.arange(length, dtype=jnp.float32), (b, s, length)),
     )
@@ -145,10 +141,10 @@ class Block(nnx.Module):
       whole_b=chunk.since_bs >= self.lag,
     )
     draws_bs = fold_in(keys_bs, 3) if self.memory.draws and keys_bs is not None else None  # 0 to 2: dropout.
-    window = self._window(timeline_btd, h_btd, segments, chunk)
+    window = self._window(timeline_btd, h_btd, self.attention.project(h_bsld), chunk)
     memory, received_bt, project = state.memory, state.received_bt, self.attention.project
     options: dict[str, Any] = {'keys_bs': draws_bs, 'view': view}
-    if self.memory.uses_attention:
+    if received_bt is not None:
       (memory, received_bt), read, out_bsld = attention_received.scan(
         self.memory,
         functools.partial(self._attended_and_received, biases=chunk.biases),
@@ -166,13 +162,15 @@ class Block(nnx.Module):
       answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
       rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (segments, window, answer))
       out_bsld = self._attended(*rows, biases=chunk.biases).reshape(b, s, length, d)
-    cache = timeline_btd[:, -self.cache_length :].astype(state.cache_btd.dtype) if self.cache_length else ()
-    return out_bsld, BlockState(cache_btd=cache, memory=memory, received_bt=received_bt), read
+    cache_btd = state.cache_btd
+    if cache_btd is not None:
+      cache_btd = timeline_btd[:, -self.cache_length :].astype(cache_btd.dtype)
+    return out_bsld, BlockState(cache_btd=cache_btd, memory=memory, received_bt=received_bt), read
 
   def _attended(self, segment: Segment, window: Window, read: Read, *, biases: Biases) -> Array:
     """The attention's result [b, l, d]; rows are lanes, or lanes times segments."""
     out_bld = self.attention.attend(self._keys(segment, window, read, biases), read.gated)
-    return out_bld if isinstance(read.added_bld, tuple) else out_bld + read.added_bld.astype(out_bld.dtype)
+    return out_bld if read.added_bld is None else out_bld + read.added_bld.astype(out_bld.dtype)
 
   def _attended_and_received(
     self, segment: Segment, window: Window, read: Read, *, biases: Biases
@@ -189,28 +187,27 @@ class Block(nnx.Module):
       self.attention.aged(segment.q_blhk, segment.offset_bl, part, biases) for part in read.slots
     ]
 
-  def _window(self, timeline_btd: Array, h_btd: Array, segments: Segment, chunk: Chunk) -> Window:
+  def _window(self, timeline_btd: Array, h_btd: Array, own: tuple[Array, Array], chunk: Chunk) -> Window:
     """k, v [b, s, M + l, h, k] and ok [b, s, M + l]: each segment with the M tokens before it.
 
     With stop_short_term_gradient those are projected separately, from stopped values, so that W_K and W_V
     still learn from them (Transformer-XL's training).
     """
     length, short = self.config.segment_length, self.config.short_term_length
-    s = segments.ok_bl.shape[1]
+    s = chunk.ok_bsl.shape[1]
     if not short:
-      return segments.k_blhk, segments.v_blhk, segments.ok_bl
+      return *own, chunk.ok_bsl
     first = self.cache_length - short
     if self.config.stop_short_term_gradient:
       past_btd = jax.lax.stop_gradient(timeline_btd[:, first : self.cache_length + (s - 1) * length])
       k_bthk, v_bthk = self.attention.project(self.attention_input(past_btd))
     else:
       k_bthk, v_bthk = self.attention.project(h_btd[:, first : self.cache_length])
-      own = (segments.k_blhk, segments.v_blhk)
       k_own, v_own = (a.reshape(a.shape[0], -1, *a.shape[3:]) for a in own)
       k_bthk, v_bthk = jnp.concatenate([k_bthk, k_own], axis=1), jnp.concatenate([v_bthk, v_own], axis=1)
     place = {'start': 0, 'size': short, 'stride': length, 'count': s}
-    k_bswhk = jnp.concatenate([windows(k_bthk, **place), segments.k_blhk], axis=2)
-    v_bswhk = jnp.concatenate([windows(v_bthk, **place), segments.v_blhk], axis=2)
+    k_bswhk = jnp.concatenate([windows(k_bthk, **place), own[0]], axis=2)
+    v_bswhk = jnp.concatenate([windows(v_bthk, **place), own[1]], axis=2)
     back_w = (short - 1 - np.arange(short)) // length + 1  # segments back
     ok_bsw = jnp.asarray(back_w) <= chunk.since_bs[:, :, None]
-    return k_bswhk, v_bswhk, jnp.concatenate([ok_bsw, segments.ok_bl], axis=2)
+    return k_bswhk, v_bswhk, jnp.concatenate([ok_bsw, chunk.ok_bsl], axis=2)

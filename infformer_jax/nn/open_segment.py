@@ -6,7 +6,6 @@ full. The numbers are those of the forward pass over the whole document.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +27,7 @@ class OpenBlock:
   own: Slots  # their keys and values, at ages 0, -1, ...
   window: tuple[Slots, ...]  # the short-term memory's, if there is one
   prepared: PyTree  # the long memory's
-  received_bt: Any = ()  # as BlockState's, of the cache and of the open segment
+  received_bt: Array | None = None  # as BlockState's, of the cache and of the open segment
 
 
 @pytree
@@ -91,7 +90,7 @@ def _open_block(
   x_bld = jnp.zeros((batch, length, config.d_model), dtype)
   past_bld = x_bld
   window: tuple[Slots, ...] = ()
-  if block.cache_length:
+  if state.cache_btd is not None:
     h_btd = block.attention_input(state.cache_btd)
     first = block.cache_length - block.lag * length
     if block.lag:
@@ -102,8 +101,8 @@ def _open_block(
       age_m = short - np.arange(short, dtype=np.float32)
       window = (_slots(k_bmhk, v_bmhk, age_m, jnp.asarray(back_m) <= since_b[:, None]),)
   past = Past(x_bld=past_bld, whole_b=since_b >= block.lag)
-  timeline_bt: Any = ()
-  if memory.uses_attention:
+  timeline_bt = None
+  if state.received_bt is not None:
     timeline_bt = attention_received.opened(state.received_bt, length)
     first = block.cache_length - block.lag * length
     past = dataclasses.replace(past, received_bl=timeline_bt[:, first : first + length])
@@ -141,20 +140,18 @@ def _append_block(
     ok_bm=opened.own.ok_bm | here_bl,
   )
   offset_bl = count_b[:, None].astype(jnp.float32)
-  segment = Segment(
-    x_bld=h_bld, q_blhk=q_blhk, k_blhk=k_blhk, v_blhk=v_blhk, ok_bl=go_b[:, None], offset_bl=offset_bl
-  )
+  segment = Segment(q_blhk=q_blhk, ok_bl=go_b[:, None], offset_bl=offset_bl)
   read = block.memory.answer(opened.prepared, segment)
   memory = block.memory.observe(state.memory, read.stats)
   local, window = (*opened.window, own), block.config.window  # In the order of time.
   keys = [attention.aged(q_blhk, offset_bl, part, model.biases(), window=window) for part in local]
   keys += [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in read.slots]
   out_bld = attention.attend(keys, read.gated)
-  if not isinstance(read.added_bld, tuple):
+  if read.added_bld is not None:
     out_bld = out_bld + read.added_bld.astype(out_bld.dtype)
   joined = block.joined(x_bld[:, None], out_bld[:, None], keys_bs=None)[:, 0]
   timeline_bt = opened.received_bt
-  if block.memory.uses_attention:
+  if timeline_bt is not None:
     width = block.config.short_term_length + block.config.segment_length
     gained_bw = attention_received.received(attention.weights(keys), segment.ok_bl, width)
     timeline_bt = attention_received.added(timeline_bt, gained_bw)
@@ -167,11 +164,11 @@ def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
   length = model.config.segment_length
 
   def closed(block: Block, state: BlockState, open_block: OpenBlock) -> BlockState:
-    if not block.cache_length:
+    if state.cache_btd is None:
       return state
     pushed = jnp.concatenate([state.cache_btd, open_block.x_bld], axis=1)[:, length:]
     state = dataclasses.replace(state, cache_btd=jnp.where(full_b[:, None, None], pushed, state.cache_btd))
-    if not block.memory.uses_attention:
+    if state.received_bt is None or open_block.received_bt is None:
       return state
     closed_bt = jnp.where(full_b[:, None], open_block.received_bt[:, length:], state.received_bt)
     return dataclasses.replace(state, received_bt=closed_bt)

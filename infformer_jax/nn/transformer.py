@@ -93,7 +93,7 @@ class Transformer(nnx.Module):
       blocks.append(block_state)
       reads.append(read)
 
-    oks = [read.ok_b for read in reads if not isinstance(read.ok_b, tuple)]
+    oks = [read.ok_b for read in reads if read.ok_b is not None]
     return Output(
       hidden_bsld=self.final_norm(x_bsld) if self.config.final_norm else x_bsld,
       state=ModelState(segments_b=since_bs[:, -1] + 1, index_b=state.index_b + s, blocks=tuple(blocks)),

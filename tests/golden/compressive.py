@@ -214,12 +214,9 @@ class _Case:
       slots, q_blhk = stopped(memory.compressor(past.x_bld)), jax.lax.stop_gradient(q_blhk)
       return compression.attention_reconstruction(q_blhk, stopped(self.mem_bld), slots).mean()
     written = memory.write(state, past, attention.project)
-    k_blhk, v_blhk = attention.project(self.x_bld)
     ok_bl = jnp.ones(self.x_bld.shape[:2], bool)
     offset_bl = jnp.broadcast_to(jnp.arange(ok_bl.shape[1], dtype=self.dtype), ok_bl.shape)
-    segment = Segment(
-      x_bld=self.x_bld, q_blhk=q_blhk, k_blhk=k_blhk, v_blhk=v_blhk, ok_bl=ok_bl, offset_bl=offset_bl
-    )
+    segment = Segment(q_blhk=q_blhk, ok_bl=ok_bl, offset_bl=offset_bl)
     total, count = memory.read(written, segment, attention.project).aux['attention']
     return total / count
 

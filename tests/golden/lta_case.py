@@ -89,10 +89,8 @@ class Case:
   def read(self, memory: Continuous, state: ContinuousState, q: jax.Array) -> Read:
     """What training reads."""
     q_blhk = self.queries(q)
-    x_bld = jnp.zeros((*q_blhk.shape[:2], self.heads * self.head_dim), self.dtype)
     ok_bl = jnp.ones(q_blhk.shape[:2], bool)
-    own = {'q_blhk': q_blhk, 'k_blhk': q_blhk, 'v_blhk': q_blhk}
-    segment = Segment(x_bld=x_bld, ok_bl=ok_bl, offset_bl=jnp.zeros(ok_bl.shape), **own)
+    segment = Segment(q_blhk=q_blhk, ok_bl=ok_bl, offset_bl=jnp.zeros(ok_bl.shape))
     return memory.read(state, segment, unused)
 
 

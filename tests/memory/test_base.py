@@ -36,11 +36,9 @@ def material():
   last = np.roll(NEW_DOC, -1, axis=1) | (np.arange(S) == S - 1)
   ok_bsl = (np.arange(L) < np.where(last, L - 1, L)[..., None]) & ~NEW_DOC.all(1)[:, None, None]
   since_bs = np.array([[s - np.flatnonzero(new[: s + 1])[-1] for s in range(S)] for new in NEW_DOC])
-  q, k, v = normal(0, 3, B, S, L, H, K)
+  q_bslhk = normal(0, 3, B, S, L, H, K)[0]
   offset_bsl = np.broadcast_to(np.arange(L, dtype=np.float32), ok_bsl.shape)
-  segments = Segment(
-    x_bld=normal(1, B, S, L, D), q_blhk=q, k_blhk=k, v_blhk=v, ok_bl=ok_bsl, offset_bl=offset_bsl
-  )
+  segments = Segment(q_blhk=q_bslhk, ok_bl=ok_bsl, offset_bl=offset_bsl)
   received_bl = np.abs(normal(4, B, S, L))
   pasts = Past(x_bld=normal(2, B, S, L, D), whole_b=since_bs >= SITE.lag, received_bl=received_bl)
   return *jax.tree.map(jnp.asarray, (segments, pasts)), jax.random.split(jax.random.key(0), (B, S))
@@ -78,7 +76,7 @@ class Trial:
       viewed, ok_b = view(self.memory, state)
       read = self.read(viewed, at(segments, s))
       state = self.observe(state, read.stats)
-      reads.append(dataclasses.replace(read, ok_b=ok_b, stats=()))
+      reads.append(dataclasses.replace(read, ok_b=ok_b, stats=None))
     return state, reads
 
 
@@ -176,8 +174,8 @@ def test_the_empty_is_never_attended(name):
   case, (segments, _, _) = trial(name), material()
   read = case.read(case.empty(), at(segments, 3))
   assert not any(part.ok_bm.any() for part in read.slots)
-  assert isinstance(read.gated, tuple) or not read.gated.gate_blh.any()
-  assert isinstance(read.added_bld, tuple) or not read.added_bld.any()
+  assert read.gated is None or not read.gated.gate_blh.any()
+  assert read.added_bld is None or not read.added_bld.any()
   assert all(not np.any(leaf) for leaf in jax.tree.leaves((read.stats, read.aux)))
 
 
@@ -240,9 +238,7 @@ def test_padding_is_not_seen(name):
   def spoiled(a_bl):
     return np.concatenate([a_bl[:, :-1], 10 * a_bl[:, -1:]], axis=1)
 
-  other = dataclasses.replace(
-    segment, **{f: spoiled(getattr(segment, f)) for f in ('x_bld', 'q_blhk', 'k_blhk', 'v_blhk')}
-  )
+  other = dataclasses.replace(segment, q_blhk=spoiled(segment.q_blhk))
   reads = [case.read(state, each) for each in (segment, other)]
   assert_equal(*[(read.stats, read.aux, read.slots) for read in reads])
   assert_equal(*[jax.tree.map(lambda a: a[:, :-1], (read.added_bld, read.gated)) for read in reads])

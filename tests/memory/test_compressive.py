@@ -51,9 +51,7 @@ def test_a_plain_function_projects_and_its_weights_learn_nothing_of_the_compress
   graphdef, params = nnx.split(memory)
   x_bld = jnp.asarray(np.random.default_rng(0).normal(size=(1, L, 4)), toy.DTYPE)
   q_blhk, ok_bl = x_bld[:, :, None], jnp.ones((1, L), bool)
-  segment = Segment(
-    x_bld=x_bld, q_blhk=q_blhk, k_blhk=q_blhk, v_blhk=q_blhk, ok_bl=ok_bl, offset_bl=jnp.arange(L)[None]
-  )
+  segment = Segment(q_blhk=q_blhk, ok_bl=ok_bl, offset_bl=jnp.arange(L)[None])
 
   def loss(params, w_dk):
     learner = nnx.merge(graphdef, params)

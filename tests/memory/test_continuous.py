@@ -58,8 +58,8 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
     """Reads for a segment, then receives it."""
     x_bld, yes = x_ld[None], jnp.ones(1, bool)
     q_blhk = jnp.einsum('bld,dhk->blhk', x_bld, w_q_dhk)
-    others = {'k_blhk': (), 'v_blhk': (), 'offset_bl': ()}
-    segment = Segment(x_bld=x_bld, q_blhk=q_blhk, ok_bl=jnp.ones((1, L), bool), **others)
+    offset_bl = jnp.arange(L, dtype=jnp.float32)[None]
+    segment = Segment(q_blhk=q_blhk, ok_bl=jnp.ones((1, L), bool), offset_bl=offset_bl)
     state = memory.observe(state, memory.read(state, segment, None).stats)
     key_b = jax.vmap(jax.random.key)(state.writes_b) if memory.draws else None
     state = memory.write(state, Past(x_bld=x_bld, whole_b=yes), None, key_b=key_b)
