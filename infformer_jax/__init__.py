@@ -21,6 +21,7 @@ _MODULES = {
     'gibbs',
     'losses',
     'nearest_neighbours',
+    'positions',
     'read',
     'ridge',
     'signal',

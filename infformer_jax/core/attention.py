@@ -1,154 +1,103 @@
-"""Attention scores with positions: windows of consecutive tokens, and keys at any age.
+"""Attention over parts: one softmax over the keys of a window and of any memories, each with its positions.
 
-A segment's queries stand at offsets 0..l-1 from its first token. A key has an *age*: how many tokens it
-stands before that first token (0 or negative: inside the segment). Their distance is offset + age.
+`attend` and `received` are what a layer calls; the other functions are the formulas that these two compute.
+Offsets, ages and distances are those of core/positions.py.
 """
 
-import functools
+import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-Window = Literal['block', 'sliding', 'past']
+from infformer_jax.core import positions
+from infformer_jax.core.positions import Buckets, PositionTerm, Relative
+from infformer_jax.core.pytree import pytree
+
+WindowKind = Literal['block', 'sliding', 'past']
 
 MASKED = -1e30
 """A score that a softmax turns into an exact 0 beside any real one, and that stays finite in float32."""
 
 
-@functools.cache
-def inverse_frequencies(size: int) -> np.ndarray:
-  """ω [size/2] = 10000^(-2i/size), float64, read-only: sinusoids of Vaswani et al. 2017, section 3.5."""
-  omega = 1.0 / 10000.0 ** (np.arange(0, size, 2) / size)
-  omega.flags.writeable = False
-  return omega
+@pytree
+class Queries:
+  """The queries of some tokens of a segment."""
+
+  # What scores with the keys: normalized, rotated, with Transformer-XL's u added, where the layer has such.
+  q_blhk: Array
+  offset_bl: Array  # float, tokens from the segment's first; b may be 1
+  position_q_blhk: Array | None = None  # Transformer-XL's q + v, for parts with `Relative` or `Aged`
+  scale_h: Array | None = None  # what the scores of each head are multiplied by; None: 1/√k
 
 
-def sinusoids(distance: Float[Array, '*t'], size: int) -> Float[Array, '*t d']:
-  """[sin(distance·ω), cos(distance·ω)], the position encoding R of Transformer-XL (Dai et al. 2019, 3.3)."""
-  angle = distance[..., None] * inverse_frequencies(size).astype(distance.dtype)
-  return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+@pytree
+class Part:
+  """Some keys of one softmax. Their heads are the queries', or fewer: groups of as many consecutive heads."""
+
+  k_bmhk: Array  # normalized and rotated, where the layer does so
+  v_bmhk: Array
+  ok_bm: Array  # bool; the others are never attended, and may be anything, even NaN
+  age_bm: Array  # float, tokens back from the segment's first; b may be 1
+  position: PositionTerm = None
+  # Which of them a query sees: see `seen`. A memory's slots are seen wherever the distance is not negative.
+  window: WindowKind = dataclasses.field(default='block', metadata={'static': True})
+  reach: int = dataclasses.field(default=0, metadata={'static': True})
 
 
-def rotary(x: Float[Array, '*b t h k'], position: Float[Array, '*#b t']) -> Float[Array, '*b t h k']:
-  """Rotates the two halves of every head by position·ω (Su et al. 2021), so that q·k depends on the distance.
+@pytree
+class WeightDropout:
+  """Dropout of the attention weights: each row draws from a key of its own."""
 
-  Args:
-    x: queries or keys; k even.
-    position: any real numbers, float32 or wider; a key of age a stands at -a.
-  Returns:
-    x rotated, in x's dtype.
-  """
-  angle = position[..., None, None] * inverse_frequencies(x.shape[-1]).astype(position.dtype)
-  sin, cos = jnp.sin(angle), jnp.cos(angle)
-  first, second = jnp.split(x, 2, axis=-1)
-  rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-  return rotated.astype(x.dtype)
+  key_b: Array
+  rate: float = dataclasses.field(metadata={'static': True})
 
 
-def relative_shift(scores: Float[Array, '*b l w']) -> Float[Array, '*b l w']:
-  """Moves row i left by l-1-i, so that column j of row i holds the score at distance i + (w-l) - j.
+def attend(
+  queries: Queries, parts: Sequence[Part], *, dropout: WeightDropout | None = None
+) -> Float[Array, 'b l h k']:
+  """The values of all parts, weighted by one softmax of their scores, in the dtype of the values.
 
-      columns by distance, w = 4, l = 2        columns by key (x: above the diagonal, to be masked)
-      query 0:  3  2  1  0                     2  1  0  x
-      query 1:  3  2  1  0                     3  2  1  0
-
-  Source: Dai et al. 2019, appendix B; published code: mem_transformer.py, _rel_shift.
-  """
-  *batch, length, width = scores.shape
-  padded = jnp.concatenate([jnp.zeros((*batch, length, 1), scores.dtype), scores], axis=-1)
-  return padded.reshape(*batch, width + 1, length)[..., 1:, :].reshape(*batch, length, width)
-
-
-def window_scores(
-  q_blhk: Float[Array, '*b l h k'],
-  k_bwhk: Float[Array, '*b w h k'],
-  r_whk: Float[Array, 'w h k'],
-  u_hk: Float[Array, 'h k'],
-  v_hk: Float[Array, 'h k'],
-) -> Float[Array, '*b h l w']:
-  """Transformer-XL's scores, unscaled: (q + u)·k + (q + v)·r(distance), the window ending with the segment.
-
-  Source: Dai et al. 2019, equation of section 3.3.
+  This is the only place that chooses an implementation of attention.
 
   Args:
-    q_blhk: the segment's queries.
-    k_bwhk: keys of w = M + l consecutive tokens, the last l of them the segment's own.
-    r_whk: W_R R for the distances w-1 .. 0, in this order.
-    u_hk, v_hk: the content and position biases.
+    queries: of some tokens.
+    parts: at least one; their order is that of the keys that `received` counts.
+    dropout: zeroes weights and scales the others; None: no dropout.
   Returns:
-    Scores; those above the diagonal are garbage that `causal` masks.
+    The context of every query; exactly 0 for a query that sees no key.
   """
-  content = jnp.einsum('...lhk,...whk->...hlw', q_blhk + u_hk, k_bwhk)
-  position = jnp.einsum('...lhk,whk->...hlw', q_blhk + v_hk, r_whk)
-  return content + relative_shift(position)
+  num_heads = queries.q_blhk.shape[2]
+  ok_bm = jnp.concatenate([seen_by(queries, part).any(axis=1) for part in parts], axis=1)
+  v_bmhk = jnp.concatenate([by_head(part.v_bmhk, num_heads) for part in parts], axis=1)
+  v_bmhk = jnp.where(ok_bm[:, :, None, None], v_bmhk, 0)  # A weight of 0 times NaN is NaN.
+  weights_bhlm = weights(queries, parts)
+  if dropout is not None:
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - dropout.rate, weights_bhlm.shape[1:]))
+    weights_bhlm = jnp.where(keep(dropout.key_b), weights_bhlm / (1 - dropout.rate), 0)
+  return jnp.einsum('bhlm,bmhk->blhk', weights_bhlm.astype(v_bmhk.dtype), v_bmhk)
 
 
-def aged_scores(
-  q_blhk: Float[Array, 'b l h k'],
-  offset_bl: Float[Array, 'b l'],
-  k_bmhk: Float[Array, 'b m h k'],
-  age_bm: Float[Array, 'b m'],
-  w_dhk: Float[Array, 'd h k'],
-  u_hk: Float[Array, 'h k'],
-  v_hk: Float[Array, 'h k'],
-  clamp: int | None = None,
-) -> Float[Array, 'b h l m']:
-  """The same scores for keys of any real age: angle addition splits the distance offset + age.
+def received(
+  queries: Queries, parts: Sequence[Part], ok_bl: Bool[Array, 'b l'], *, width: int
+) -> Float[Array, 'b w']:
+  """The weights of the first w keys, summed over heads and real queries; no gradient, no dropout.
 
-  sin((i+a)ω) = sin iω cos aω + cos iω sin aω, and likewise the cosine: with z = W_R (q + v) the score is a
-  dot product of something of the query with [sin aω, cos aω]: d instead of k per pair, no [l, m, d] array.
-  Distances above `clamp`, if it is given, score as that one.
+  Args:
+    queries, parts: as `attend` gets them.
+    ok_bl: which queries are real.
+    width: w.
   """
-  content = jnp.einsum('blhk,bmhk->bhlm', q_blhk + u_hk, k_bmhk)
-  z_blhd = jnp.einsum('blhk,dhk->blhd', q_blhk + v_hk, w_dhk)
-  size = w_dhk.shape[0]
-  sin_i, cos_i = jnp.split(sinusoids(offset_bl, size)[:, :, None, :].astype(z_blhd.dtype), 2, axis=-1)
-  z_sin, z_cos = jnp.split(z_blhd, 2, axis=-1)
-  of_query = jnp.concatenate([z_sin * cos_i - z_cos * sin_i, z_sin * sin_i + z_cos * cos_i], axis=-1)
-  of_age = sinusoids(age_bm, size).astype(z_blhd.dtype)
-  position = jnp.einsum('blhd,bmd->bhlm', of_query, of_age)
-  if clamp is not None:
-    at_clamp_d = sinusoids(jnp.asarray(clamp, age_bm.dtype), size).astype(z_blhd.dtype)
-    far_blm = offset_bl[:, :, None] + age_bm[:, None, :] > clamp
-    position = jnp.where(far_blm[:, None], jnp.einsum('blhd,d->bhl', z_blhd, at_clamp_d)[..., None], position)
-  return content + position
+  weights_bhlw = jax.lax.stop_gradient(weights(queries, parts)[..., :width])
+  return jnp.where(ok_bl[:, None, :, None], weights_bhlw, 0).sum(axis=(1, 2))
 
 
-def bucket(distance: Float[Array, '*t'], *, num: int = 32, furthest: int = 128) -> Int[Array, '*t']:
-  """T5's buckets of distances: num/2 of one token each, then ever longer ones, the last from `furthest` on.
-
-  Source: Raffel et al. 2020, section 2.1; published code: mesh_tensorflow, _relative_position_bucket with
-  bidirectional=False. Distances here may be fractions of tokens; negative ones are those of masked keys.
-
-  >>> bucket(jnp.array([-3.0, 0.0, 1.5, 15.0, 16.0, 18.2, 127.0, 1000.0])).tolist()
-  [0, 0, 1, 15, 16, 16, 31, 31]
-  """
-  exact = num // 2
-  steps = jnp.log(jnp.maximum(distance, exact) / exact) / math.log(furthest / exact) * (num - exact)
-  index = jnp.where(distance < exact, jnp.maximum(distance, 0), exact + steps)
-  return jnp.minimum(index, num - 1).astype(jnp.int32)
-
-
-def normalized(x: Float[Array, '*b k']) -> Float[Array, '*b k']:
-  """x·rsqrt(Σx² + 1e-6): unit vectors, and 0 for 0. Published code: meliad, transformer_base.py."""
-  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-  return (wide * jax.lax.rsqrt(jnp.square(wide).sum(axis=-1, keepdims=True) + 1e-6)).astype(x.dtype)
-
-
-def seen(window: Window, distance: Array | np.ndarray, reach: int) -> Array | np.ndarray:
-  """Whether a query sees a key of a short-term window of `reach` tokens at this distance; see `mask`."""
-  if window == 'block':
-    return distance >= 0
-  return (distance >= 0) & (distance < reach) if window == 'sliding' else (distance > 0) & (distance <= reach)
-
-
-@functools.cache
-def mask(window: Window, length: int, width: int) -> np.ndarray:
-  """Which keys of M + l = `width` tokens, the last l = `length` of them the segment, its queries see.
+def seen(window: WindowKind, distance: Array | np.ndarray, reach: int) -> Array | np.ndarray:
+  """Whether a query sees a key at this distance. M = `reach` tokens of the past and l of the segment:
 
       block, l 3, M 2    sliding, l 3, M 2    past, l 3, M 2
         1 1 1 0 0           0 1 1 0 0            1 1 0 0 0
@@ -162,10 +111,55 @@ def mask(window: Window, length: int, width: int) -> np.ndarray:
   says distance < 0 and the second distance >= c + s = M; where nothing is masked no distance reaches M.
   past: the M tokens strictly before the query (Memorizing Transformer; meliad, position.py).
   """
-  distance = (width - length) + np.arange(length)[:, None] - np.arange(width)
-  drawn = np.asarray(seen(window, distance, width - length))
-  drawn.flags.writeable = False
-  return drawn
+  if window == 'block':
+    return distance >= 0
+  return (distance >= 0) & (distance < reach) if window == 'sliding' else (distance > 0) & (distance <= reach)
+
+
+def seen_by(queries: Queries, part: Part) -> Bool[Array, 'b l m']:
+  """Which keys of the part every query sees."""
+  return jnp.asarray(seen(part.window, _distance(queries, part), part.reach)) & part.ok_bm[:, None, :]
+
+
+def by_head(x_bmgk: Float[Array, 'b m g k'], num_heads: int) -> Float[Array, 'b m h k']:
+  """Grouped keys or values, repeated for the heads that share them."""
+  shared = num_heads // x_bmgk.shape[2]
+  return x_bmgk if shared == 1 else jnp.repeat(x_bmgk, shared, axis=2)
+
+
+def content_scores(queries: Queries, part: Part) -> Float[Array, 'b h l m']:
+  """q·k, unscaled."""
+  k_bmhk = by_head(part.k_bmhk, queries.q_blhk.shape[2])
+  return jnp.einsum('blhk,bmhk->bhlm', queries.q_blhk, k_bmhk)
+
+
+def position_scores(queries: Queries, part: Part) -> Float[Array, '#b h l m'] | None:
+  """The position term of the scores, unscaled; None where there is none."""
+  term = part.position
+  if isinstance(term, Buckets):
+    return positions.bucket_scores(term.table_jh, _distance(queries, part))
+  if term is None:
+    return None
+  if (q_blhk := queries.position_q_blhk) is None:
+    raise ValueError(f'position_q_blhk = None: {type(term).__name__} positions need q + v')
+  if isinstance(term, Relative):
+    return positions.relative_scores(q_blhk, term.r_mhk)
+  return positions.aged_scores(q_blhk, queries.offset_bl, part.age_bm, term.w_dhk, term.clamp)
+
+
+def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:
+  """The softmax over the keys of all parts, float32 or wider."""
+  scores, wide = [], jnp.promote_types(queries.q_blhk.dtype, jnp.float32)
+  for part in parts:
+    content, position = content_scores(queries, part), position_scores(queries, part)
+    scores.append((content if position is None else content + position).astype(wide))
+  scores_bhlm = jnp.concatenate(scores, axis=-1)
+  if queries.scale_h is None:
+    scores_bhlm = scores_bhlm / math.sqrt(queries.q_blhk.shape[-1])
+  else:
+    scores_bhlm = scores_bhlm * queries.scale_h[:, None, None]
+  ok_blm = jnp.concatenate([seen_by(queries, part) for part in parts], axis=-1)
+  return softmax(scores_bhlm, ok_blm[:, None])
 
 
 def softmax(scores: Float[Array, '*b m'], ok: Bool[Array, '*#b m']) -> Float[Array, '*b m']:
@@ -174,14 +168,10 @@ def softmax(scores: Float[Array, '*b m'], ok: Bool[Array, '*#b m']) -> Float[Arr
   return jnp.where(ok, jax.nn.softmax(jnp.where(ok, scores, MASKED), axis=-1), 0)
 
 
-def attend(
-  scores_bhlm: Float[Array, 'b h l m'], ok_blm: Bool[Array, 'b l m'], v_bmhk: Float[Array, 'b m h k']
-) -> Float[Array, 'b l h k']:
-  """The values by the softmax of their scores where ok; exactly 0 for a query that sees nothing."""
-  # A weight of 0 does not keep out what is not finite.
-  v_bmhk = jnp.where(ok_blm.any(axis=1)[:, :, None, None], v_bmhk, 0)
-  weights_bhlm = softmax(scores_bhlm, ok_blm[:, None]).astype(v_bmhk.dtype)
-  return jnp.einsum('bhlm,bmhk->blhk', weights_bhlm, v_bmhk)
+def normalized(x: Float[Array, '*b k']) -> Float[Array, '*b k']:
+  """x·rsqrt(Σx² + 1e-6): unit vectors, and 0 for 0. Published code: meliad, transformer_base.py."""
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  return (wide * jax.lax.rsqrt(jnp.square(wide).sum(axis=-1, keepdims=True) + 1e-6)).astype(x.dtype)
 
 
 def mixed(
@@ -190,3 +180,7 @@ def mixed(
   """gate·other + (1 - gate)·local, in local's dtype."""
   gate_blh1 = gate_blh[..., None]
   return (gate_blh1 * other_blhk + (1 - gate_blh1) * local_blhk).astype(local_blhk.dtype)
+
+
+def _distance(queries: Queries, part: Part) -> Float[Array, 'b l m']:
+  return queries.offset_bl[:, :, None] + part.age_bm[:, None, :]

@@ -12,6 +12,8 @@ _T = TypeVar('_T')
 def pytree(cls: type[_T]) -> type[_T]:
   """A frozen, keyword-only dataclass whose fields are pytree children.
 
+  A field with `metadata={'static': True}` belongs to the structure instead; its value is hashable.
+
   >>> @pytree
   ... class Point:
   ...   x: float

@@ -101,10 +101,10 @@ class Generator:
     rest = [ids[count * self.segment_length :] for ids, count in zip(inputs, whole, strict=True)]
     logits_bv: Any = None
     for i in range(max(map(len, rest))):
-      go_b = np.array([i < len(ids) for ids in rest])
+      active_b = np.array([i < len(ids) for ids in rest])
       token_b = np.array([ids[i] if i < len(ids) else 0 for ids in rest], np.int32)
-      new_bv, opened = self._append(self.params, opened, token_b, go_b)
-      logits_bv = new_bv if logits_bv is None else jnp.where(go_b[:, None], new_bv, logits_bv)
+      new_bv, opened = self._append(self.params, opened, token_b, active_b)
+      logits_bv = new_bv if logits_bv is None else jnp.where(active_b[:, None], new_bv, logits_bv)
     return logits_bv, opened
 
   def generate(

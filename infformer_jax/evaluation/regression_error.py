@@ -76,20 +76,19 @@ def regression_error(
 def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array) -> Array:
   """(Σ|X - X̄|², Σ|X|²) of what one layer's memories have written between two states."""
   length = block.config.segment_length
-  if before.cache_btd is None:  # A layer without memory.
-    return jnp.zeros(2)
-  h_btd = block.attention_input(before.cache_btd)
-  first = block.cache_length - block.lag * length
   total = jnp.zeros(2)
+  if before.cache_btd is None:
+    return total
+  h_btd = block.attention_input(before.cache_btd)
   for memory, state in _states(block.memory, after.memory):
-    x_bld = memory.gated(h_btd[:, first : first + length].astype(state.b_bnd.dtype))
+    x_bld = memory.gated(h_btd[:, block.timeline.past].astype(state.b_bnd.dtype))
     spec, before_b = memory.spec, state.writes_b - 1
     tau_b = (
       before_b / (before_b + 1) if spec.contraction == 'equal' else jnp.full(len(x_bld), spec.contraction)
     )
     present_bl = tau_b[:, None] + (1 - tau_b[:, None]) * signal.even_points(length)
     held_bld = signal.sample(spec.basis, state.b_bnd, present_bl)
-    written_b = (segment_b >= block.lag) & (state.writes_b > 1)
+    written_b = block.timeline.has_past(segment_b) & (state.writes_b > 1)
     sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])
     total += jnp.where(written_b, sums, 0).sum(-1)
   return total

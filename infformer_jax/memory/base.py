@@ -35,6 +35,12 @@ class Site:
   segment_length: int  # l, tokens
   lag: int = 1  # the past written at segment i is segment i - lag
   param_dtype: Any = jnp.float32
+  num_kv_heads: int | None = None  # heads of the layer's keys and values; None: num_heads
+
+  @property
+  def kv_heads(self) -> int:
+    """Heads of what `project` gives; each serves num_heads / kv_heads consecutive heads."""
+    return self.num_kv_heads or self.num_heads
 
   @property
   def state_dtype(self) -> Any:

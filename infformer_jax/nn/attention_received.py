@@ -1,8 +1,7 @@
-"""The attention that every token of the short-term window receives, for memories that choose by it.
+"""The attention that every token of a layer receives, for memories that choose by it.
 
-Such a memory's writes depend on the attention of earlier segments, which depends on its earlier writes: the
-layer's local attention becomes part of the recurrence. `received_bt` is aligned with the layer's cache
-(BlockState).
+The writes of such a memory depend on the attention of earlier segments, which depends on its earlier writes:
+the layer's local attention becomes part of the recurrence.
 """
 
 import dataclasses
@@ -12,64 +11,80 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import Memory, State, View, by_lane
+from infformer_jax.nn.timeline import Timeline
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
-Attend = Callable[[Segment, PyTree, Read], tuple[Array, Array]]
-"""(segment, window, the memory's answer) -> attended [b, l, d], what the window's tokens received [b, w]."""
+Attend = Callable[[PyTree, Read], tuple[Array, Array]]
+"""(what a segment's attention needs, the memory's answer) -> attended [b, l, d], received [b, M + l]."""
 
 
-def received(weights_bhlm: Array, ok_bl: Array, width: int) -> Array:
-  """[b, w]: the weights of the first `width` keys, summed over heads and real queries; no gradient."""
-  weights_bhlm = jax.lax.stop_gradient(weights_bhlm[..., :width])
-  return jnp.where(ok_bl[:, None, :, None], weights_bhlm, 0).sum(axis=(1, 2))
+@pytree
+class ReceivedAttention:
+  """The weights that tokens have received so far as keys, summed over heads and real queries."""
+
+  sum_bt: Array  # for every token of the layer's cache and, in an open segment, of that segment
+
+  def past(self, timeline: Timeline) -> Array:
+    """`Past.received_bl` of the segment that opens behind the cache."""
+    return self.sum_bt[:, timeline.past]
+
+  def extend(self, length: int) -> 'ReceivedAttention':
+    """With a new segment of tokens, which have received nothing."""
+    return ReceivedAttention(sum_bt=jnp.pad(self.sum_bt, ((0, 0), (0, length))))
+
+  def accumulate(self, received_bw: Array) -> 'ReceivedAttention':
+    """With what the last w tokens have received (core/attention.py `received`)."""
+    start = self.sum_bt.shape[1] - received_bw.shape[1]
+    return ReceivedAttention(sum_bt=self.sum_bt.at[:, start:].add(received_bw.astype(self.sum_bt.dtype)))
+
+  def close(self, length: int) -> 'ReceivedAttention':
+    """The cache behind a segment: without the oldest `length` tokens."""
+    return ReceivedAttention(sum_bt=self.sum_bt[:, length:])
 
 
-def added(received_bt: Array, gained_bw: Array) -> Array:
-  """What the last w tokens of a timeline have received by now."""
-  return received_bt.at[:, received_bt.shape[1] - gained_bw.shape[1] :].add(
-    gained_bw.astype(received_bt.dtype)
-  )
-
-
-def opened(received_bt: Array, length: int) -> Array:
-  """The timeline with a new segment of tokens, which have received nothing."""
-  return jnp.pad(received_bt, ((0, 0), (0, length)))
+def init(memory: Memory, timeline: Timeline, batch: int) -> ReceivedAttention | None:
+  """An empty cache's; None where the memory does not use it."""
+  if not memory.uses_attention:
+    return None
+  return ReceivedAttention(sum_bt=jnp.zeros((batch, timeline.cache_length), memory.site.state_dtype))
 
 
 def scan(
   memory: Memory,
   attend: Attend,
-  state: tuple[State, Array],
+  state: tuple[State, ReceivedAttention],
   segments: Segment,
-  windows: PyTree,
+  local: PyTree,
   pasts: Past,
   new_doc_bs: Array,
   project: Project,
   *,
+  timeline: Timeline,
   keys_bs: Array | None,
   view: View,
-) -> tuple[tuple[State, Array], Read, Array]:
+) -> tuple[tuple[State, ReceivedAttention], Read, Array]:
   """`Memory.scan` with the layer's attention inside; the arguments with s as their second axis.
 
   Args:
-    state: the memory's, and received_bt.
-    windows: what `attend` needs besides.
+    state: the memory's, and what the cached tokens have received.
+    local: what `attend` needs.
   Returns:
     The states, the reads as of `Memory.scan`, and attended_bsld.
   """
-  length = segments.ok_bl.shape[2]
-  first = state[1].shape[1] - memory.site.lag * length
+  length = timeline.segment_length
 
-  def step(state: tuple[State, Array], xs: Any) -> tuple[tuple[State, Array], tuple[Read, Array]]:
-    inner, received_bt = state
-    segment, window, past, new_doc_b, key_b = xs
-    past = dataclasses.replace(past, received_bl=received_bt[:, first : first + length])
+  def step(
+    state: tuple[State, ReceivedAttention], xs: Any
+  ) -> tuple[tuple[State, ReceivedAttention], tuple[Read, Array]]:
+    inner, received = state
+    segment, local, past, new_doc_b, key_b = xs
+    past = dataclasses.replace(past, received_bl=received.past(timeline))
     inner, read = memory.step(inner, segment, past, new_doc_b, project, key_b=key_b, view=view)
-    attended_bld, gained_bw = attend(segment, window, read)
-    received_bt = added(opened(received_bt, length), gained_bw)[:, length:]
-    return (inner, received_bt), (read, attended_bld)
+    attended_bld, received_bw = attend(local, read)
+    return (inner, received.extend(length).accumulate(received_bw).close(length)), (read, attended_bld)
 
-  xs = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (segments, windows, pasts, new_doc_bs, keys_bs))
+  xs = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), (segments, local, pasts, new_doc_bs, keys_bs))
   state, (reads, attended_sbld) = jax.lax.scan(step, state, xs)
   return state, by_lane(reads), jnp.moveaxis(attended_sbld, 0, 1)

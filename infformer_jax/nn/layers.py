@@ -1,5 +1,6 @@
 """The parts of a decoder block that know nothing of time: norms, feed-forwards, dropout by key."""
 
+import enum
 from typing import Any, Literal
 
 import jax
@@ -9,6 +10,16 @@ from flax import nnx
 from infformer_jax.types import Array
 
 EPSILON = 1e-5  # of every norm, as in Transformer-XL and GPT-2
+
+
+class DropoutSite(enum.IntEnum):
+  """What a layer's key of a segment is used for; each use folds its number into the key."""
+
+  ATTENTION_OUTPUT = 0
+  FEED_FORWARD_HIDDEN = 1
+  FEED_FORWARD_OUTPUT = 2
+  MEMORY_WRITES = 3  # no dropout, but what a memory's writes draw
+  ATTENTION_WEIGHTS = 4
 
 
 def linear(
@@ -40,7 +51,7 @@ def dropout(x_bsld: Array, keys_bs: Array | None, rate: float, site: int) -> Arr
   Args:
     x_bsld: activations of a chunk.
     keys_bs: one key per segment, so that a chunk draws what its segments one by one would; None: identity.
-    site: which of the layer's dropouts this is.
+    site: which dropout this is: a `DropoutSite`, or the number of layers for that of the embeddings.
   """
   if keys_bs is None or rate == 0:
     return x_bsld
@@ -66,16 +77,22 @@ class FeedForward(nnx.Module):
     rngs: nnx.Rngs,
   ):
     self.kind = kind
-    of: dict[str, Any] = {'bias': kind != 'swiglu', 'dtype': dtype, 'param_dtype': param_dtype, 'rngs': rngs}
-    self.w_in = linear(d_model, d_ff, **of)
+    common: dict[str, Any] = {
+      'bias': kind != 'swiglu',
+      'dtype': dtype,
+      'param_dtype': param_dtype,
+      'rngs': rngs,
+    }
+    self.w_in = linear(d_model, d_ff, **common)
     if kind == 'swiglu':
-      self.w_gate = linear(d_model, d_ff, **of)
-    self.w_out = linear(d_ff, d_model, gain=gain, **of)
+      self.w_gate = linear(d_model, d_ff, **common)
+    self.w_out = linear(d_ff, d_model, gain=gain, **common)
 
-  def __call__(self, x_bsld: Array, *, keys_bs: Array | None, rate: float, site: int) -> Array:
+  def __call__(self, x_bsld: Array, *, keys_bs: Array | None, rate: float) -> Array:
+    """[b, s, l, d]; hidden units are dropped at this rate, by the layer's keys per segment."""
     hidden = self.w_in(x_bsld)
     if self.kind == 'swiglu':
       hidden = hidden * jax.nn.silu(self.w_gate(x_bsld))
     else:
       hidden = jax.nn.relu(hidden) if self.kind == 'relu' else jax.nn.gelu(hidden, approximate=True)
-    return self.w_out(dropout(hidden, keys_bs, rate, site))
+    return self.w_out(dropout(hidden, keys_bs, rate, DropoutSite.FEED_FORWARD_HIDDEN))

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from infformer_jax.core.attention import Window
+from infformer_jax.core.attention import WindowKind
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
@@ -18,6 +18,9 @@ class ModelConfig:
   d_model: int = 512
   num_layers: int = 8
   num_heads: int = 8
+  num_kv_heads: int | None = (
+    None  # heads of keys and values, each shared by equally many heads; None: num_heads
+  )
   head_dim: int | None = None  # None: d_model / num_heads
   d_ff: int = 2048
   feed_forward: Literal['relu', 'gelu', 'swiglu'] = 'gelu'
@@ -26,15 +29,18 @@ class ModelConfig:
   final_norm: bool = True
   positions: Positions = 'xl'
   clamp_length: int | None = None  # 'xl': larger distances score as this one, in tokens; None: none do
+  qkv_bias: bool = False  # biases of W_q, W_k, W_v
+  attention_output_bias: bool = False  # a bias of W_o
   normalize_qk: bool = False  # unit queries and keys, a learned scale per head instead of 1/√k
   segment_length: int = 512  # l, tokens
   short_term_length: int = 512  # M, tokens of the past that local attention sees; a multiple of l
   # Which of these a token sees: all, and its segment up to itself; or, across segments, the last M, itself
   # included ('sliding', Transformer-XL's same_length) or without it ('past'): what is evicted is out of sight
   # up to l tokens earlier. It has no parameters: free at evaluation, as clamp_length is.
-  window: Window = 'block'
+  window: WindowKind = 'block'
   stop_short_term_gradient: bool = False  # True: Transformer-XL's training
   dropout: float = 0.0
+  attention_dropout: float = 0.0  # of the weights of local attention, those of a memory's slots too
   tie_embeddings: bool = True
   scale_embeddings: bool = False  # by √d_model, as in Transformer-XL
   output_bias: bool = False
@@ -48,11 +54,16 @@ class ModelConfig:
     """k."""
     return self.head_dim or self.d_model // self.num_heads
 
+  @property
+  def kv_heads(self) -> int:
+    """Heads of keys and values."""
+    return self.num_kv_heads or self.num_heads
+
   def __post_init__(self) -> None:
     sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
-    for name in sizes + (('head_dim',) if self.head_dim is not None else ()):
-      if getattr(self, name) < 1:
-        raise ConfigError(f'{name} = {getattr(self, name)} is not positive')
+    for name in (*sizes, 'head_dim', 'num_kv_heads'):
+      if (value := getattr(self, name)) is not None and value < 1:
+        raise ConfigError(f'{name} = {value} is not positive')
     length, short = self.segment_length, self.short_term_length
     if short < 0 or short % length:
       near = max(0, short) // length * length
@@ -74,6 +85,11 @@ class ModelConfig:
         f'd_model = {self.d_model} is not a multiple of num_heads = {self.num_heads}; '
         'change one, or set head_dim'
       )
+    if self.num_heads % self.kv_heads:
+      raise ConfigError(
+        f'num_kv_heads = {self.num_kv_heads} does not divide num_heads = {self.num_heads}; '
+        'use a divisor, or None for as many'
+      )
     if self.positions == 'rotary' and self.width_of_head % 2:
       raise ConfigError(f"positions = 'rotary' needs an even head_dim, not {self.width_of_head}")
     if self.positions == 'xl' and self.d_model % 2:
@@ -83,8 +99,9 @@ class ModelConfig:
         "positions = 'learned' gives the tokens of a cache no position; use 'xl', 'rotary' or 't5', or "
         "short_term_length = 0 and no memory that keeps tokens, as 'recent' and 'compressive' do"
       )
-    if not 0 <= self.dropout < 1:
-      raise ConfigError(f'dropout = {self.dropout} is not in [0, 1)')
+    for name in ('dropout', 'attention_dropout'):
+      if not 0 <= (rate := getattr(self, name)) < 1:
+        raise ConfigError(f'{name} = {rate} is not in [0, 1)')
     for layer in self.memory.layers or ():
       if not 0 <= layer < self.num_layers:
         raise ConfigError(

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from infformer_jax.core import attention as core
 from infformer_jax.core.pytree import pytree
-from infformer_jax.memory.recent import windows
-from infformer_jax.nn import attention_received
+from infformer_jax.nn.attention_received import ReceivedAttention
 from infformer_jax.nn.block import Block, BlockState
 from infformer_jax.nn.transformer import ModelState, Transformer
 from infformer_jax.types import Array, Past, PyTree, Segment, Slots
@@ -25,9 +25,9 @@ class OpenBlock:
 
   x_bld: Array  # the layer's inputs
   own: Slots  # their keys and values, at ages 0, -1, ...
-  window: tuple[Slots, ...]  # the short-term memory's, if there is one
+  window: Slots | None  # the short-term memory's, if there is one
   prepared: PyTree  # the long memory's
-  received_bt: Array | None = None  # as BlockState's, of the cache and of the open segment
+  received: ReceivedAttention | None  # as BlockState's, of the cache and of the open segment
 
 
 @pytree
@@ -58,23 +58,23 @@ def open_segment(model: Transformer, state: ModelState, new_doc_b: Array) -> Ope
   return Open(state=state, count_b=jnp.zeros_like(since_b), blocks=blocks)
 
 
-def append(model: Transformer, opened: Open, token_b: Array, go_b: Array) -> tuple[Array, Open]:
-  """One token more in the rows where go_b; the others stay as they are.
+def append(model: Transformer, opened: Open, token_b: Array, active_b: Array) -> tuple[Array, Open]:
+  """One token more in the rows where active_b; the others stay as they are.
 
   Returns:
-    The logits [b, v] of what follows the token, and the segment, closed and opened anew where it is full.
+    The logits [b, v] of what follows the token, and the segment; where it is full, the next one.
   """
   x_bld = model.embed(token_b[:, None], opened.count_b[:, None])
   blocks, states = [], []
   for block, block_state, open_block in zip(model.blocks, opened.state.blocks, opened.blocks, strict=True):
     x_bld, block_state, open_block = _append_block(
-      model, block, x_bld, block_state, open_block, opened.count_b, go_b
+      model, block, x_bld, block_state, open_block, opened.count_b, active_b
     )
     blocks.append(open_block)
     states.append(block_state)
   hidden_bld = model.final_norm(x_bld) if model.config.final_norm else x_bld
   state = ModelState(segments_b=opened.state.segments_b, index_b=opened.state.index_b, blocks=tuple(states))
-  opened = Open(state=state, count_b=opened.count_b + go_b, blocks=tuple(blocks))
+  opened = Open(state=state, count_b=opened.count_b + active_b, blocks=tuple(blocks))
   full_b = opened.count_b == model.config.segment_length
   opened = jax.lax.cond(full_b.any(), lambda: _renewed(model, opened, full_b), lambda: opened)
   return model.vocabulary.logits(hidden_bld[:, 0]), opened
@@ -83,35 +83,30 @@ def append(model: Transformer, opened: Open, token_b: Array, go_b: Array) -> tup
 def _open_block(
   block: Block, state: BlockState, since_b: Array, new_doc_b: Array
 ) -> tuple[BlockState, OpenBlock]:
-  config, attention, memory = block.config, block.attention, block.memory
-  batch, length, short = since_b.shape[0], config.segment_length, config.short_term_length
-  shape = (batch, length, config.num_heads, config.width_of_head)
+  config, attention, timeline = block.config, block.attention, block.timeline
+  batch, length = since_b.shape[0], config.segment_length
+  shape = (batch, length, config.kv_heads, config.width_of_head)
   dtype = jnp.dtype(config.compute_dtype)
-  x_bld = jnp.zeros((batch, length, config.d_model), dtype)
-  past_bld = x_bld
-  window: tuple[Slots, ...] = ()
+  past_bld = x_bld = jnp.zeros((batch, length, config.d_model), dtype)
+  window, received = None, state.received
   if state.cache_btd is not None:
     h_btd = block.attention_input(state.cache_btd)
-    first = block.cache_length - block.lag * length
-    if block.lag:
-      past_bld = windows(h_btd, start=first, size=length, stride=0, count=1)[:, 0]
-    if short:
-      k_bmhk, v_bmhk = attention.project(h_btd[:, -short:])
-      back_m = (short - 1 - np.arange(short)) // length + 1  # segments back
-      age_m = short - np.arange(short, dtype=np.float32)
-      window = (_slots(k_bmhk, v_bmhk, age_m, jnp.asarray(back_m) <= since_b[:, None]),)
-  past = Past(x_bld=past_bld, whole_b=since_b >= block.lag)
-  timeline_bt = None
-  if state.received_bt is not None:
-    timeline_bt = attention_received.opened(state.received_bt, length)
-    first = block.cache_length - block.lag * length
-    past = dataclasses.replace(past, received_bl=timeline_bt[:, first : first + length])
-  project = attention.project
+    if timeline.lag:
+      past_bld = h_btd[:, timeline.past]
+    if config.short_term_length:
+      age_m = config.short_term_length - np.arange(config.short_term_length, dtype=np.float32)
+      kv_bmhk = attention.project(h_btd[:, timeline.window])
+      window = _slots(*kv_bmhk, age_m, timeline.in_document(since_b))
+  past = Past(x_bld=past_bld, whole_b=timeline.has_past(since_b))
+  if received is not None:
+    past = dataclasses.replace(past, received_bl=received.past(timeline))
+    received = received.extend(length)
+  memory, project = block.memory, attention.project
   written = memory.write(memory.reset(state.memory, new_doc_b), past, project, key_b=None)
   zeros = jnp.zeros(shape, dtype)
   own = _slots(zeros, zeros, -np.arange(length, dtype=np.float32), jnp.zeros(shape[:2], bool))
   prepared = memory.prepare(written, project)
-  opened = OpenBlock(x_bld=x_bld, own=own, window=window, prepared=prepared, received_bt=timeline_bt)
+  opened = OpenBlock(x_bld=x_bld, own=own, window=window, prepared=prepared, received=received)
   return dataclasses.replace(state, memory=written), opened
 
 
@@ -122,12 +117,12 @@ def _append_block(
   state: BlockState,
   opened: OpenBlock,
   count_b: Array,
-  go_b: Array,
+  active_b: Array,
 ) -> tuple[Array, BlockState, OpenBlock]:
   attention = block.attention
   h_bld = block.attention_input(x_bld)
   q_blhk, (k_blhk, v_blhk) = attention.queries(h_bld), attention.project(h_bld)
-  here_bl = go_b[:, None] & (count_b[:, None] == jnp.arange(block.config.segment_length))
+  here_bl = active_b[:, None] & (count_b[:, None] == jnp.arange(block.config.segment_length))
 
   def put(buffer_bl: Array, new_bl: Array) -> Array:
     where = here_bl.reshape(here_bl.shape + (1,) * (buffer_bl.ndim - 2))
@@ -140,22 +135,22 @@ def _append_block(
     ok_bm=opened.own.ok_bm | here_bl,
   )
   offset_bl = count_b[:, None].astype(jnp.float32)
-  segment = Segment(q_blhk=q_blhk, ok_bl=go_b[:, None], offset_bl=offset_bl)
+  segment = Segment(q_blhk=q_blhk, ok_bl=active_b[:, None], offset_bl=offset_bl)
   read = block.memory.answer(opened.prepared, segment)
   memory = block.memory.observe(state.memory, read.stats)
-  local, window = (*opened.window, own), block.config.window  # In the order of time.
-  keys = [attention.aged(q_blhk, offset_bl, part, model.biases(), window=window) for part in local]
-  keys += [attention.aged(q_blhk, offset_bl, part, model.biases()) for part in read.slots]
-  out_bld = attention.attend(keys, read.gated)
+  local = [own] if opened.window is None else [opened.window, own]  # In the order of time.
+  parts = [attention.keys(of.k_bmhk, of.v_bmhk, of.age_bm, of.ok_bm) for of in local]
+  parts += map(attention.slots, read.slots)
+  queries = attention.ask(q_blhk, offset_bl, model.biases())
+  out_bld = attention.attend(queries, parts, read.gated)
   if read.added_bld is not None:
     out_bld = out_bld + read.added_bld.astype(out_bld.dtype)
   joined = block.joined(x_bld[:, None], out_bld[:, None], keys_bs=None)[:, 0]
-  timeline_bt = opened.received_bt
-  if timeline_bt is not None:
+  received = opened.received
+  if received is not None:
     width = block.config.short_term_length + block.config.segment_length
-    gained_bw = attention_received.received(attention.weights(keys), segment.ok_bl, width)
-    timeline_bt = attention_received.added(timeline_bt, gained_bw)
-  opened = dataclasses.replace(opened, x_bld=put(opened.x_bld, x_bld), own=own, received_bt=timeline_bt)
+    received = received.accumulate(core.received(queries, parts, segment.ok_bl, width=width))
+  opened = dataclasses.replace(opened, x_bld=put(opened.x_bld, x_bld), own=own, received=received)
   return joined, dataclasses.replace(state, memory=memory), opened
 
 
@@ -163,26 +158,23 @@ def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
   """Closes the full rows into the timeline and opens their next segment."""
   length = model.config.segment_length
 
-  def closed(block: Block, state: BlockState, open_block: OpenBlock) -> BlockState:
+  def choose(new: Array, old: Array) -> Array:
+    return jnp.where(full_b.reshape(full_b.shape + (1,) * (new.ndim - 1)), new, old)
+
+  def closed(state: BlockState, block: OpenBlock) -> BlockState:
     if state.cache_btd is None:
       return state
-    pushed = jnp.concatenate([state.cache_btd, open_block.x_bld], axis=1)[:, length:]
-    state = dataclasses.replace(state, cache_btd=jnp.where(full_b[:, None, None], pushed, state.cache_btd))
-    if state.received_bt is None or open_block.received_bt is None:
-      return state
-    closed_bt = jnp.where(full_b[:, None], open_block.received_bt[:, length:], state.received_bt)
-    return dataclasses.replace(state, received_bt=closed_bt)
+    pushed_btd = jnp.concatenate([state.cache_btd, block.x_bld], axis=1)[:, length:]
+    received = None if block.received is None else block.received.close(length)
+    pushed = dataclasses.replace(state, cache_btd=pushed_btd, received=received)
+    return jax.tree.map(choose, pushed, state)
 
   state = ModelState(
     segments_b=opened.state.segments_b + full_b,
     index_b=opened.state.index_b + full_b,
-    blocks=tuple(map(closed, model.blocks, opened.state.blocks, opened.blocks)),
+    blocks=tuple(map(closed, opened.state.blocks, opened.blocks)),
   )
   renewed = open_segment(model, state, jnp.zeros_like(full_b))
-
-  def choose(new: Array, old: Array) -> Array:
-    return jnp.where(full_b.reshape(full_b.shape + (1,) * (new.ndim - 1)), new, old)
-
   return jax.tree.map(choose, renewed, opened)
 
 

@@ -1,21 +1,26 @@
-"""Scores by position: one formula for windows and for keys of any age; masks as drawn; the gated mixture."""
+"""Windows as drawn; one softmax over all parts; what is not seen stays out; grouped keys; dropout."""
 
+import dataclasses
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from infformer_jax.core import attention as core
-from infformer_jax.nn.attention import Attention, Keys
-from infformer_jax.types import Gated, Slots
+from infformer_jax.core import attention
+from infformer_jax.core.positions import Aged, Buckets
 from tests import toy
 
-B, L, W, D, H, K = 2, 2, 6, 8, 2, 4
+B, L, M, H, K = 2, 3, 6, 4, 5
 
 
 def normal(seed, *shape):
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape), toy.DTYPE)
+
+
+def close(actual, expected):
+  chex.assert_trees_all_close(actual, expected, atol=toy.TOLERANCE, rtol=toy.TOLERANCE)
 
 
 DRAWN = {
@@ -25,9 +30,15 @@ DRAWN = {
 }
 
 
+def seen(window, length, width):
+  """Of consecutive tokens, the last `length` of which are the queries' own."""
+  distance = (width - length) + np.arange(length)[:, None] - np.arange(width)
+  return attention.seen(window, distance, width - length)
+
+
 @pytest.mark.parametrize('window', DRAWN)
-def test_masks_are_as_drawn(window):
-  assert np.array_equal(core.mask(window, 3, 5), DRAWN[window])
+def test_windows_are_as_drawn(window):
+  assert np.array_equal(seen(window, 3, 5), DRAWN[window])
 
 
 @pytest.mark.parametrize(
@@ -39,122 +50,138 @@ def test_sliding_is_same_length(cached, length, most):
   too_many = cached + length - most
   shift = length - too_many if too_many > 0 else length
   published = ~(np.triu(ones, 1 + cached) | np.tril(ones, -shift))
-  assert np.array_equal(core.mask('sliding', length, most + length)[:, most - cached :], published)
-
-
-def test_relative_shift_is_as_drawn():
-  by_distance = jnp.array([[3, 2, 1, 0], [3, 2, 1, 0]], toy.DTYPE)
-  by_key = core.relative_shift(by_distance)
-  seen = core.mask('block', 2, 4)
-  assert np.array_equal(np.where(seen, by_key, -1), [[2, 1, 0, -1], [3, 2, 1, 0]])
-
-
-@pytest.mark.parametrize(('length', 'width'), [(3, 7), (4, 4), (1, 5)])
-def test_relative_shift_puts_the_distance_under_the_key(length, width):
-  by_distance = np.broadcast_to(np.arange(width)[::-1], (length, width))
-  distance = (width - length) + np.arange(length)[:, None] - np.arange(width)
-  seen = core.mask('block', length, width)
-  assert np.array_equal(core.relative_shift(jnp.asarray(by_distance, toy.DTYPE))[seen], distance[seen])
-
-
-TRUNKS = {
-  'xl': {'positions': 'xl'},
-  'clamped': {'positions': 'xl', 'clamp_length': 3, 'window': 'sliding'},
-  'rotary': {'positions': 'rotary'},
-  't5': {'positions': 't5', 'normalize_qk': True, 'window': 'past'},
-  'learned': {'positions': 'learned', 'short_term_length': 0},
-}
-
-
-@pytest.fixture(scope='module', params=TRUNKS)
-def attention(request):
-  sizes = {'d_model': D, 'num_heads': H, 'segment_length': L, 'short_term_length': W - L}
-  config = toy.config(**sizes | TRUNKS[request.param])
-  layer = Attention(config, rngs=nnx.Rngs(0))
-  return layer, (normal(1, H, K), normal(2, H, K)) if config.positions == 'xl' else None
-
-
-def test_keys_by_age_score_as_in_a_window(attention):
-  layer, biases = attention
-  q, k, v = normal(3, B, L, H, K), normal(4, B, W, H, K), normal(5, B, W, H, K)
-  ok_bw = np.random.default_rng(6).random((B, W)) < 0.8
-  age_bw = jnp.broadcast_to(jnp.asarray(W - L - np.arange(W), toy.DTYPE), (B, W))
-  offset_bl = jnp.broadcast_to(jnp.arange(L), (B, L))
-  window = layer.window(q, k, v, ok_bw, biases)
-  slots = Slots(k_bmhk=k, v_bmhk=v, age_bm=age_bw, ok_bm=ok_bw)
-  aged = layer.aged(q, offset_bl, slots, biases, window=layer.config.window)
-  seen = np.broadcast_to(window.ok_blm[:, None], window.scores_bhlm.shape)
-  assert np.array_equal(window.ok_blm, aged.ok_blm)
-  assert toy.error(aged.scores_bhlm[seen], window.scores_bhlm[seen]) < toy.TOLERANCE
-
-
-def test_scores_depend_on_the_distance_alone(attention):
-  """Queries and keys moved together, by a fraction of a token too."""
-  layer, biases = attention
-  q, k, v = normal(3, B, L, H, K), normal(4, B, W, H, K), normal(5, B, W, H, K)
-  offset_bl, age_bw = jnp.abs(normal(7, B, L)), 10 * jnp.abs(normal(8, B, W))
-  ok = np.ones((B, W), bool)
-  here, there = (
-    layer.aged(q, offset_bl + by, Slots(k_bmhk=k, v_bmhk=v, age_bm=age_bw - by, ok_bm=ok), biases).scores_bhlm
-    for by in (0.0, 2.5)
-  )
-  assert toy.error(there, here) < toy.TOLERANCE
-  if layer.config.positions != 'learned':
-    moved = layer.aged(q, offset_bl, Slots(k_bmhk=k, v_bmhk=v, age_bm=age_bw - 2.5, ok_bm=ok), biases)
-    assert toy.error(moved.scores_bhlm, here) > 0.01
+  assert np.array_equal(seen('sliding', length, most + length)[:, most - cached :], published)
 
 
 def test_a_masked_key_weighs_nothing_and_nothing_to_see_gives_nothing():
   scores = jnp.array([[1e4, 2.0, 1.0], [3.0, 2.0, 1.0]], toy.DTYPE)
   ok = jnp.array([[False, True, True], [False, False, False]])
-  weights = core.softmax(scores, ok)
+  weights = attention.softmax(scores, ok)
   assert weights[0, 0] == 0
   assert weights[0, 1:].sum() == pytest.approx(1)
   assert np.array_equal(weights[1], [0, 0, 0])
-  gradient = jax.grad(lambda scores: core.softmax(scores, ok)[:, 1].sum())(scores)
+  gradient = jax.grad(lambda scores: attention.softmax(scores, ok)[:, 1].sum())(scores)
   assert np.isfinite(gradient).all()
   assert not gradient[1].any()
 
 
-def test_distances_above_the_clamp_score_as_the_clamp(attention):
-  layer, biases = attention
-  if layer.config.clamp_length is None:
-    pytest.skip('no clamp')
-  q, k = normal(3, 1, 1, H, K), jnp.broadcast_to(normal(4, 1, 1, H, K), (1, 6, H, K))
-  ages = jnp.array([[0.0, 2.5, 3.0, 3.5, 4.0, 900.0]], toy.DTYPE)
-  slots = Slots(k_bmhk=k, v_bmhk=k, age_bm=ages, ok_bm=np.ones((1, 6), bool))
-  scores_hm = np.asarray(layer.aged(q, jnp.zeros((1, 1)), slots, biases).scores_bhlm[0, :, 0])
-  assert toy.error(scores_hm[:, 3:], np.repeat(scores_hm[:, 2:3], 3, axis=1)) < toy.TOLERANCE
-  assert np.abs(scores_hm[:, :2] - scores_hm[:, 2:3]).min() > 1e-3
+TERMS = {
+  'none': None,
+  'aged': Aged(w_dhk=normal(8, 6, H, K)),
+  'buckets': Buckets(table_jh=normal(8, 32, H)),
+}
 
 
-def test_units_have_a_learned_scale_whose_sign_says_nothing():
-  config = toy.config(d_model=D, num_heads=H, positions='t5', normalize_qk=True)
-  layer, v = Attention(config, rngs=nnx.Rngs(0)), normal(5, B, W, H, K)
-  scores_bhlm, ok_blm = normal(6, B, H, L, W), np.ones((B, L, W), bool)
-  keys = Keys(scores_bhlm=scores_bhlm, ok_blm=ok_blm, v_bmhk=v)
-  assert np.array_equal(layer.scale_h[...], np.full(H, np.sqrt(K), toy.DTYPE))
-  layer.scale_h = nnx.Param(jnp.array([-3.0, 0.5]))
-  scaled = np.asarray(scores_bhlm) * np.array([3.0, 0.5])[:, None, None]
-  expected = layer.w_o(core.attend(jnp.asarray(scaled), jnp.asarray(ok_blm), v).reshape(B, L, -1))
-  assert toy.error(layer.attend([keys], ()), expected) < toy.TOLERANCE
-  units = np.square(core.normalized(normal(1, 5, K))).sum(-1)
-  assert units == pytest.approx(np.ones(5), abs=1e-5)
+def queries(**changes):
+  offset_bl = jnp.arange(L, dtype=toy.DTYPE)[None]
+  of = attention.Queries(
+    q_blhk=normal(1, B, L, H, K), offset_bl=offset_bl, position_q_blhk=normal(2, B, L, H, K)
+  )
+  return dataclasses.replace(of, **changes)
 
 
-def test_one_softmax_over_all_keys_and_a_gate_per_head(attention):
-  layer, _ = attention
-  v = normal(5, B, W, H, K)
-  scores, ok_blm = normal(6, B, H, L, W), np.ones((B, L, W), bool)
-  whole = layer.attend([Keys(scores_bhlm=scores, ok_blm=ok_blm, v_bmhk=v)], ())
-  parts = [
-    Keys(scores_bhlm=scores[..., m], ok_blm=ok_blm[..., m], v_bmhk=v[:, m]) for m in (np.s_[:2], np.s_[2:])
-  ]
-  assert toy.error(layer.attend(parts, ()), whole) < toy.TOLERANCE
-  context_blhk = normal(7, B, L, H, K)
-  for gate in (0.0, 1.0, 0.25):
-    mixed = layer.attend(
-      parts, Gated(context_blhk=context_blhk, gate_blh=jnp.full((B, L, H), gate, toy.DTYPE))
-    )
-    retrieved = layer.w_o(context_blhk.reshape(B, L, -1))
-    assert toy.error(mixed, gate * retrieved + (1 - gate) * whole) < toy.TOLERANCE
+def part(heads=H, **changes):
+  """Keys at ages on both sides of the queries, some of them missing."""
+  of = attention.Part(
+    k_bmhk=normal(3, B, M, heads, K),
+    v_bmhk=normal(4, B, M, heads, K),
+    ok_bm=jnp.asarray(np.random.default_rng(5).random((B, M)) < 0.8),
+    age_bm=jnp.broadcast_to(4 - jnp.arange(M, dtype=toy.DTYPE), (B, M)),
+  )
+  return dataclasses.replace(of, **changes)
+
+
+def sliced(of, where):
+  leaves = {name: getattr(of, name)[:, where] for name in ('k_bmhk', 'v_bmhk', 'ok_bm', 'age_bm')}
+  return dataclasses.replace(of, **leaves)
+
+
+def plain(queries, part):
+  """One query and head after another."""
+  context = np.zeros((B, L, H, K))
+  for b, l, h in np.ndindex(B, L, H):
+    ok_m = np.asarray(part.ok_bm[b] & (queries.offset_bl[0, l] + part.age_bm[b] >= 0))
+    scores_m = np.asarray(part.k_bmhk)[b, :, h] @ np.asarray(queries.q_blhk)[b, l, h]
+    weights_m = np.where(ok_m, np.exp(scores_m / np.sqrt(K)), 0)
+    context[b, l, h] = weights_m / max(weights_m.sum(), 1e-300) @ np.asarray(part.v_bmhk)[b, :, h]
+  return context.astype(toy.DTYPE)
+
+
+def test_attention_is_a_softmax_of_dot_products():
+  close(attention.attend(queries(), [part()]), plain(queries(), part()))
+  scale_h = jnp.full(H, 1 / np.sqrt(K), toy.DTYPE)
+  close(attention.attend(queries(scale_h=scale_h), [part()]), plain(queries(), part()))
+
+
+@pytest.mark.parametrize('term', TERMS)
+@pytest.mark.parametrize('window', DRAWN)
+def test_one_softmax_is_over_all_parts(term, window):
+  whole = part(position=TERMS[term], window=window, reach=3)
+  parts = [sliced(whole, np.s_[:2]), sliced(whole, np.s_[2:])]
+  close(attention.attend(queries(), parts), attention.attend(queries(), [whole]))
+
+
+def test_parts_may_have_different_positions_and_windows():
+  parts = [part(position=TERMS['aged']), part(position=TERMS['buckets'], window='past', reach=2)]
+  weights = attention.weights(queries(), parts)
+  close(weights.sum(-1), jnp.ones_like(weights[..., 0]))
+  old = attention.seen_by(queries(), parts[1])
+  assert (weights[..., M:] > 0)[:, 0].tolist() == old.tolist()
+
+
+def test_a_query_that_sees_nothing_gets_exactly_nothing():
+  ok_bm = jnp.zeros((B, M), bool).at[1].set(True)
+  context = attention.attend(queries(), [part(ok_bm=ok_bm)])
+  assert not context[0].any()
+  assert context[1].all()
+
+
+def test_what_is_not_finite_and_not_seen_stays_out():
+  clean, ok = part(), np.asarray(part().ok_bm)[..., None, None]
+  dirty = part(k_bmhk=jnp.where(ok, clean.k_bmhk, jnp.inf), v_bmhk=jnp.where(ok, clean.v_bmhk, jnp.nan))
+  assert not ok.all()
+  chex.assert_trees_all_equal(attention.attend(queries(), [dirty]), attention.attend(queries(), [clean]))
+
+
+@pytest.mark.parametrize('term', TERMS)
+@pytest.mark.parametrize('heads', [1, 2])
+def test_grouped_keys_equal_repeated_keys(term, heads):
+  grouped = part(heads, position=TERMS[term])
+  k_bmhk, v_bmhk = (np.repeat(a, H // heads, axis=2) for a in (grouped.k_bmhk, grouped.v_bmhk))
+  repeated = dataclasses.replace(grouped, k_bmhk=jnp.asarray(k_bmhk), v_bmhk=jnp.asarray(v_bmhk))
+  close(attention.attend(queries(), [grouped]), attention.attend(queries(), [repeated]))
+
+
+def test_received_sums_the_weights_over_heads_and_real_queries():
+  ok_bl = jnp.array([[True, False, True], [True, True, True]])
+  parts = [part(), part(window='past', reach=3)]
+  weights = np.asarray(attention.weights(queries(), parts))
+  expected = np.einsum('bhlm,bl->bm', weights, ok_bl)[:, : M + 2]
+  close(attention.received(queries(), parts, ok_bl, width=M + 2), expected.astype(toy.DTYPE))
+
+  def total(q_blhk):
+    return (attention.received(queries(q_blhk=q_blhk), parts, ok_bl, width=2) ** 2).sum()
+
+  assert not jax.grad(total)(queries().q_blhk).any()
+
+
+def test_positions_of_queries_are_asked_for_where_they_are_needed():
+  with pytest.raises(ValueError, match='position_q_blhk = None: Aged positions need'):
+    attention.attend(queries(position_q_blhk=None), [part(position=TERMS['aged'])])
+
+
+def test_dropout_of_weights_keeps_the_mean_and_draws_by_row():
+  count = 4000
+  keys = jax.random.split(jax.random.key(0), (count, B))
+  expected = attention.attend(queries(), [part()])
+
+  def attend(key_b):
+    dropout = attention.WeightDropout(key_b=key_b, rate=0.25)
+    return attention.attend(queries(), [part()], dropout=dropout)
+
+  dropped = np.asarray(jax.jit(jax.vmap(attend))(keys), np.float64)
+  error = np.abs(dropped.mean(0) - expected) / (dropped.std(0) / np.sqrt(count))
+  assert error.max() < 5
+  same = attend(jnp.stack([keys[0, 0], keys[0, 0]])), attend(keys[0])
+  chex.assert_trees_all_equal(same[0][0], same[1][0])
+  assert (same[0][1] != same[1][1]).any()

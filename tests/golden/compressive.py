@@ -17,12 +17,13 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import compression
+from infformer_jax.core.attention import Part
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.compressive import Compressive, CompressiveConfig, CompressiveState
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn.attention import Attention
 from infformer_jax.nn.model_config import ModelConfig
-from infformer_jax.types import Past, Segment, Slots
+from infformer_jax.types import Past, Segment
 from tests.golden.report import NotCovered, Report, Settings
 
 Params = dict[str, jax.Array]
@@ -147,19 +148,20 @@ class _Case:
     self._check_memory(whole_bld)
 
   def _check_attention(self) -> None:
-    attention, x_bld, length = self.attention(self.params), self.x_bld, self.x_bld.shape[1]
-    window_bwd = jnp.concatenate([self.mem_bld, x_bld], axis=1)
+    attention, x_bld = self.attention(self.params), self.x_bld
+    mem_bmd, cmem_bmd = self.mem_bld, self.cmem_bmd
+
+    def part(x_bmd: jax.Array, age_m: jax.Array) -> Part:
+      k_bmhk, v_bmhk = attention.project(x_bmd)
+      return attention.keys(k_bmhk, v_bmhk, age_m[None], jnp.ones(x_bmd.shape[:2], bool))
+
+    window_bwd = jnp.concatenate([mem_bmd, x_bld], axis=1)
+    parts = [part(window_bwd, mem_bmd.shape[1] - jnp.arange(window_bwd.shape[1], dtype=self.dtype))]
+    if cmem_bmd.shape[1]:
+      parts.append(part(cmem_bmd, jnp.ones(cmem_bmd.shape[1], self.dtype)))
     q_blhk = attention.queries(x_bld)
-    keys = [
-      attention.window(q_blhk, *attention.project(window_bwd), jnp.ones(window_bwd.shape[:2], bool), None)
-    ]
-    if self.cmem_bmd.shape[1]:
-      k_bmhk, v_bmhk = attention.project(self.cmem_bmd)
-      shape = k_bmhk.shape[:2]
-      slots = Slots(k_bmhk=k_bmhk, v_bmhk=v_bmhk, age_bm=jnp.ones(shape), ok_bm=jnp.ones(shape, bool))
-      offset_bl = jnp.broadcast_to(jnp.arange(length, dtype=self.dtype), x_bld.shape[:2])
-      keys.append(attention.aged(q_blhk, offset_bl, slots, None))
-    self.compare('out', attention.attend(keys, ()) + self.params['to_out.bias'])
+    queries = attention.ask(q_blhk, jnp.arange(x_bld.shape[1], dtype=self.dtype)[None], None)
+    self.compare('out', attention.attend(queries, parts, None) + self.params['to_out.bias'])
     self.compare('q', _heads_second(q_blhk))
 
   def _check_memory(self, past_bld: jax.Array) -> None:

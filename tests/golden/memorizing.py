@@ -51,7 +51,9 @@ def _check_case(report: Report, case: str, num: int, dtype: Any) -> None:
   w_blhk, ok_bm = given('w') if f'{case}/w' in report else None, given('mem_valid')
   older, stored = (given('prev_k'), given('prev_v')), (given('mem_k'), given('mem_v'))
   length, width = learned['q_raw'].shape[1], learned['pbias'].shape[2]
-  mask_lw = attention.mask('past', length, width)
+  reach = width - length
+  age_w, offset_l = reach - jnp.arange(width, dtype=dtype), jnp.arange(length, dtype=dtype)
+  mask_lw = attention.seen('past', offset_l[:, None] + age_w, reach)
 
   def forward(learned: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """By the functions that the trunk and the memory call."""
@@ -60,11 +62,23 @@ def _check_case(report: Report, case: str, num: int, dtype: Any) -> None:
     k_bwhk, v_bwhk = (
       jnp.concatenate(pair, axis=1) for pair in zip(older, (k_blhk, learned['v']), strict=True)
     )
-    scores_bhlw = (jnp.einsum('blhk,bwhk->bhlw', q_blhk, k_bwhk) + learned['pbias']) * jnp.abs(scale_h)[
-      :, None, None
-    ]
-    ok_blw = jnp.broadcast_to(mask_lw, (len(q_blhk), length, width))
-    local_blhk = attention.attend(scores_bhlw, ok_blw, v_bwhk)
+    # A bias of any form is a dot product: query i has the i-th unit vector, every key its column of the bias.
+    unit_lhl = jnp.broadcast_to(jnp.eye(length, dtype=dtype)[:, None], (*q_blhk.shape[1:3], length))
+    bias_whl = jnp.transpose(learned['pbias'], (2, 0, 1))
+    q_and_unit, k_and_bias = (
+      jnp.concatenate([a, jnp.broadcast_to(b, (*a.shape[:3], length))], axis=-1)
+      for a, b in ((q_blhk, unit_lhl), (k_bwhk, bias_whl))
+    )
+    queries = attention.Queries(q_blhk=q_and_unit, offset_bl=offset_l[None], scale_h=jnp.abs(scale_h))
+    window = attention.Part(
+      k_bmhk=k_and_bias,
+      v_bmhk=v_bwhk,
+      ok_bm=jnp.ones(v_bwhk.shape[:2], bool),
+      age_bm=age_w[None],
+      window='past',
+      reach=reach,
+    )
+    local_blhk = attention.attend(queries, [window])
     index_blhj = nearest_neighbours.search(q_blhk, stored[0], ok_bm, num)
     ok_blhj = jax.vmap(lambda ok_m, index_lhj: ok_m[index_lhj])(ok_bm, index_blhj)
     k_blhjk, v_blhjk = (nearest_neighbours.retrieve(slots, index_blhj) for slots in stored)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.core import attention
+from infformer_jax.core import attention, positions
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
@@ -43,7 +43,7 @@ def check(report: Report, dtype: str = 'float64') -> None:
   names = [key.removeprefix('param/') for key in report.arrays if key.startswith('param/')]
   skip = {'pos_emb.inv_freq'} | ({f'{_OUTPUT}.weight'} if config.tie_embeddings else set())
   params = {name: jnp.asarray(report.input(f'param/{name}'), dtype) for name in names if name not in skip}
-  report.compare('param/pos_emb.inv_freq', attention.inverse_frequencies(config.d_model))
+  report.compare('param/pos_emb.inv_freq', positions.inverse_frequencies(config.d_model))
   if config.tie_embeddings:
     report.compare(f'param/{_OUTPUT}.weight', params[_EMBEDDING])
   report.unchecked('tokens', 'the same tokens as inp and target')
@@ -165,12 +165,9 @@ def _check_segment(
     out = model.of(params)(batch, state)
     return model.of(params).vocabulary.token_losses(out.hidden_bsld, batch.targets_bsl)[:, 0], out
 
-  with (
-    mock.patch.object(attention, 'window_scores', wraps=attention.window_scores) as scores,
-    mock.patch.object(attention, 'softmax', wraps=attention.softmax) as softmax,
-  ):
+  with mock.patch.object(attention, 'attend', wraps=attention.attend) as attend:
     nll_bl, out = losses(params)
-  _check_attention(report, seg, scores.call_args_list, softmax.call_args_list)
+  _check_attention(report, seg, attend.call_args_list)
   report.compare(f'{seg}/loss', nll_bl.T)
   report.compare(f'{seg}/hidden', jnp.swapaxes(out.hidden_bsld[:, 0], 0, 1))
   logits_blv = model.of(params).vocabulary.logits(out.hidden_bsld[:, 0])
@@ -189,21 +186,20 @@ def _check_memory(report: Report, key: str, memory_btd: Any) -> None:
     report.compare(key, jnp.swapaxes(memory_btd, 0, 1)[memory_btd.shape[1] - kept :])
 
 
-def _check_attention(report: Report, seg: str, scores: list[Any], softmax: list[Any]) -> None:
+def _check_attention(report: Report, seg: str, calls: list[Any]) -> None:
   """The attention's pieces per layer, from the arguments with which the model called core.attention."""
-  for i, ((q, k, r, u, v), (total_bhlw, ok_blw)) in enumerate(
-    zip((call.args for call in scores), (call.args for call in softmax), strict=True)
-  ):
+  for i, (queries, (window,)) in enumerate(call.args for call in calls):
     pieces = {
-      'AC': attention.window_scores(q, k, jnp.zeros_like(r), u, v),
-      'BD_shifted': attention.window_scores(q, jnp.zeros_like(k), r, u, v),
-      'attn_prob': attention.softmax(total_bhlw, ok_blw),
+      'AC': attention.content_scores(queries, window),
+      'BD_shifted': attention.position_scores(queries, window),
+      'attn_prob': attention.weights(queries, [window]),
     }
     for name, ours_bhlw in pieces.items():
       key = f'{seg}/{name}/{i}'
       if key in report:
         shape = report.arrays[key].shape
-        seen_lm = attention.mask('block', shape[0], shape[1])  # The others hold garbage that the mask hides.
+        # Above the diagonal stands garbage that the mask hides.
+        seen_lm = np.tri(shape[0], shape[1], shape[1] - shape[0])
         ours = jnp.transpose(ours_bhlw, (2, 3, 0, 1))[:, -shape[1] :]
         weight = seen_lm[:, :, None, None] if name == 'BD_shifted' else 1.0
         report.compare(key, ours, weight=weight)

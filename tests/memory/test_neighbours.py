@@ -48,10 +48,10 @@ def test_attention_over_what_was_found_is_a_softmax_of_its_own():
   found = nearest_neighbours.attend(
     q, nearest_neighbours.retrieve(k, index), nearest_neighbours.retrieve(v, index), ok, scale_h
   )
+  stored = attention.Part(k_bmhk=k, v_bmhk=v, ok_bm=ok_bm, age_bm=jnp.zeros((1, M), toy.DTYPE))
+  offset_bl = jnp.zeros((1, L), toy.DTYPE)
   every = attention.attend(
-    jnp.einsum('blhk,bmhk->bhlm', q, k) * jnp.abs(scale_h)[:, None, None],
-    jnp.broadcast_to(ok_bm[:, None], (B, L, M)),
-    v,
+    attention.Queries(q_blhk=q, offset_bl=offset_bl, scale_h=jnp.abs(scale_h)), [stored]
   )
   assert toy.error(found, every) < toy.TOLERANCE  # All that is stored was found.
   assert not found[1].any()
