@@ -172,7 +172,7 @@ class _Case:
     empty = memory.init_state(batch, past_bld.dtype)
     stored_bmd = jnp.concatenate([empty.x_bmd, self.cmem_bmd], axis=1)[:, -num:]
     state = CompressiveState(
-      x_bmd=stored_bmd, index_bm=(), segments_b=empty.segments_b, old_bld=empty.old_bld
+      x_bmd=stored_bmd, index_bm=None, segments_b=empty.segments_b, old_bld=empty.old_bld
     )
     past = Past(x_bld=past_bld, whole_b=jnp.ones(batch, bool))
     written = memory.write(state, past, attention.project)

@@ -75,6 +75,7 @@ def memory():
 def test_queries_scale_and_gate_learn_and_nothing_that_was_written(memory):
   segments, pasts, _ = contract.material()
   graphdef, params = nnx.split(memory)
+  local = contract.normal(4, *segments.q_blhk.shape)
 
   def loss(params, q, x, w_dhk):
     memory = nnx.merge(graphdef, params)
@@ -83,7 +84,7 @@ def test_queries_scale_and_gate_learn_and_nothing_that_was_written(memory):
     state = memory.init_state(contract.B, toy.DTYPE)
     _, read = memory.scan(state, *scanned, contract.NEW_DOC, project, view=identity)
     mixed = jax.vmap(attention.mixed, in_axes=1)(
-      segments.v_blhk, read.gated.context_blhk, read.gated.gate_blh
+      local, read.gated.context_blhk, read.gated.gate_blh
     )
     return jnp.square(mixed).sum()
 
