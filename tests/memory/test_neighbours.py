@@ -83,9 +83,7 @@ def test_queries_scale_and_gate_learn_and_nothing_that_was_written(memory):
     project = lambda x: tuple(jnp.einsum('btd,dhk->bthk', x, w) for w in w_dhk)  # noqa: E731
     state = memory.init_state(contract.B, toy.DTYPE)
     _, read = memory.scan(state, *scanned, contract.NEW_DOC, project, view=identity)
-    mixed = jax.vmap(attention.mixed, in_axes=1)(
-      local, read.gated.context_blhk, read.gated.gate_blh
-    )
+    mixed = jax.vmap(attention.mixed, in_axes=1)(local, read.gated.context_blhk, read.gated.gate_blh)
     return jnp.square(mixed).sum()
 
   w_dhk = jnp.asarray(contract.normal(3, 2, contract.D, contract.H, contract.K))
