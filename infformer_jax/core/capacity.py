@@ -30,16 +30,16 @@ def measure(spec: SignalSpec) -> Capacity:
 
 
 def capacity(spec: SignalSpec, *, tolerance: float = 1e-9) -> float:
-  """The number of independent past values that the signal holds, in a memory that has been running for ever.
+  """The number of independent past values that the signal holds, in a memory in its stationary state.
 
-  Independent values of unit variance are written without end; R² of a past value is its squared correlation
+  Independent values of unit variance are written indefinitely; R² of a past value is its squared correlation
   with the signal at the value's present time, τ^j(τ + (1-τ) i/l) after j further writes. Capacity is
   the sum of R² over all past values. No memory of n numbers per channel with a linear read-out exceeds n.
 
   Args:
-    tolerance: the sum stops where a segment adds less than this much of n.
+    tolerance: the sum stops where a segment adds less than this share of n.
   Raises:
-    ConfigError: the contraction is not constant, so that no write is like the one before.
+    ConfigError: the contraction is not constant, so that there is no stationary state.
   """
   constants, tau = operators(spec), _constant_contraction(spec)
   carry_nn, map_nl = constants.carry_nn, constants.new_ln.T
@@ -92,10 +92,10 @@ def half_life(spec: SignalSpec) -> int:
     b_n = constants.carry_nn @ b_n
     if np.abs(psi_tn @ b_n).max() < half:
       return writes
-  raise ValueError(f'the signal of {spec} does not decay within {_MAX_WRITES} writes.')
+  raise ValueError(f'the signal of {spec} does not decay within {_MAX_WRITES} writes')
 
 
 def _constant_contraction(spec: SignalSpec) -> float:
   if spec.contraction == 'equal':
-    raise ConfigError("contraction = 'equal': capacity and half-life are measures of a constant contraction.")
+    raise ConfigError("contraction = 'equal': capacity and half-life are measures of a constant contraction")
   return spec.contraction

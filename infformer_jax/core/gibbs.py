@@ -1,91 +1,76 @@
 """The Gibbs density: p(t) ∝ exp of the score that the query gives the signal at t, over [0, 1].
 
 The score q·(X(t) W_K)/√k is that of a softmax attention whose keys have become a function of time. Integrals
-are sums over nodes, so that a read is a softmax attention to the signal at the nodes, weighted:
-
-    rectangular        the N cells, exactly: a softmax over the N values of the score signal
-    gaussian, fourier  the trapezoidal rule on a grid, 4 N + 1 points unless told otherwise
+are sums over the nodes of the basis' quadrature, so that a read is a weighted softmax attention to the signal
+at the nodes: exact for rectangular cells, by the trapezoidal rule for the other families.
 
 Source: Santos, Farinhas, McNamee, Martins, "∞-Video" (2025), which reads by such densities without training.
 """
 
+import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float
 
 from infformer_jax.core.basis import Basis, constant, evaluate_on_host
 from infformer_jax.core.density import bin_edges
-from infformer_jax.errors import ConfigError
+from infformer_jax.core.pytree import pytree
+from infformer_jax.core.ranks import on_last_axis
+from infformer_jax.core.read import ReadSpec
 
 
-class Nodes(NamedTuple):
-  """A quadrature of [0, 1]: read-only float64."""
+@pytree
+class OnNodes:
+  """Gibbs densities, by the mass of each node."""
 
-  times_p: Float[np.ndarray, 'p']
-  weights_p: Float[np.ndarray, 'p']  # summing to 1
-  basis_pn: Float[np.ndarray, 'p n']  # ψ_n at the nodes
-
-
-def size(basis: Basis, grid: int | None = None) -> int:
-  """How many nodes there are.
-
-  Args:
-    grid: points of the trapezoidal rule, at least 2; None: 4 n + 1.
-  Raises:
-    ConfigError: a grid with a rectangular basis, which needs none, or of fewer than 2 points.
-  """
-  if basis.family == 'rectangular':
-    if grid is not None:
-      raise ConfigError(f"gibbs_grid = {grid} with basis = 'rectangular', which is exact without; use None.")
-    return basis.num_basis
-  if grid is not None and grid < 2:
-    raise ConfigError(f'gibbs_grid = {grid} must be at least 2, such as {4 * basis.num_basis + 1}.')
-  return 4 * basis.num_basis + 1 if grid is None else grid
+  weight_bhlp: Array
 
 
-@functools.cache
-def nodes(basis: Basis, grid: int | None = None) -> Nodes:
-  """Where the signal is looked at; arguments as of `size`."""
-  count = size(basis, grid)
-  if basis.family == 'rectangular':
-    times_p, weights_p = basis.centres_n, np.full(count, 1 / count)
-  else:
-    times_p, weights_p = np.linspace(0, 1, count), np.full(count, 1 / (count - 1))
-    weights_p[[0, -1]] /= 2
-  return Nodes(*map(constant, (times_p, weights_p, evaluate_on_host(basis, times_p))))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GibbsRead(ReadSpec):
+  """A read by Gibbs densities, which needs the scores at all nodes and has no affines."""
 
+  gibbs_grid: int | None = None  # points of the quadrature; None: the basis' default
 
-@functools.partial(jax.jit, static_argnames=('basis', 'grid'))
-def at_nodes(basis: Basis, grid: int | None, b_bnd: Float[Array, 'b n d']) -> Float[jax.Array, 'b p d']:
-  """The signal at the nodes, in B's dtype."""
-  basis_pn = jnp.asarray(nodes(basis, grid).basis_pn, b_bnd.dtype)
-  return jnp.einsum('pn,bnd->bpd', basis_pn, b_bnd, precision='highest')
+  @property
+  def num_affines(self) -> int:
+    return 0
 
+  def check(self, basis: Basis) -> None:
+    basis.quadrature(self.gibbs_grid)
 
-@functools.partial(jax.jit, static_argnames=('basis', 'grid'))
-def weights(basis: Basis, grid: int | None, scores_p: Float[Array, '*b p']) -> Float[jax.Array, '*b p']:
-  """Mass of each node, summing to 1: E[f] is the sum of f at the nodes times these."""
-  log_weights_p = jnp.asarray(np.log(nodes(basis, grid).weights_p), scores_p.dtype)
-  return jax.nn.softmax(scores_p + log_weights_p)
+  def readable(self, basis: Basis, b_bnd: Float[Array, 'b n d']) -> Float[Array, 'b p d']:
+    """The signal at the nodes, in B's dtype."""
+    basis_pn = jnp.asarray(functions_at_nodes(basis, self.gibbs_grid), b_bnd.dtype)
+    return jnp.einsum('pn,bnd->bpd', basis_pn, b_bnd, precision='highest')
+
+  def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l p']) -> OnNodes:
+    """The mass of each node: E[f] is the sum of f at the nodes times these."""
+    log_weights_p = jnp.asarray(np.log(basis.quadrature(self.gibbs_grid).weights_p), scores_bhlm.dtype)
+    return OnNodes(weight_bhlp=jax.nn.softmax(scores_bhlm + on_last_axis(log_weights_p, scores_bhlm.ndim)))
+
+  def expected(self, basis: Basis, density: OnNodes) -> Float[Array, 'b h l p']:
+    return density.weight_bhlp
+
+  def masses(
+    self, basis: Basis, density: OnNodes, ok_bl: Bool[Array, 'b l'], *, num_bins: int, margin: float
+  ) -> Float[Array, 'b h {num_bins}']:
+    """As ReadSpec.masses; no mass lies in the margin."""
+    weight_bhp = jnp.where(ok_bl[:, None, :, None], density.weight_bhlp, 0).sum(axis=2)
+    shares_pj = jnp.asarray(bin_shares(basis, self.gibbs_grid, num_bins), weight_bhp.dtype)
+    return jnp.einsum('bhp,pj->bhj', weight_bhp, shares_pj, precision='highest')
 
 
 @functools.cache
-def bin_shares(basis: Basis, grid: int | None, num_bins: int) -> Float[np.ndarray, 'p {num_bins}']:
-  """Which share of a node's mass lies in each of j equal bins of [0, 1]; a row sums to 1.
+def functions_at_nodes(basis: Basis, gibbs_grid: int | None) -> Float[np.ndarray, 'p n']:
+  """ψ_n at the nodes of the quadrature: read-only float64."""
+  return constant(evaluate_on_host(basis, basis.quadrature(gibbs_grid).times_p))
 
-  The density is constant over a cell and linear between the points of a grid.
-  """
-  times_p, weights_p, _ = nodes(basis, grid)
-  edges = bin_edges(num_bins)
-  if basis.family == 'rectangular':
-    cumulative_pj = np.clip((edges - times_p[:, None]) * basis.num_basis + 0.5, 0, 1)
-  else:
-    step = times_p[1]
-    u = np.clip((edges - times_p[:, None]) / step, -1, 1)
-    cumulative_pj = step / weights_p[:, None] * (0.5 + u - 0.5 * u * np.abs(u))
-  return constant(np.diff(cumulative_pj))
+
+@functools.cache
+def bin_shares(basis: Basis, gibbs_grid: int | None, num_bins: int) -> Float[np.ndarray, 'p {num_bins}']:
+  """Which share of a node's mass lies in each of j equal bins of [0, 1]; a row sums to 1."""
+  return constant(np.diff(basis.quadrature(gibbs_grid).cumulative(bin_edges(num_bins))))

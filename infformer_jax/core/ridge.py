@@ -9,8 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from infformer_jax.core.basis import Basis, evaluate, evaluate_on_host
 from infformer_jax.errors import ConfigError
@@ -40,7 +39,7 @@ def ridge_operator(basis: Basis, t_p: Float[np.ndarray, 'p'], ridge: float) -> F
 @functools.partial(jax.jit, static_argnames='basis')
 def ridge_solve(
   basis: Basis, t_p: Float[Array, '*b p'], x_pd: Float[Array, '*b p d'], ridge: float | Float[Array, '']
-) -> Float[jax.Array, '*b n d']:
+) -> Float[Array, '*b n d']:
   """The coefficients B of values at times known only at run time; at least float32.
 
   Solves min |ΨᵀB - X|² + λ|B|² by QR of [Ψᵀ; √λ I]: never squares the condition

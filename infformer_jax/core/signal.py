@@ -15,15 +15,16 @@ Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_
 
 import dataclasses
 import functools
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
+from infformer_jax.core.basis_families import GaussianBasis
+from infformer_jax.core.ranks import ArrayT
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
 from infformer_jax.errors import ConfigError
 
@@ -32,8 +33,9 @@ from infformer_jax.errors import ConfigError
 class SignalSpec:
   """Everything that the constants of a write depend on.
 
-  positions: 'plain' puts the first l values at (1..l)/l. 'padded' is the published layout: the first at the
-  cell centres (i + .5)/l, and the regression to zero at as many positions outside [0, 1], up to -.5 and 1.5.
+  signal_positions: 'plain' puts the first l values at (1..l)/l. 'padded' is the published layout: the first
+  at the cell centres (i + .5)/l, and the regression to zero at as many positions outside [0, 1], up to -.5
+  and 1.5.
 
   Raises:
     ConfigError: a value outside its range.
@@ -44,30 +46,40 @@ class SignalSpec:
   num_samples: int  # P, samples of the old signal per write
   contraction: float | Literal['equal']  # τ: the old signal is squeezed into [0, τ]; 'equal': k/(k+1)
   ridge: float  # λ
-  positions: Literal['plain', 'padded'] = 'plain'
+  signal_positions: Literal['plain', 'padded'] = 'plain'
 
   def __post_init__(self) -> None:
     if self.contraction != 'equal' and not 0 < self.contraction < 1:
       raise ConfigError(
-        f"contraction = {self.contraction!r} must lie between 0 and 1, such as 0.75, or be 'equal'."
+        f"contraction = {self.contraction!r} must lie between 0 and 1, such as 0.75, or be 'equal'"
       )
     if self.ridge <= 0:
-      raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5.')
+      raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5')
     if self.num_samples < 1 or self.segment_length < 1:
       raise ConfigError(
-        f'num_samples = {self.num_samples} and segment_length = {self.segment_length} must be at least 1.'
+        f'num_samples = {self.num_samples} and segment_length = {self.segment_length} must be at least 1'
       )
-    if self.positions not in ('plain', 'padded'):
-      raise ConfigError(f"positions = {self.positions!r}; use 'plain' or 'padded' (published).")
-    if self.positions == 'padded' and (self.contraction == 'equal' or self.basis.family != 'gaussian'):
+    if self.signal_positions not in ('plain', 'padded'):
+      raise ConfigError(f"signal_positions = {self.signal_positions!r} must be 'plain' or 'padded'")
+    if self.signal_positions == 'padded' and (
+      self.contraction == 'equal' or not isinstance(self.basis, GaussianBasis)
+    ):
       raise ConfigError(
-        "positions = 'padded' is the published layout of a 'gaussian' basis with a constant contraction; "
-        "use 'plain'."
+        "signal_positions = 'padded' is the published layout of a 'gaussian' basis with a constant "
+        "contraction; use 'plain'"
       )
 
-  def tau(self, writes: int) -> float:
-    """The contraction of the write that follows `writes` others."""
-    return writes / (writes + 1) if self.contraction == 'equal' else self.contraction
+  @overload
+  def tau(self, writes: int) -> float: ...
+  @overload
+  def tau(self, writes: ArrayT) -> ArrayT: ...
+  def tau(self, writes: Any) -> Any:
+    """The contraction of the write that follows `writes` others.
+
+    Args:
+      writes: an int, or a floating array of NumPy or jax, whose dtype and shape the result has.
+    """
+    return writes / (writes + 1) if self.contraction == 'equal' else 0 * writes + self.contraction
 
 
 class Operators(NamedTuple):
@@ -87,7 +99,7 @@ def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
 def first_times(spec: SignalSpec) -> tuple[Float[np.ndarray, 't'], slice]:
   """All positions of a first write, in order, and which of them are the l values; the rest are zeros."""
   length = spec.segment_length
-  if spec.positions == 'plain':
+  if spec.signal_positions == 'plain':
     return even_points(length), slice(None)
   pad = length // 2
   return (np.arange(-pad, length + pad) + 0.5) / length, slice(pad, pad + length)
@@ -97,7 +109,7 @@ def later_times(spec: SignalSpec, writes: int = 1) -> tuple[Float[np.ndarray, 't
   """All positions of the write after `writes` others; which are the P samples followed by the l values."""
   length, count, tau = spec.segment_length, spec.segment_length + spec.num_samples, spec.tau(writes)
   times = np.concatenate([tau * even_points(spec.num_samples), tau + (1 - tau) * even_points(length)])
-  if spec.positions == 'plain':
+  if spec.signal_positions == 'plain':
     return times, slice(None)
   # As published: l + P cells from -.5 to 1.5, whose centres an even l misses by a little.
   shift = 1 / count if length % 2 else 1 / (length + count)
@@ -133,14 +145,14 @@ def first_operator(spec: SignalSpec) -> Float[np.ndarray, 'l n']:
 
 def _apply(
   operator_pn: Float[np.ndarray, 'p n'], x_bpd: Float[Array, '*b p d'], dtype: jax.typing.DTypeLike
-) -> Float[jax.Array, '*b n d']:
+) -> Float[Array, '*b n d']:
   """Gᵀ X in the dtype that accumulates."""
   x_bpd = x_bpd.astype(dtype)
   return jnp.einsum('pn,...pd->...nd', jnp.asarray(operator_pn, dtype), x_bpd, precision='highest')
 
 
 @functools.partial(jax.jit, static_argnames='spec')
-def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[jax.Array, 'b n d']:
+def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[Array, 'b n d']:
   """C1 X, at least float32: the signal of the first l values of a document."""
   return _apply(first_operator(spec), x_bld, jnp.promote_types(jnp.float32, x_bld.dtype))
 
@@ -148,7 +160,7 @@ def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[jax.Arr
 @functools.partial(jax.jit, static_argnames='spec')
 def update_even(
   spec: SignalSpec, b_bnd: Float[Array, 'b n d'], x_bld: Float[Array, 'b l d']
-) -> Float[jax.Array, 'b n d']:
+) -> Float[Array, 'b n d']:
   """A B + C X: the old signal sampled at (1..P)/P. In promote_types(float32, B's dtype)."""
   dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
   constants = operators(spec)
@@ -161,7 +173,7 @@ def update_at(
   b_bnd: Float[Array, 'b n d'],
   x_bld: Float[Array, 'b l d'],
   points_bp: Float[Array, 'b p'],
-) -> Float[jax.Array, 'b n d']:
+) -> Float[Array, 'b n d']:
   """G_pastᵀ Ψ(points)ᵀ B + C X: the old signal sampled at given points, in increasing order.
 
   The samples are still written at τ(1..P)/P. In promote_types(float32, B's dtype).
@@ -181,7 +193,7 @@ def update_equal(
   writes_b: Int[Array, 'b'],
   x_bld: Float[Array, 'b l d'],
   points_bp: Float[Array, 'b p'] | None = None,
-) -> Float[jax.Array, 'b n d']:
+) -> Float[Array, 'b n d']:
   """The write after k others with τ = k/(k+1): every row solves its own regression.
 
   A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core
@@ -193,10 +205,9 @@ def update_equal(
     jnp.asarray(even_points(spec.num_samples), dtype), (len(b_bnd), spec.num_samples)
   )
   old_bpd = sample(spec.basis, b_bnd.astype(dtype), even_bp if points_bp is None else points_bp)
-  writes_b1 = writes_b[:, None].astype(dtype)
-  tau_b1 = writes_b1 / (writes_b1 + 1)
-  new_l = jnp.asarray(even_points(spec.segment_length), dtype)
-  times_bt = jnp.concatenate([tau_b1 * even_bp, tau_b1 + (1 - tau_b1) * new_l], axis=1)
+  tau_b1 = spec.tau(writes_b.astype(dtype))[:, None]
+  new_1l = jnp.asarray(even_points(spec.segment_length), dtype)[None]
+  times_bt = jnp.concatenate([tau_b1 * even_bp, tau_b1 + (1 - tau_b1) * new_1l], axis=1)
   values_btd = jnp.concatenate([old_bpd, x_bld.astype(dtype)], axis=1)
   return ridge_solve(spec.basis, times_bt, values_btd, spec.ridge)
 
@@ -204,7 +215,7 @@ def update_equal(
 @functools.partial(jax.jit, static_argnames='basis')
 def sample(
   basis: Basis, b_bnd: Float[Array, 'b n d'], points_bp: Float[Array, 'b p']
-) -> Float[jax.Array, 'b p d']:
+) -> Float[Array, 'b p d']:
   """The signal at the given times, in B's dtype."""
   psi_bpn = evaluate(basis, points_bp.astype(b_bnd.dtype))
   return jnp.einsum('...pn,...nd->...pd', psi_bpn, b_bnd, precision='highest')
@@ -217,7 +228,7 @@ def write(
   writes_b: Int[Array, 'b'],
   x_bld: Float[Array, 'b l d'],
   points_bp: Float[Array, 'b p'] | None = None,
-) -> Float[jax.Array, 'b n d']:
+) -> Float[Array, 'b n d']:
   """One write of every row: the first of its document where writes_b is 0, an update elsewhere.
 
   Args:
@@ -229,7 +240,7 @@ def write(
     B' in promote_types(float32, B's dtype).
 
   >>> spec = SignalSpec(
-  ...   basis=Basis(num_basis=8, widths=(0.75,)),
+  ...   basis=GaussianBasis(num_basis=8, widths=(0.75,)),
   ...   segment_length=4,
   ...   num_samples=8,
   ...   contraction=0.5,

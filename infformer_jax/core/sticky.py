@@ -11,8 +11,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from infformer_jax.core.signal import even_points
 
@@ -26,7 +25,7 @@ PUBLISHED_MARGIN = 1e-6
 @functools.partial(jax.jit, static_argnames='num_points')
 def points(
   histogram_bj: Float[Array, 'b j'], num_points: int, *, key_b: Array | None = None
-) -> Float[jax.Array, 'b {num_points}']:
+) -> Float[Array, 'b {num_points}']:
   """P increasing points of [0, 1] with the histogram's density, of which 1 % is made uniform.
 
   The inverse of the linearly interpolated cumulative sum at (1..P)/P: the last point is exactly 1, and a
@@ -56,7 +55,7 @@ def points(
 @functools.partial(jax.jit, static_argnames='num_points')
 def left_edge_points(
   histogram_bj: Float[Array, 'b j'], num_points: int, *, key_b: Array | None = None
-) -> Float[jax.Array, 'b {num_points}']:
+) -> Float[Array, 'b {num_points}']:
   """P left edges of the bins in increasing order, drawn as published; without any mass all edges are alike.
 
   Without a key they are stratified: the bins that hold the middles of P equal shares of the mass.

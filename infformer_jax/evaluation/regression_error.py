@@ -82,11 +82,9 @@ def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array)
   h_btd = block.attention_input(before.cache_btd)
   for memory, state in _states(block.memory, after.memory):
     x_bld = memory.gated(h_btd[:, block.timeline.past].astype(state.b_bnd.dtype))
-    spec, before_b = memory.spec, state.writes_b - 1
-    tau_b = (
-      before_b / (before_b + 1) if spec.contraction == 'equal' else jnp.full(len(x_bld), spec.contraction)
-    )
-    present_bl = tau_b[:, None] + (1 - tau_b[:, None]) * signal.even_points(length)
+    spec = memory.spec
+    tau_b1 = spec.tau((state.writes_b - 1).astype(x_bld.dtype))[:, None]
+    present_bl = tau_b1 + (1 - tau_b1) * jnp.asarray(signal.even_points(length), x_bld.dtype)[None]
     held_bld = signal.sample(spec.basis, state.b_bnd, present_bl)
     written_b = block.timeline.has_past(segment_b) & (state.writes_b > 1)
     sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core import gibbs, losses, read, signal, sticky
+from infformer_jax.core import losses, read, signal, sticky
 from infformer_jax.core.density import kl_regularizer
+from infformer_jax.core.located import Located
 from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import Memory, Site
 from infformer_jax.memory.continuous_config import ContinuousConfig
@@ -71,7 +72,7 @@ class Continuous(Memory):
   @property
   def located(self) -> bool:
     """Whether affines of the scores locate the density."""
-    return self.config.affine and self.config.density != 'gibbs'
+    return self.config.read_spec().num_affines > 0
 
   def aux_weights(self) -> dict[str, float]:
     return {'kl': self.config.kl_weight} if self.config.kl_weight else {}
@@ -106,10 +107,8 @@ class Continuous(Memory):
     return x_bld * jax.nn.sigmoid(self.gate(x_bld)) if self.config.gate else x_bld
 
   def prepare(self, state: ContinuousState, project: Project) -> PyTree:
-    config, b_bnd = self.config, state.b_bnd
-    if config.density == 'gibbs':
-      b_bnd = gibbs.at_nodes(config.basis_spec(), config.gibbs_grid, b_bnd)
-    prepared = read.prepare(b_bnd, self.w_k_dhk[...], self.w_v_dhk[...], *self._affines())
+    readable_bnd = self.config.read_spec().readable(self.config.basis_spec(), state.b_bnd)
+    prepared = read.prepare(readable_bnd, self.w_k_dhk[...], self.w_v_dhk[...], *self._affines())
     return prepared, self.filled(state)
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
@@ -128,10 +127,9 @@ class Continuous(Memory):
       margin = sticky.PUBLISHED_MARGIN if config.sampling == 'edges' else 0.0
       stats = masses(num_bins=config.histogram_bins, margin=margin).sum(axis=1)
       plots['histogram_bj'] = stats
-    if config.density != 'gibbs' and config.mixture == 1:
-      plots['mu_bhl'], plots['sigma_sq_bhl'] = (
-        a_bhlc[..., 0] for a_bhlc in (answer.density.mu_bhlc, answer.density.sigma_sq_bhlc)
-      )
+    if isinstance(answer.density, Located) and config.mixture == 1:
+      plots['mu_bhl'] = answer.density.mu_bhlc[..., 0]
+      plots['sigma_sq_bhl'] = answer.density.sigma_sq_bhlc[..., 0]
     return Read(
       added_bld=jnp.where(filled_b[:, None, None], added_bld, 0),
       stats=stats,

@@ -6,8 +6,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from infformer_jax.core import gibbs, read, signal
-from infformer_jax.core.basis import Basis, Family
+from infformer_jax.core import signal
+from infformer_jax.core.basis import Basis
+from infformer_jax.core.basis_families import FourierBasis, GaussianBasis, RectangularBasis
+from infformer_jax.core.density import GaussianDensity, SparsemaxDensity
+from infformer_jax.core.gibbs import GibbsRead
+from infformer_jax.core.located import LocatedRead
+from infformer_jax.core.read import ReadSpec
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import MemoryConfig
 
@@ -21,8 +26,8 @@ class ContinuousConfig(MemoryConfig):
   kind: Literal['continuous'] = 'continuous'
   mixes_all: ClassVar[bool] = True
   num_basis: int = 512  # n
-  # core/basis.py; 'fourier' joins the newest to the oldest, 'rectangular' leaves cells empty where n > l.
-  basis: Family = 'gaussian'
+  # 'fourier' joins the newest to the oldest, 'rectangular' leaves cells empty where n > l.
+  basis: Literal['gaussian', 'rectangular', 'fourier'] = 'gaussian'
   widths: tuple[float, ...] = (0.75,)  # of Gaussians: each centre carries every width
   width_unit: Literal['spacing', 'absolute'] = 'spacing'  # 'spacing': width / n
   num_samples: int | None = None  # P, samples of the old signal per write; None: max(n, 512)
@@ -36,7 +41,7 @@ class ContinuousConfig(MemoryConfig):
   # at drawn left edges of the histogram's bins, as published.
   sampling: Sampling = 'sticky'
   histogram_bins: int = 128  # j
-  density: read.Density = 'gaussian'  # 'gibbs': a softmax over time, without affines
+  density: Literal['gaussian', 'sparsemax', 'gibbs'] = 'gaussian'  # 'gibbs': a softmax over time
   # Points of its integrals; None: 4 n + 1, enough for scores that differ by some 10 over [0, 1]. Rectangular
   # cells need none.
   gibbs_grid: int | None = None
@@ -62,19 +67,8 @@ class ContinuousConfig(MemoryConfig):
       )
     if self.histogram_bins < 1:
       raise ConfigError(f'histogram_bins = {self.histogram_bins} must be at least 1, such as 128')
-    if self.basis == 'fourier' and (self.renormalize or not self.affine):
-      raise ConfigError(
-        f'renormalize = {self.renormalize} and affine = {self.affine} must be False and True with '
-        "basis = 'fourier'; or use 'gaussian' or 'rectangular'"
-      )
     self.signal_spec(1)
-    self.read_spec()
-    if self.density == 'gibbs':
-      gibbs.size(self.basis_spec(), self.gibbs_grid)
-      if self.kl_weight:
-        raise ConfigError(
-          f"kl_weight = {self.kl_weight} must be 0 with density = 'gibbs', which has no μ and σ²"
-        )
+    self.read_spec().check(self.basis_spec())
 
   def check(self, segment_length: int) -> None:
     if self.ridge < 1e-3:  # May be too little to solve with; otherwise there is no need to try.
@@ -82,7 +76,7 @@ class ContinuousConfig(MemoryConfig):
     # The part of [0, 1] that the new values get; with 'equal' the most of it, at the second write.
     share = 0.5 if self.contraction == 'equal' else 1 - self.contraction
     # Functions that are everywhere: what too few values leave open comes back on all of the old signal.
-    is_open = self.basis == 'fourier' and self.num_basis * share > segment_length
+    is_open = not self.basis_spec().localized and self.num_basis * share > segment_length
     # Other large ones shrink with every write.
     if not is_open and (self.num_basis > 32 or self.contraction == 'equal'):
       return
@@ -114,7 +108,14 @@ class ContinuousConfig(MemoryConfig):
 
   def basis_spec(self) -> Basis:
     """Which functions span the signal."""
-    return Basis(num_basis=self.num_basis, widths=self.widths, unit=self.width_unit, family=self.basis)
+    if self.basis == 'gaussian':
+      return GaussianBasis(num_basis=self.num_basis, widths=self.widths, width_unit=self.width_unit)
+    if self.basis not in (others := {'rectangular': RectangularBasis, 'fourier': FourierBasis}):
+      raise ConfigError(f"basis = {self.basis!r} must be 'gaussian', 'rectangular' or 'fourier'")
+    for key in ('widths', 'width_unit'):
+      if (value := getattr(self, key)) != getattr(type(self), key):
+        raise ConfigError(f"{key} = {value!r} with basis = {self.basis!r}: only a 'gaussian' basis has them")
+    return others[self.basis](num_basis=self.num_basis)
 
   def signal_spec(self, segment_length: int) -> signal.SignalSpec:
     """What the constants of a write depend on."""
@@ -125,25 +126,30 @@ class ContinuousConfig(MemoryConfig):
       num_samples=samples,
       contraction=self.contraction,
       ridge=self.ridge,
-      positions=self.signal_positions,
+      signal_positions=self.signal_positions,
     )
 
-  def read_spec(self) -> read.ReadSpec:
+  def read_spec(self) -> ReadSpec:
     """How a head turns its scores into a density."""
-    spacing = 1 / (
-      max(1, self.num_basis // len(self.widths) - 1) if self.basis == 'gaussian' else self.num_basis
-    )
-    floor = 0.5 * spacing if self.sigma_floor is None else self.sigma_floor
+    if self.density == 'gibbs':
+      for key, needed in (('mixture', 1), ('renormalize', False), ('affine', True), ('kl_weight', 0)):
+        if (value := getattr(self, key)) != needed:
+          raise ConfigError(f"{key} = {value} must be {needed} with density = 'gibbs', which has no μ and σ²")
+      return GibbsRead(gibbs_grid=self.gibbs_grid)
+    if self.density not in (densities := {'gaussian': GaussianDensity(), 'sparsemax': SparsemaxDensity()}):
+      raise ConfigError(f"density = {self.density!r} must be 'gaussian', 'sparsemax' or 'gibbs'")
+    if self.gibbs_grid is not None:
+      raise ConfigError(f"gibbs_grid = {self.gibbs_grid} is for density = 'gibbs'; use None")
+    floor = 0.5 * self.basis_spec().spacing if self.sigma_floor is None else self.sigma_floor
     offset = 0.0 if self.initial_sigma is None else math.log(math.expm1(self.initial_sigma**2))
-    return read.ReadSpec(
-      density=self.density,
+    return LocatedRead(
+      density=densities[self.density],
       renormalize=self.renormalize,
       variance_floor=floor**2,
       softplus_offset=offset,
       spread=self.initial_mu == 'spread',
       affine=self.affine,
       mixture=self.mixture,
-      grid=self.gibbs_grid,
     )
 
 

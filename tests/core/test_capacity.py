@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 
 from infformer_jax.core import capacity
-from infformer_jax.core.basis import Basis, evaluate_on_host
+from infformer_jax.core.basis import evaluate_on_host
+from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.signal import SignalSpec, even_points, operators
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
 
 SMALL = SignalSpec(
-  basis=Basis(num_basis=8, widths=(0.75,)), segment_length=6, num_samples=12, contraction=0.6, ridge=0.5
+  basis=GaussianBasis(num_basis=8, widths=(0.75,)),
+  segment_length=6,
+  num_samples=12,
+  contraction=0.6,
+  ridge=0.5,
 )
 
 

@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from infformer_jax.core.basis import Basis, evaluate_on_host
+from infformer_jax.core.basis import evaluate_on_host
+from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
 from infformer_jax.core.signal import even_points
 
-ILL = Basis(num_basis=256, widths=(0.02, 0.1), unit='absolute')  # Condition number 1e5.
+ILL = GaussianBasis(num_basis=256, widths=(0.02, 0.1), width_unit='absolute')  # Condition number 1e5.
 TIMES = even_points(256)
 
 
@@ -41,7 +42,7 @@ def test_the_run_time_solve_is_accurate_in_float32_where_the_normal_equations_ar
 
 
 def test_gradients_reach_positions_and_values():
-  basis = Basis(num_basis=6, widths=(1.0,))
+  basis = GaussianBasis(num_basis=6, widths=(1.0,))
   t_p, x_pd = jnp.linspace(0.05, 0.95, 9), jnp.ones((9, 2))
   gradients = jax.grad(lambda t_p, x_pd: ridge_solve(basis, t_p, x_pd, 0.5).sum(), (0, 1))(t_p, x_pd)
   assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in gradients)

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from infformer_jax.core import signal
-from infformer_jax.core.basis import Basis
+from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.sticky import points
 from infformer_jax.errors import ConfigError
 
 SPEC = signal.SignalSpec(
-  basis=Basis(num_basis=32, widths=(0.75,)), segment_length=16, num_samples=48, contraction=0.75, ridge=0.5
+  basis=GaussianBasis(num_basis=32, widths=(0.75,)),
+  segment_length=16,
+  num_samples=48,
+  contraction=0.75,
+  ridge=0.5,
 )
 RNG = np.random.default_rng(0)
 B_BND = RNG.normal(size=(3, 32, 5)).astype(np.float32)
@@ -77,7 +81,10 @@ def test_constants_are_solved_once_and_cannot_be_changed():
   ('change', 'message'),
   [
     ({'contraction': 1.0}, 'contraction = 1.0 must lie between 0 and 1'),
-    ({'contraction': 'equal', 'positions': 'padded'}, "positions = 'padded' is the published layout"),
+    (
+      {'contraction': 'equal', 'signal_positions': 'padded'},
+      "signal_positions = 'padded' is the published layout",
+    ),
     ({'ridge': 0.0}, 'ridge = 0.0 must be positive'),
     ({'num_samples': 0}, 'num_samples = 0 .* must be at least 1'),
   ],

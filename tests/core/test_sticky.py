@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from infformer_jax.core import read, sticky
-from infformer_jax.core.basis import Basis
+from infformer_jax.core.basis_families import GaussianBasis
+from infformer_jax.core.density import SparsemaxDensity
+from infformer_jax.core.gibbs import GibbsRead
+from infformer_jax.core.located import LocatedRead
 from infformer_jax.core.signal import even_points
 
 PEAKS = np.array([[0, 0, 9, 1, 0, 0, 0, 5], [1, 2, 3, 4, 5, 6, 7, 8]], np.float32)
@@ -61,20 +64,19 @@ def test_without_any_mass_the_edges_are_alike():
   assert len(set(points_bp[0])) == 8
 
 
-BASIS = Basis(num_basis=16)
+BASIS = GaussianBasis(num_basis=16)
 SPECS = [
-  read.ReadSpec(variance_floor=1e-4, softplus_offset=-9.0, mixture=3),
-  read.ReadSpec(density='sparsemax', variance_floor=1e-4, softplus_offset=-9.0, renormalize=True),
-  read.ReadSpec(density='gibbs', grid=33),
+  LocatedRead(variance_floor=1e-4, softplus_offset=-9.0, mixture=3),
+  LocatedRead(density=SparsemaxDensity(), variance_floor=1e-4, softplus_offset=-9.0, renormalize=True),
+  GibbsRead(gibbs_grid=33),
 ]
 
 
 def density_of(spec, q_blhk):
   """What queries make of random keys."""
-  components = 1 if spec.density == 'gibbs' else 3 if spec.mixture > 1 else 2
-  count = spec.grid if spec.density == 'gibbs' else components * spec.mixture
+  count, nodes = (33, 33) if isinstance(spec, GibbsRead) else (spec.num_affines, 16)
   keys_bmhk = jax.random.normal(jax.random.key(2), (len(q_blhk), count, 3, 4))
-  prepared = read.Prepared(keys_bmhk=keys_bmhk, values_bnhk=jnp.ones((len(q_blhk), spec.grid or 16, 3, 4)))
+  prepared = read.Prepared(keys_bmhk=keys_bmhk, values_bnhk=jnp.ones((len(q_blhk), nodes, 3, 4)))
   return read.read(spec, BASIS, prepared, q_blhk).density
 
 
@@ -85,7 +87,7 @@ def test_the_histogram_counts_the_real_queries_only(spec):
   ours = read.masses(spec, BASIS, density, ok_bl, num_bins=16)
   assert ours.shape == (2, 3, 16)
   # Near the ends a little mass lies outside, unless the density is one of [0, 1].
-  inside = spec.renormalize or spec.density == 'gibbs'
+  inside = isinstance(spec, GibbsRead) or spec.renormalize
   np.testing.assert_allclose(ours[0].sum(axis=1), 2, atol=1e-5 if inside else 0.4)
   np.testing.assert_array_equal(ours[1], 0)
   tokens = [(jax.tree.map(lambda a, i=i: a[:, :, i : i + 1], density), ok_bl[:, i : i + 1]) for i in range(4)]

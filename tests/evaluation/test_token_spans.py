@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.core import sticky
-from infformer_jax.core.basis import Basis
+from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.signal import SignalSpec
 from infformer_jax.evaluation import token_spans
 
@@ -13,7 +13,7 @@ P, L, J = 4096, 8, 16
 
 def spec(contraction=0.75):
   return SignalSpec(
-    basis=Basis(num_basis=8, widths=(0.75,)),
+    basis=GaussianBasis(num_basis=8, widths=(0.75,)),
     segment_length=L,
     num_samples=P,
     contraction=contraction,

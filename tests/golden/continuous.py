@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.core import basis as basis_lib
-from infformer_jax.core import density as density_lib
+from infformer_jax.core.basis_families import GaussianBasis
+from infformer_jax.core.density import Density, GaussianDensity, SparsemaxDensity
 from tests.golden.report import Report, relative_error
 
 
@@ -41,28 +42,28 @@ def check(report: Report) -> None:
     _check_tag(report, tag, basis)
 
 
-def _basis(sigmas_n: np.ndarray) -> basis_lib.Basis | None:
+def _basis(sigmas_n: np.ndarray) -> GaussianBasis | None:
   groups = next(g for g in range(1, len(sigmas_n) + 1) if _repeats(sigmas_n, g))
   if groups == len(sigmas_n) > 1:
     return None
-  return basis_lib.Basis(num_basis=len(sigmas_n), widths=tuple(sigmas_n[:groups].tolist()), unit='absolute')
+  return GaussianBasis(
+    num_basis=len(sigmas_n), widths=tuple(sigmas_n[:groups].tolist()), width_unit='absolute'
+  )
 
 
 def _repeats(sigmas_n: np.ndarray, groups: int) -> bool:
   return len(sigmas_n) % groups == 0 and bool((sigmas_n.reshape(-1, groups) == sigmas_n[:groups]).all())
 
 
-def _density(
-  basis: basis_lib.Basis, mu: np.ndarray, sigma_sq: np.ndarray, r: np.ndarray
-) -> density_lib.Density:
+def _density(basis: GaussianBasis, mu: np.ndarray, sigma_sq: np.ndarray, r: np.ndarray) -> Density:
   """The density closer to r."""
   return min(
-    density_lib.DENSITIES,
-    key=lambda density: relative_error(density_lib.expectation(basis, density, mu, sigma_sq), r),
+    (GaussianDensity(), SparsemaxDensity()),
+    key=lambda density: relative_error(basis_lib.expectation(basis, density, mu, sigma_sq), r),
   )
 
 
-def _check_tag(report: Report, tag: str, basis: basis_lib.Basis) -> None:
+def _check_tag(report: Report, tag: str, basis: GaussianBasis) -> None:
   theta = report.input(f'{tag}/theta')
   sigma_sq = -0.5 / theta[:, 1]
   mu = theta[:, 0] * sigma_sq
@@ -76,7 +77,7 @@ def _check_tag(report: Report, tag: str, basis: basis_lib.Basis) -> None:
   compare('basis_sigma', basis.sigmas_n)
   compare('mu', mu)
   compare('sigma_sq', sigma_sq)
-  expectation = functools.partial(density_lib.expectation, basis, density)
+  expectation = functools.partial(basis_lib.expectation, basis, density)
   compare('r', expectation(mu, sigma_sq))
   dr_dmu, dr_dsigma_sq = jax.vmap(jax.jacfwd(expectation, (0, 1)))(mu, sigma_sq)
   compare('dr_dmu', dr_dmu)

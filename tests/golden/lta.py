@@ -129,8 +129,8 @@ def _check_values(
   mu_bhl, sigma_sq_bhl = answer.plots['mu_bhl'], answer.plots['sigma_sq_bhl']
   report.compare(f'{seg}/mu', mu_bhl)
   report.compare(f'{seg}/sigma_sq', sigma_sq_bhl)
-  r_bhln = density.expectation(
-    config.basis_spec(), config.density, mu_bhl, sigma_sq_bhl, renormalize=config.renormalize
+  r_bhln = basis_lib.expectation(
+    config.basis_spec(), config.read_spec().density, mu_bhl, sigma_sq_bhl, renormalize=config.renormalize
   )
   report.compare(f'{seg}/r', r_bhln[:, :, :: case.r_stride])
   report.compare(f'{seg}/context', case.published(answer.added_bld))

@@ -2,14 +2,13 @@
 
 import functools
 import json
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core.density import Density
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.continuous import Continuous, ContinuousState
@@ -19,7 +18,7 @@ from tests.golden.report import NotCovered, Report, Settings
 
 Params = dict[str, jax.Array]
 
-_DENSITIES: dict[str, Density] = {'softmax': 'gaussian', 'sparsemax': 'sparsemax'}
+_DENSITIES: dict[str, Literal['gaussian', 'sparsemax']] = {'softmax': 'gaussian', 'sparsemax': 'sparsemax'}
 _DEFAULT_SIGMAS = {'gpt2': (0.005, 0.01), 'sorting': (0.01, 0.05)}
 
 

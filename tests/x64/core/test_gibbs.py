@@ -6,21 +6,26 @@ import numpy as np
 import pytest
 
 from infformer_jax.core import gibbs, read
-from infformer_jax.core.basis import Basis, evaluate_on_host
+from infformer_jax.core.basis import evaluate_on_host
+from infformer_jax.core.basis_families import FourierBasis, GaussianBasis, RectangularBasis
 from infformer_jax.errors import ConfigError
 from tests.golden import TOLERANCE
 
 RNG = np.random.default_rng(0)
 D, H, K, L = 5, 2, 3, 4
 W_K, W_V, Q = RNG.normal(size=(D, H, K)), RNG.normal(size=(D, H, K)), RNG.normal(size=(1, L, H, K))
-BASES = {family: Basis(num_basis=8, family=family) for family in ('gaussian', 'rectangular', 'fourier')}
+BASES = {
+  'gaussian': GaussianBasis(num_basis=8),
+  'rectangular': RectangularBasis(num_basis=8),
+  'fourier': FourierBasis(num_basis=8),
+}
 B_BND = RNG.normal(size=(1, 8, D)) / 8
 """A signal of values near one."""
 
 
 def answer(basis, grid=None):
-  spec = read.ReadSpec(density='gibbs', grid=grid)
-  prepared = read.prepare(gibbs.at_nodes(basis, grid, B_BND), W_K, W_V)
+  spec = gibbs.GibbsRead(gibbs_grid=grid)
+  prepared = read.prepare(spec.readable(basis, jnp.asarray(B_BND)), W_K, W_V)
   density = read.read(spec, basis, prepared, Q)
   ok_bl = jnp.asarray(np.arange(L)[None] == 1)  # The masses of one query.
   return density.context_blhk, read.masses(spec, basis, density.density, ok_bl, num_bins=10)
@@ -73,15 +78,11 @@ def test_the_trapezoidal_rule_converges_to_the_integral(family):
 def test_the_mass_of_every_node_is_shared_by_bins(basis):
   np.testing.assert_allclose(gibbs.bin_shares(basis, None, 13).sum(axis=1), 1, atol=1e-12)
   assert gibbs.bin_shares(basis, None, 13).min() >= -1e-15
-  np.testing.assert_allclose(gibbs.nodes(basis).weights_p.sum(), 1, atol=1e-12)
+  np.testing.assert_allclose(basis.quadrature().weights_p.sum(), 1, atol=1e-12)
 
 
 def test_errors_teach():
   with pytest.raises(ConfigError, match="gibbs_grid = 9 with basis = 'rectangular'"):
-    gibbs.nodes(BASES['rectangular'], 9)
+    gibbs.GibbsRead(gibbs_grid=9).check(BASES['rectangular'])
   with pytest.raises(ConfigError, match='gibbs_grid = 1 must be at least 2, such as 33'):
-    gibbs.nodes(BASES['gaussian'], 1)
-  with pytest.raises(ConfigError, match="gibbs_grid = 9 is for density = 'gibbs'"):
-    read.ReadSpec(grid=9)
-  with pytest.raises(ConfigError, match='mixture = 2'):
-    read.ReadSpec(density='gibbs', mixture=2)
+    gibbs.GibbsRead(gibbs_grid=1).check(BASES['gaussian'])

@@ -8,7 +8,8 @@ import pytest
 import scipy.stats
 
 from infformer_jax.core import signal
-from infformer_jax.core.basis import Basis, evaluate_on_host
+from infformer_jax.core.basis import evaluate_on_host
+from infformer_jax.core.basis_families import FourierBasis, GaussianBasis, RectangularBasis
 from tests.golden import TOLERANCE
 from tests.golden.report import relative_error
 
@@ -18,12 +19,12 @@ SHAPES = [(12, 8), (9, 8), (12, 7)]  # l, P
 
 def spec(positions, length=12, num_samples=8):
   return signal.SignalSpec(
-    basis=Basis(num_basis=10, widths=(0.02, 0.08), unit='absolute'),
+    basis=GaussianBasis(num_basis=10, widths=(0.02, 0.08), width_unit='absolute'),
     segment_length=length,
     num_samples=num_samples,
     contraction=0.6,
     ridge=0.4,
-    positions=positions,
+    signal_positions=positions,
   )
 
 
@@ -91,20 +92,20 @@ def test_an_update_is_linear_and_even_is_a_choice_of_points(positions):
 @pytest.mark.parametrize(('positions', 'share'), [('padded', 0.545), ('plain', 0.996)])
 def test_the_padding_is_why_the_published_signal_fades_at_its_end(positions, share):
   """A constant written without end reads back at .55 of itself at t = 1 (GPT-2's settings)."""
-  basis = Basis(num_basis=512, widths=(0.005, 0.01), unit='absolute')
+  basis = GaussianBasis(num_basis=512, widths=(0.005, 0.01), width_unit='absolute')
   constants = signal.operators(
     signal.SignalSpec(
-      basis=basis, segment_length=512, num_samples=512, contraction=0.5, ridge=0.5, positions=positions
+      basis=basis, segment_length=512, num_samples=512, contraction=0.5, ridge=0.5, signal_positions=positions
     )
   )
   b_n = np.linalg.solve(np.eye(512) - constants.carry_nn, constants.new_ln.sum(axis=0))
   assert float((psi(basis, [1.0]) @ b_n)[0]) == pytest.approx(share, abs=1e-3)
 
 
-@pytest.mark.parametrize('family', ['gaussian', 'rectangular', 'fourier'])
+@pytest.mark.parametrize('family', [GaussianBasis, RectangularBasis, FourierBasis])
 def test_equal_writes_are_regressions_at_their_own_times(family):
   """Rows with different numbers of writes, sampled evenly and at given points; on the host, too."""
-  basis = Basis(num_basis=10, family=family)
+  basis = family(num_basis=10)
   s = dataclasses.replace(spec('plain'), basis=basis, contraction='equal')
   b_nd, x_ld, points_p = RNG.normal(size=(10, 3)), RNG.normal(size=(12, 3)), np.sort(RNG.uniform(size=8))
   even_p = signal.even_points(8)
@@ -128,7 +129,7 @@ def test_equal_writes_are_regressions_at_their_own_times(family):
 
 def test_equal_writes_leave_every_segment_the_same_share_and_accuracy():
   """Eight segments of noise that the memory can just hold, of which each has eight functions in the end."""
-  settings = {'basis': Basis(num_basis=64), 'segment_length': 64, 'num_samples': 512, 'ridge': 0.5}
+  settings = {'basis': GaussianBasis(num_basis=64), 'segment_length': 64, 'num_samples': 512, 'ridge': 0.5}
   errors = {}
   for contraction in ('equal', 0.75):
     s = signal.SignalSpec(contraction=contraction, **settings)

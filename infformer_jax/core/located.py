@@ -1,0 +1,107 @@
+"""Reads by densities that a few affine functions of the scores locate: the ∞-former's.
+
+A mixture has K components with affines of their own and a third one for their weights, softmax(w_π·s):
+r = Σ π_c E_c[ψ]. K = 1 is the paper.
+
+Source: ∞-former, section 3.1 and equations 10 to 14; published code: long_term_attention.py (`forward`).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from infformer_jax.core.basis import Basis, expectation, moment_match
+from infformer_jax.core.density import Density, GaussianDensity, bin_masses
+from infformer_jax.core.pytree import pytree
+from infformer_jax.core.read import ReadSpec
+from infformer_jax.errors import ConfigError
+
+
+@pytree
+class Located:
+  """Densities by their parameters, in units of the whole signal (squared); c components."""
+
+  mu_bhlc: Array
+  sigma_sq_bhlc: Array
+  weight_bhlc: Array  # summing to 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocatedRead(ReadSpec):
+  """μ = sigmoid(w_μ·s), σ² = softplus(w_σ·s), for each component.
+
+  Raises:
+    ConfigError: a value out of its range.
+  """
+
+  density: Density = dataclasses.field(default_factory=GaussianDensity)
+  renormalize: bool = False  # to [0, 1]; the published density is over all reals
+  variance_floor: float = 1e-6  # σ² is never smaller, in units of the whole signal squared
+  softplus_offset: float = 0.0  # added inside the softplus, so that σ can start small
+  spread: bool = False  # offsets inside the sigmoid let heads and components start evenly over [0, 1]
+  affine: bool = True  # False: moment matching from softmax scores, which forms the keys
+  mixture: int = 1  # K components; 1 is the paper
+
+  def __post_init__(self) -> None:
+    if self.variance_floor <= 0:
+      raise ConfigError(f'variance_floor = {self.variance_floor} must be positive, such as 1e-6')
+    if self.mixture < 1:
+      raise ConfigError(f'mixture = {self.mixture} must be at least 1, which is the paper')
+    if self.mixture > 1 and not self.affine:
+      raise ConfigError(f'mixture = {self.mixture} needs affines; use affine = True, or mixture = 1')
+
+  @property
+  def num_affines(self) -> int:
+    if not self.affine:
+      return 0
+    return 2 if self.mixture == 1 else 3 * self.mixture
+
+  def check(self, basis: Basis) -> None:
+    if not basis.localized and (self.renormalize or not self.affine):
+      raise ConfigError(
+        f'renormalize = {self.renormalize} and affine = {self.affine} must be False and True with '
+        "basis = 'fourier'; or use 'gaussian' or 'rectangular'"
+      )
+
+  def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l m']) -> Located:
+    """The parameters, in the scores' dtype."""
+    weight_bhlc = jnp.ones((*scores_bhlm.shape[:-1], 1), scores_bhlm.dtype)
+    if self.affine:
+      mu_bhlc, sigma_bhlc, *weights = jnp.split(scores_bhlm, 2 if self.mixture == 1 else 3, axis=-1)
+      if self.spread:
+        mu_bhlc += jnp.asarray(_offsets(scores_bhlm.shape[1], self.mixture), mu_bhlc.dtype)
+      mu_bhlc, sigma_sq_bhlc = jax.nn.sigmoid(mu_bhlc), jax.nn.softplus(sigma_bhlc + self.softplus_offset)
+      if weights:
+        weight_bhlc = jax.nn.softmax(weights[0])
+    else:
+      moments = moment_match(basis, jax.nn.softmax(scores_bhlm))
+      mu_bhlc, sigma_sq_bhlc = (a_bhl[..., None] for a_bhl in moments)
+    sigma_sq_bhlc = jnp.maximum(sigma_sq_bhlc, self.variance_floor)
+    return Located(mu_bhlc=mu_bhlc, sigma_sq_bhlc=sigma_sq_bhlc, weight_bhlc=weight_bhlc)
+
+  def expected(self, basis: Basis, density: Located) -> Float[Array, 'b h l n']:
+    """r_n, by the closed forms."""
+    r_bhlcn = expectation(
+      basis, self.density, density.mu_bhlc, density.sigma_sq_bhlc, renormalize=self.renormalize
+    )
+    return (density.weight_bhlc[..., None] * r_bhlcn).sum(axis=-2)
+
+  def masses(
+    self, basis: Basis, density: Located, ok_bl: Bool[Array, 'b l'], *, num_bins: int, margin: float
+  ) -> Float[Array, 'b h {num_bins}']:
+    masses_bhlcj = bin_masses(
+      self.density, density.mu_bhlc, density.sigma_sq_bhlc, num_bins=num_bins, margin=margin
+    )
+    if self.renormalize:
+      masses_bhlcj /= masses_bhlcj.sum(axis=-1, keepdims=True)
+    weighted_bhlcj = density.weight_bhlc[..., None] * masses_bhlcj
+    return jnp.where(ok_bl[:, None, :, None, None], weighted_bhlcj, 0).sum(axis=(2, 3))
+
+
+def _offsets(num_heads: int, mixture: int) -> Float[np.ndarray, '1 h 1 c']:
+  """Logits of evenly spaced times, those of one head as far apart as possible."""
+  times_hc = (np.arange(mixture) + (np.arange(num_heads)[:, None] + 0.5) / num_heads) / mixture
+  return np.log(times_hc / (1 - times_hc))[None, :, None]
