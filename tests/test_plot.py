@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 
-import numpy as np
 import pytest
 
 from infformer_jax.data.base import Corpus, StoredSplit
@@ -13,7 +12,7 @@ from infformer_jax.evaluation import inspection
 from infformer_jax.plotting import workdir as plotting
 from tests import toy
 from tests.config.test_command_line import refusal, run
-from tests.plotting.test_memory import BY_POSITION
+from tests.plotting.results import BY_POSITION
 
 TEXT = 'The river, the stone & the <light>. ' * 3
 
@@ -114,16 +113,17 @@ def test_what_cannot_be_drawn_is_one_line(continuous, tmp_path):
   write(tmp_path / 'other', toy.small('none'), text=TEXT + 'more')
   plot = ('-m', 'infformer_jax.plot')
   assert 'is missing' in refusal(*plot)
-  assert 'missing is no directory' in refusal(*plot, f'--workdir={tmp_path / "missing"}')
-  assert 'empty holds nothing to draw' in refusal(*plot, f'--workdir={tmp_path / "empty"}')
+  assert 'missing is not a directory' in refusal(*plot, f'--workdir={tmp_path / "missing"}')
+  assert 'empty has no data for plots' in refusal(*plot, f'--workdir={tmp_path / "empty"}')
   workdir = f'--workdir={continuous}'
-  assert 'a run writes it when it finishes' in refusal(*plot, workdir, f'--against={tmp_path / "empty"}')
-  assert 'with other texts' in refusal(*plot, workdir, f'--against={tmp_path / "other"}')
-
-
-def test_arrays_come_back_as_they_were_kept(continuous):
-  found = plotting.load_inspection(continuous)
-  assert found.about['pieces'] == list(TEXT)
-  assert list(found.of('nll_t')) == ['emptied', 'memory']
-  assert np.isfinite(found.of('nll_t')['memory']).all()
-  assert found.of('no such thing') == {}
+  assert 'empty has no inspection: a run writes it at its end' in refusal(
+    *plot, workdir, f'--against={tmp_path / "empty"}'
+  )
+  assert 'with another text or tokenizer than --workdir = ' in refusal(
+    *plot, workdir, f'--against={tmp_path / "other"}'
+  )
+  about = tmp_path / 'other' / 'inspection' / 'about.json'
+  about.write_text(about.read_text().replace('"nll_t"', '"losses"'))
+  assert f"{about}: no field 'record/nll_t'; to write it again, run" in refusal(
+    *plot, f'--workdir={tmp_path / "other"}'
+  )

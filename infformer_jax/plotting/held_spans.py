@@ -9,31 +9,25 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from infformer_jax.plotting import style, text
+from infformer_jax.records import SharesRecord
 
 SPAN = 16  # tokens
 LISTED = 6
 FORGOTTEN = 1e-3  # of an even share: shown as nothing
 
 
-def held(
-  share_mt: Mapping[str, np.ndarray],
-  even_share_mt: Mapping[str, np.ndarray],
-  moment_m: Mapping[str, np.ndarray],
-  pieces: Sequence[str],
-  path: Path,
-) -> Figure:
+def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) -> Figure:
   """Draws the shares of the memory at the last moment, and writes the text of all moments beside it as HTML.
 
   Args:
-    share_mt: by layer, at some moments, the share of [0, 1] that each token of the text holds.
-    even_share_mt: the same, had the memory been sampled evenly.
-    moment_m: by layer, how many tokens had been written at each moment.
+    shares: by layer.
     pieces: the text, token by token.
     path: the PNG file; the page has its name, with .html.
   """
-  _page(share_mt, moment_m, pieces, path.with_suffix('.html'))
-  spans = {name: _spans(shares[-1], int(moment_m[name][-1])) for name, shares in share_mt.items()}
-  even = {name: _spans(shares[-1], int(moment_m[name][-1])) for name, shares in even_share_mt.items()}
+  _page(shares, pieces, path.with_suffix('.html'))
+  spans = {name: _spans(each.share_mt[-1], each.moment_m[-1]) for name, each in shares.items()}
+  even = {name: _spans(each.even_share_mt[-1], each.moment_m[-1]) for name, each in shares.items()}
+  written = next(iter(shares.values())).moment_m[-1]
   mean, mean_even = np.mean(list(spans.values()), axis=0), np.mean(list(even.values()), axis=0)
   remembered = np.maximum(mean, mean_even) * len(mean) > FORGOTTEN
   gain = np.log((mean + 1e-9) / (mean_even + 1e-9)) * remembered
@@ -52,8 +46,8 @@ def held(
     axes, below = figure.subplots(2, height_ratios=(2.4, 0.16 * count))
     position = (np.arange(len(mean)) + 0.5) * SPAN
     shades = colormaps[style.COLORMAP](np.linspace(0.05, 0.8, len(spans)))
-    for shade, (name, shares) in zip(shades, spans.items(), strict=True):
-      axes.plot(position, 100 * shares, color=shade, linewidth=1.2, label=name)
+    for shade, (name, span_shares) in zip(shades, spans.items(), strict=True):
+      axes.plot(position, 100 * span_shares, color=shade, linewidth=1.2, label=name)
     axes.plot(position, 100 * mean_even, '--', color=style.INK, linewidth=1.0, label='even sampling')
     top = 100 * max(mean.max(), mean_even.max())
     drawn = 100 * np.stack([mean_even, *spans.values()])
@@ -84,7 +78,7 @@ def held(
     style.headline(
       figure,
       'Which spans of the text the sticky memory holds',
-      f'After {moment_m[next(iter(moment_m))][-1]:,} tokens of one document; below, means over layers. '
+      f'After {written:,} tokens of one document; below, means over layers. '
       'Shares follow the sample points; what the basis functions still tell apart in them is another matter.',
     )
   return figure
@@ -101,14 +95,12 @@ def _level(relative: Any, top: float) -> Any:
   return decades / max(np.log10(max(top, 1.0) / FORGOTTEN), 1e-9)
 
 
-def _page(
-  share_mt: Mapping[str, np.ndarray], moment_m: Mapping[str, np.ndarray], pieces: Sequence[str], path: Path
-) -> None:
+def _page(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) -> None:
   body: list[str] = []
-  for name, shares in share_mt.items():
-    for m in reversed(range(len(shares))):
-      written = int(moment_m[name][m])
-      relative_t = shares[m][:written] * written
+  for name, each in shares.items():
+    for m in reversed(range(len(each.moment_m))):
+      written = int(each.moment_m[m])
+      relative_t = each.share_mt[m][:written] * written
       first = int(np.flatnonzero(relative_t >= FORGOTTEN)[0])
       shown = text.coloured(pieces[first:written], _level(relative_t[first:], float(relative_t.max())))
       summary = f'{name}, after {written:,} tokens; the first {first:,} are forgotten'

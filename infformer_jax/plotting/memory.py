@@ -1,15 +1,15 @@
 """Plots of the long-term memory: where in time it is read, what it resamples, and what its basis can hold."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, colors
 from matplotlib.figure import Figure
 
 from infformer_jax.plotting import style
+from infformer_jax.records import SignalRecord
 
 TICKS = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 FINE_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
@@ -106,14 +106,14 @@ def _time_images(
   return figure
 
 
-def basis(times_t: np.ndarray, basis_tn: np.ndarray, path: str | Path) -> Figure:
+def basis(signal: SignalRecord, path: str | Path) -> Figure:
   """The basis functions: a few over the whole of [0, 1], and those near its middle.
 
   Args:
-    times_t: a grid over [0, 1], fine enough for the narrowest function.
-    basis_tn: the n functions on it.
+    signal: the n functions on a grid over [0, 1].
     path: the PNG file.
   """
+  times_t, basis_tn = signal.times_t, signal.basis_tn.astype(float)
   num = basis_tn.shape[1]
   peaks = times_t[np.argmax(basis_tn, axis=0)]
   shades = colormaps[style.COLORMAP](0.05 + 0.85 * peaks)
@@ -136,23 +136,22 @@ def basis(times_t: np.ndarray, basis_tn: np.ndarray, path: str | Path) -> Figure
   return figure
 
 
-def reconstruction(fits: Sequence[Mapping[str, Any]], path: str | Path) -> Figure:
-  """Values that were written, and the signal that the memory makes of them; one panel per fit.
+def reconstruction(signal: SignalRecord, path: str | Path) -> Figure:
+  """Values that were written, and the signal that the memory makes of them; one panel per reconstruction.
 
   Args:
-    fits: for example the first write, and the same memory some writes later. Each has `title`; `times_p`,
-      where the values `values_p` now stand in [0, 1]; and the memory's signal `signal_t` on a grid `times_t`.
+    signal: with at least one reconstruction.
     path: the PNG file.
   """
-  with style.canvas(path, 7.2, 1.0 + 1.9 * len(fits)) as figure:
-    panels = figure.subplots(len(fits), sharex=True, sharey=True, squeeze=False)[:, 0]
-    for panel, fit in zip(panels, fits, strict=True):
-      panel.plot(
-        fit['times_p'], fit['values_p'], '.', color='#A8A8A8', markersize=2.5, label='values written'
-      )
+  held = signal.reconstructions
+  with style.canvas(path, 7.2, 1.0 + 1.9 * len(held)) as figure:
+    panels = figure.subplots(len(held), sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, each in zip(panels, held, strict=True):
+      panel.plot(each.times_p, each.values_p, '.', color='#A8A8A8', markersize=2.5, label='values written')
       color = style.COLORS['reconstruction']
-      panel.plot(fit['times_t'], fit['signal_t'], color=color, linewidth=1.2, label="memory's signal")
-      panel.set(title=fit['title'], ylabel='value', xlim=(0, 1))
+      panel.plot(signal.times_t, each.signal_t, color=color, linewidth=1.2, label="memory's signal")
+      title = 'After the first write' if each.num_writes == 1 else f'After {each.num_writes} writes'
+      panel.set(title=title, ylabel='value', xlim=(0, 1))
     panels[-1].set_xlabel('t, time in the memory (0 oldest, 1 newest)')
     style.legend_beside(panels[0])
     style.headline(figure, 'What the memory holds of a signal')

@@ -7,37 +7,31 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from infformer_jax.plotting import style
+from infformer_jax.records import NeighboursRecord
 
 BINS_PER_DOUBLING = 2
 
 
-def ages(
-  retrieved_a: Mapping[str, np.ndarray],
-  expected_a: Mapping[str, np.ndarray],
-  held_th: Mapping[str, np.ndarray],
-  path: str | Path,
-) -> Figure:
+def ages(neighbours: Mapping[str, NeighboursRecord], path: str | Path) -> Figure:
   """How old it is what queries retrieve, over one document; one panel per layer, ages on a log scale.
 
   Args:
-    retrieved_a: by layer, how often each age in tokens was retrieved, all heads and real queries.
-    expected_a: the same, had each been drawn evenly from all that was stored.
-    held_th: by layer, the most similar token that each head found for each token; -1: none.
+    neighbours: by layer.
     path: the PNG file.
   """
-  layers = list(retrieved_a)
-  reached = [np.flatnonzero(a > 1e-6 * a.max()) for a in (*retrieved_a.values(), *expected_a.values())]
+  counts = [a for each in neighbours.values() for a in (each.retrieved_a, each.expected_a)]
+  reached = [np.flatnonzero(count_a > 1e-6 * count_a.max()) for count_a in counts]
   largest = max(2, *(int(ages.max(initial=2)) for ages in reached))
   doublings = int(np.ceil(np.log2(largest + 1)))
   edges = np.unique(np.rint(2.0 ** (np.arange(doublings * BINS_PER_DOUBLING + 1) / BINS_PER_DOUBLING)))
-  with style.canvas(path, 7.2, 1.3 + 2.2 * len(layers)) as figure:
-    panels = figure.subplots(len(layers), sharex=True, squeeze=False)[:, 0]
-    for panel, name in zip(panels, layers, strict=True):
-      all_ages = np.arange(len(retrieved_a[name]))
-      nearest = np.arange(len(held_th[name]))[:, None] - held_th[name] - 1
-      nearest_a = np.bincount(nearest[held_th[name] >= 0], minlength=len(all_ages))[: len(all_ages)]
+  with style.canvas(path, 7.2, 1.3 + 2.2 * len(neighbours)) as figure:
+    panels = figure.subplots(len(neighbours), sharex=True, squeeze=False)[:, 0]
+    for panel, (name, each) in zip(panels, neighbours.items(), strict=True):
+      all_ages = np.arange(len(each.retrieved_a))
+      nearest_th = np.arange(len(each.held_th))[:, None] - each.held_th - 1
+      nearest_a = np.bincount(nearest_th[each.held_th >= 0], minlength=len(all_ages))[: len(all_ages)]
       panel.stairs(
-        _shares(all_ages, retrieved_a[name], edges), edges, fill=True, alpha=0.35, label='retrieved',
+        _shares(all_ages, each.retrieved_a, edges), edges, fill=True, alpha=0.35, label='retrieved',
         color=style.COLORS['memory'],
       )  # fmt: skip
       panel.stairs(
@@ -45,7 +39,7 @@ def ages(
         color=style.COLORS['memory'],
       )  # fmt: skip
       panel.stairs(
-        _shares(all_ages, expected_a[name], edges), edges, label='if drawn evenly\nfrom all stored',
+        _shares(all_ages, each.expected_a, edges), edges, label='if drawn evenly\nfrom all stored',
         color=style.COLORS['emptied'], linestyle=(0, (4, 2)), linewidth=1.3,
       )  # fmt: skip
       panel.set(ylabel='share of them [%]', title=name, xscale='log', xlim=(edges[0], edges[-1]))

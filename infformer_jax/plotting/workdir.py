@@ -3,40 +3,23 @@
 A run draws with these very functions, so that plot.py gives the same files.
 """
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from infformer_jax.plotting import ablation, held_spans, losses, memory, profit, retrieved_ages
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inspection:
-  """What W/inspection holds: see evaluation/inspection.py and document_record.py."""
-
-  about: Mapping[str, Any]
-  arrays: Mapping[str, Mapping[str, np.ndarray]]
-
-  def of(self, what: str) -> Mapping[str, np.ndarray]:
-    """By layer or view; {} where there is nothing."""
-    return self.arrays.get(what, {})
+from infformer_jax.records import ABOUT, Inspection
 
 
 def load_inspection(workdir: Path) -> Inspection | None:
-  """What a finished run has kept, or what an inspection's own folder holds; None where there is none."""
-  folder = workdir if (workdir / 'about.json').is_file() else workdir / 'inspection'
-  if not (folder / 'about.json').is_file():
-    return None
-  arrays: dict[str, dict[str, np.ndarray]] = {}
-  with np.load(folder / 'arrays.npz') as flat:
-    for key in flat.files:
-      what, _, name = key.partition('/')
-      arrays.setdefault(what, {})[name] = flat[key]
-  return Inspection(about=json.loads((folder / 'about.json').read_text(encoding='utf-8')), arrays=arrays)
+  """The inspection in W/inspection, or in the folder itself if that is one; None if there is none.
+
+  Raises:
+    UserError: it is damaged, or another version of the package wrote it.
+  """
+  folder = workdir if (workdir / ABOUT).is_file() else workdir / 'inspection'
+  return Inspection.load(folder) if (folder / ABOUT).is_file() else None
 
 
 def draw(workdir: Path) -> bool:
@@ -61,13 +44,13 @@ def draw_training(workdir: Path) -> bool:
 
 def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspection) -> None:
   """Draws which tokens profit in comparison with another run that has read the same text."""
-  memories = [dict(_leaves(each.about.get('memory', {}))) for each in (mine, theirs)]  # Older ones have none.
+  memories = [dict(_leaves(each.memory)) for each in (mine, theirs)]
   profit.profit(
-    mine.of('nll_t')['memory'],
-    theirs.of('nll_t')['memory'],
-    mine.of('counts_t')['targets'],
-    mine.about['pieces'],
-    mine.of('held_th'),
+    mine.record.nll_t,
+    theirs.record.nll_t,
+    mine.record.counts_t,
+    mine.pieces,
+    mine.record.held_th,
     names=(_name(workdir, other, *memories), _name(other, workdir, *memories[::-1])),
     path=workdir / 'plots' / f'profit_against_{other.resolve().name}.png',
   )
@@ -84,38 +67,37 @@ def _draw_results(results: Mapping[str, Any], plots: Path) -> None:
 
 
 def _draw_inspection(inspection: Inspection, plots: Path) -> None:
-  of, pieces = inspection.of, inspection.about['pieces']
-  if densities := of('density_shj'):
+  record, pieces = inspection.record, inspection.pieces
+  continuous = record.continuous
+  if continuous:
     memory.where_layers_read(
-      {n: a.mean(axis=1) for n, a in densities.items()}, plots / 'where_layers_read.png'
+      {name: each.density_shj.mean(axis=1) for name, each in continuous.items()},
+      plots / 'where_layers_read.png',
     )
-    for name, density_shj in densities.items():
-      slug = name.replace(', ', '_').replace(' ', '_')
-      memory.where_heads_read(name, density_shj, plots / f'where_heads_read_{slug}.png')
-  if histograms := of('histogram_sj'):
+  for name, each in continuous.items():
+    slug = name.replace(', ', '_').replace(' ', '_')
+    memory.where_heads_read(name, each.density_shj, plots / f'where_heads_read_{slug}.png')
+  histograms = {n: each.histogram_sj for n, each in continuous.items() if each.histogram_sj is not None}
+  if histograms:
     memory.sticky_histogram(histograms, plots / 'sticky_histogram.png')
-  if shares := of('share_mt'):
-    held_spans.held(shares, of('even_share_mt'), of('moment_m'), pieces, plots / 'held_spans.png')
-  if retrieved := of('retrieved_a'):
-    retrieved_ages.ages(retrieved, of('expected_a'), of('held_th'), plots / 'retrieved_ages.png')
-  if 'emptied' in of('nll_t'):
+  shares = {name: each.shares for name, each in continuous.items() if each.shares is not None}
+  if shares:
+    held_spans.held(shares, pieces, plots / 'held_spans.png')
+  if record.neighbours:
+    retrieved_ages.ages(record.neighbours, plots / 'retrieved_ages.png')
+  if record.emptied_nll_t is not None:
     profit.profit(
-      of('nll_t')['memory'],
-      of('nll_t')['emptied'],
-      of('counts_t')['targets'],
+      record.nll_t,
+      record.emptied_nll_t,
+      record.counts_t,
       pieces,
-      of('held_th'),
+      record.held_th,
       names=('the memory', 'it emptied'),
       path=plots / 'profit.png',
     )
-  for part, times_t in of('basis_times_t').items():
-    memory.basis(times_t, of('basis_tn')[part].astype(float), plots / f'{part}basis.png')
-    fits: list[dict[str, Any]] = []
-    while f'fit{len(fits)}_title' in inspection.arrays:
-      keys = ('times_p', 'values_p', 'times_t', 'signal_t')
-      fit: dict[str, Any] = {key: of(f'fit{len(fits)}_{key}')[part] for key in keys}
-      fits.append(fit | {'title': str(of(f'fit{len(fits)}_title')[part])})
-    memory.reconstruction(fits, plots / f'{part}reconstruction.png')
+  for place, signal in inspection.signals.items():
+    memory.basis(signal, plots / f'{place}basis.png')
+    memory.reconstruction(signal, plots / f'{place}reconstruction.png')
 
 
 def _name(folder: Path, other: Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
