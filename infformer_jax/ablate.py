@@ -49,7 +49,7 @@ def main(overrides: Overrides) -> None:
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
     raise ConfigError(f'--index = {_INDEX.value}: the grid has {len(points)} runs, 0 to {len(points) - 1}')
   if _DRY_RUN.value:
-    print(summary.text_table([_row(index, point) for index, point in enumerate(points)]))
+    print(summary.rows_table([_row(index, point) for index, point in enumerate(points)]))
     return
   for point in points:
     if point.file.is_file():
@@ -73,7 +73,7 @@ def main(overrides: Overrides) -> None:
       diverged = stopped.code
       continue
     _summarize(axes, points, workdir)
-  console.say(summary.text_table(_summarize(axes, points, workdir)['rows']))
+  console.say(summary.rows_table(_summarize(axes, points, workdir)['rows']))
   console.say(f'all of it is in {workdir}: ablation.csv, ablation.json, plots/, points/')
   if diverged:
     sys.exit(diverged)

@@ -16,12 +16,14 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
 HOST = ('files', 'console')  # What programs share that has nothing to do with models.
+WRITTEN = ('records', 'results_schema')  # What programs write for each other.
 MAY_IMPORT = {
   '': (),  # the package's lazy __init__
   'types': ('core.pytree',),
   'errors': (),
   'files': (),
   'console': (),
+  'text_table': (),
   'records': ('errors', 'files'),
   'config': ('errors',),
   'core': ('errors',),
@@ -31,9 +33,12 @@ MAY_IMPORT = {
   'data': (*BASE, *HOST, 'core'),
   'results_schema': (),
   'trained_model': (*MODEL, 'config', 'train'),
-  'evaluation': (*MODEL, *HOST, 'records', 'results_schema', 'data', 'trained_model', 'train.sharding'),
-  'ablation': ('errors', *HOST, 'results_schema', 'trained_model', 'data', 'evaluation', 'experiment', 'job'),
-  'plotting': ('errors', 'files', 'records', 'results_schema'),
+  'evaluation': (*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model', 'train.sharding'),
+  'ablation': (
+    *('errors', *HOST, 'results_schema', 'text_table'),
+    *('trained_model', 'data', 'evaluation', 'experiment', 'job'),
+  ),
+  'plotting': ('files', *WRITTEN),
 }
 COMMAND_LINES = (
   'main',

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from infformer_jax.ablation.grid import Axis, Point, names
 from infformer_jax.files import write_json, write_text
 from infformer_jax.results_schema import Metric, NamedFigures, Property, Sweep
+from infformer_jax.text_table import text_table
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 PROPERTIES: tuple[Property, ...] = get_args(Property)
@@ -87,10 +88,10 @@ def write(sweep: Sweep, workdir: pathlib.Path) -> None:
   write_json(workdir / 'ablation.json', sweep)
 
 
-def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Rows of equal keys in aligned columns; numbers in four significant digits.
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Rows of equal keys as a table for the terminal; numbers have four significant digits.
 
-  >>> print(text_table([{'n': '64', 'error': 0.12345}, {'n': '128', 'error': None}]))
+  >>> print(rows_table([{'n': '64', 'error': 0.12345}, {'n': '128', 'error': None}]))
     n   error
    64  0.1235
   128       -
@@ -98,11 +99,7 @@ def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
   if not rows:
     return 'nothing is finished yet'
   names = [name for name in rows[0] if not isinstance(rows[0][name], Mapping)]
-  cells = [names] + [[_cell(row[name]) for name in names] for row in rows]
-  widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-  return '\n'.join(
-    '  '.join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
-  )
+  return text_table([names, *([_cell(row[name]) for name in names] for row in rows)])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,11 +1,14 @@
-"""The figures of an evaluation in a few lines for the terminal."""
+"""The losses and accuracies of an evaluation as tables for the terminal."""
 
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.results_schema import ByGroup, PerTokenAndBeyond, Summary
+from infformer_jax.text_table import text_table
+
+NAMES_WIDTH = 27
 
 
 def results_table(results: Summary) -> str:
-  """The losses in a few lines for the terminal.
+  """A line per view of the memory and, for a task, another table with a line per group of targets.
 
   >>> memory = {'loss_nats_per_token': 2.5, 'beyond_reach': None}
   >>> others = {'emptied': None, 'exchanged': None, 'by_group': {}}
@@ -22,24 +25,27 @@ def results_table(results: Summary) -> str:
   }
   if results['exchanged'] and results['exchanged']['num_segments_left_out']:
     rows['memory, same tokens again'] = results['exchanged']['memory_over_the_same_tokens']
-  beyond = f'from token {results["beyond_reach_from_token"]} on'
-  lines = [f'{"loss [nats per token]":29}all tokens  {beyond}']
+  table: list[tuple[str, ...]] = [
+    ('loss [nats per token]', 'all tokens', f'from token {results["beyond_reach_from_token"]} on')
+  ]
   for name, figures in rows.items():
-    both = (figures, figures and figures['beyond_reach'])
-    cells = [each and each['loss_nats_per_token'] for each in both]
-    all_tokens, far = ('-' if cell is None else f'{cell:.4f}' for cell in cells)
-    lines.append(f'{name:29}{all_tokens:>10}  {far:>{len(beyond)}}')
-  return '\n'.join(lines + _accuracies(results['by_group']))
+    beyond = figures and figures['beyond_reach']
+    losses = [each and each['loss_nats_per_token'] for each in (figures, beyond)]
+    table.append((name, *map(_cell, losses)))
+  tables = [text_table(table, names_width=NAMES_WIDTH)]
+  if results['by_group']:
+    tables.append(_accuracies(results['by_group']))
+  return '\n'.join(tables)
 
 
-def _accuracies(by_group: ByGroup) -> list[str]:
+def _accuracies(by_group: ByGroup) -> str:
   """A line per group of targets."""
-  if not by_group:
-    return []
-  lines = [f'{"accuracy":29}' + ''.join(f'{view:>10}' for view in VIEWS)]
+  rows: list[tuple[str, ...]] = [('accuracy', *VIEWS)]
   for group, of_views in by_group.items():
-    cells = [of_views[view]['accuracy'] if view in of_views else None for view in VIEWS]
-    lines.append(
-      f'{group.replace("_", " "):29}' + ''.join(f'{"-" if c is None else f"{c:.4f}":>10}' for c in cells)
-    )
-  return lines
+    accuracies = [of_views[view]['accuracy'] if view in of_views else None for view in VIEWS]
+    rows.append((group.replace('_', ' '), *map(_cell, accuracies)))
+  return text_table(rows, names_width=NAMES_WIDTH)
+
+
+def _cell(value: float | None) -> str:
+  return '-' if value is None else f'{value:.4f}'

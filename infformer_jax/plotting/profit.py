@@ -130,7 +130,7 @@ def _page(
   header = ['token', *(f'{html.escape(name)} [nats]' for name, _ in losses), 'lower by', 'context']
   if held_th:
     header.append('read there')
-  body = text.table(header, rows)
+  body = text.html_table(header, rows)
   body += '<h1>The whole text</h1><p>Blue: the loss falls; orange: it rises; in full at 2 nats.</p>'
   body += text.coloured(pieces, gain_t / FULL)
   text.page(path, title, subtitle, body)

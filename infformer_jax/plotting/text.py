@@ -94,7 +94,7 @@ def lines_axes(axes: Axes, count: int) -> None:
   axes.axis('off')
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
   """A table as HTML; cells are HTML already."""
   lines: list[str] = [_row('th', header), *(_row('td', row) for row in rows)]
   return f'<table>{"".join(lines)}</table>'

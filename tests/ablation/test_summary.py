@@ -51,7 +51,7 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
     'curves.png',
     'distance.png',
   }
-  assert summary.text_table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
+  assert summary.rows_table(found['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
 
 
 def test_marks_and_legends_of_a_sweep(tmp_path, monkeypatch):

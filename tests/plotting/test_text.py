@@ -33,7 +33,7 @@ def test_parts_of_a_line_follow_each_other():
 
 
 def test_pages_escape_their_titles_and_tables_do_not(tmp_path):
-  body = text.table(['x'], [['<pre>1</pre>']])
+  body = text.html_table(['x'], [['<pre>1</pre>']])
   assert body == '<table><tr><th>x</th></tr><tr><td><pre>1</pre></td></tr></table>'
   text.page(tmp_path / 'new' / 'page.html', 'a < b', 'b & c', body)
   page = (tmp_path / 'new' / 'page.html').read_text(encoding='utf-8')
