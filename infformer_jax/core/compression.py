@@ -134,9 +134,10 @@ def expand(
 
 @jax.jit
 def content_attention(
-  q_blhk: Float[Array, 'b l h k'], k_bmhk: Float[Array, 'b m h k'], v_bmhk: Float[Array, 'b m h k']
+  q_blhk: Float[Array, 'b l h k'], k_bmgk: Float[Array, 'b m g k'], v_bmgk: Float[Array, 'b m g k']
 ) -> Float[Array, 'b l h k']:
-  """softmax(q·k / √k) v over all m, without any position; float32 or wider."""
+  """softmax(q·k / √k) v over all m, without any position; float32 or wider. Heads may share keys."""
+  k_bmhk, v_bmhk = (attention.by_head(a_bmgk, q_blhk.shape[2]) for a_bmgk in (k_bmgk, v_bmgk))
   scores_bhlm = jnp.einsum('blhk,bmhk->bhlm', q_blhk, k_bmhk) * q_blhk.shape[-1] ** -0.5
   weights_bhlm = attention.softmax(scores_bhlm, jnp.ones_like(scores_bhlm, bool))
   return jnp.einsum('bhlm,bmhk->blhk', weights_bhlm, v_bmhk.astype(weights_bhlm.dtype))
@@ -145,8 +146,8 @@ def content_attention(
 @jax.jit
 def attention_reconstruction(
   q_blhk: Float[Array, 'b l h k'],
-  old: tuple[Float[Array, 'b t h k'], Float[Array, 'b t h k']],
-  new: tuple[Float[Array, 'b m h k'], Float[Array, 'b m h k']],
+  old: tuple[Float[Array, 'b t g k'], Float[Array, 'b t g k']],
+  new: tuple[Float[Array, 'b m g k'], Float[Array, 'b m g k']],
 ) -> Float[Array, 'b l']:
   """How differently queries read a segment and its slots: squared, the mean over heads and widths.
 

@@ -14,7 +14,7 @@ from infformer_jax.core import attention
 
 def search(
   q_blhk: Float[Array, 'b l h k'],
-  k_bmhk: Float[Array, 'b m h k'],
+  k_bmgk: Float[Array, 'b m g k'],
   ok_bm: Bool[Array, 'b m'],
   num: int,
   *,
@@ -23,25 +23,28 @@ def search(
   """The slots of the `num` largest dot products, per query and head; it carries no gradient.
 
   Args:
-    q_blhk, k_bmhk: unit vectors.
+    q_blhk, k_bmgk: unit vectors; h / g consecutive heads share the keys of one group.
     ok_bm: which slots hold a key. Those that do not come after all that do.
     num: j, at most m.
     approximate: may miss one in twenty on a TPU (Chern et al. 2022); elsewhere the search is exact.
   """
-  q_blhk, k_bmhk = jax.lax.stop_gradient((q_blhk, k_bmhk))
-  wide = jnp.promote_types(q_blhk.dtype, jnp.float32)
-  scores_blhm = jnp.einsum('blhk,bmhk->blhm', q_blhk, k_bmhk, preferred_element_type=wide)
-  scores_blhm = jnp.where(ok_bm[:, None, None], scores_blhm, attention.MASKED)
+  num_heads, groups = q_blhk.shape[2], k_bmgk.shape[2]
+  q_blgk, k_bmgk = jax.lax.stop_gradient((_by_group(q_blhk, groups), k_bmgk))
+  wide = jnp.promote_types(q_blgk.dtype, jnp.float32)
+  scores_blgm = jnp.einsum('blgk,bmgk->blgm', q_blgk, k_bmgk, preferred_element_type=wide)
+  scores_blgm = jnp.where(ok_bm[:, None, None], scores_blgm, attention.MASKED)
   # Not jax.lax.top_k, for which XLA gathers the lanes of all devices; with a target of 1 this is exact.
-  return jax.lax.approx_max_k(scores_blhm, num, recall_target=0.95 if approximate else 1.0)[1]
+  index_blgj = jax.lax.approx_max_k(scores_blgm, num, recall_target=0.95 if approximate else 1.0)[1]
+  return _by_head(index_blgj, num_heads)
 
 
 def retrieve(
-  slots_bmhk: Float[Array, 'b m h k'], index_blhj: Int[Array, 'b l h j']
+  slots_bmgk: Float[Array, 'b m g k'], index_blhj: Int[Array, 'b l h j']
 ) -> Float[Array, 'b l h j k']:
-  """What each head has stored in the slots that it found."""
-  of_head = jax.vmap(lambda slots_mk, index_lj: slots_mk[index_lj], in_axes=1, out_axes=1)
-  return jax.vmap(of_head)(slots_bmhk, index_blhj)
+  """What the group of each head has stored in the slots that the head found."""
+  of_group = jax.vmap(lambda slots_mk, index_lj: slots_mk[index_lj], in_axes=1, out_axes=1)
+  found_blgjk = jax.vmap(of_group)(slots_bmgk, _by_group(index_blhj, slots_bmgk.shape[2]))
+  return _by_head(found_blgjk, index_blhj.shape[2])
 
 
 def attend(
@@ -69,3 +72,17 @@ def recall(
   """
   hit_blhj = (found_blhj[..., :, None] == nearest_blhj[..., None, :]).any(axis=-2) & ok_blhj
   return hit_blhj.sum(axis=-1) / jnp.maximum(ok_blhj.sum(axis=-1), 1)
+
+
+def _by_group(x_blh: Array, groups: int) -> Array:
+  """[b, l, h, ...] -> [b, l·h/g, g, ...]: the heads of a group are more queries of the same keys."""
+  b, length, num_heads, *rest = x_blh.shape
+  x = x_blh.reshape(b, length, groups, num_heads // groups, *rest)
+  return jnp.swapaxes(x, 2, 3).reshape(b, length * num_heads // groups, groups, *rest)
+
+
+def _by_head(x_blg: Array, num_heads: int) -> Array:
+  """The inverse of `_by_group`."""
+  b, _, groups, *rest = x_blg.shape
+  x = x_blg.reshape(b, -1, num_heads // groups, groups, *rest)
+  return jnp.swapaxes(x, 2, 3).reshape(b, -1, num_heads, *rest)

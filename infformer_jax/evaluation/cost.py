@@ -36,7 +36,7 @@ def cost(model: ModelConfig, vocab_size: int) -> Cost:
   return {
     'num_parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
     'memory_bytes_per_lane': sum(_bytes(block.memory) for block in state.blocks),
-    'cache_bytes_per_lane': sum(_bytes((block.cache_btd, block.received_bt)) for block in state.blocks),
+    'cache_bytes_per_lane': sum(_bytes((block.cache_btd, block.received)) for block in state.blocks),
     'forward_flops_per_token': flops,
     'memory_flops_per_token': flops - _shapes(nothing, vocab_size)[2],
   }

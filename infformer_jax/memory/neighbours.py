@@ -89,7 +89,7 @@ class Neighbours(Memory):
     return self.config.length // self.site.segment_length
 
   def init_state(self, batch: int, dtype: Any) -> NeighboursState:
-    shape = (batch, self.config.length, self.site.num_heads, self.site.head_dim)
+    shape = (batch, self.config.length, self.site.kv_heads, self.site.head_dim)
     return NeighboursState(
       k_bmhk=jnp.zeros(shape, dtype),
       v_bmhk=jnp.zeros(shape, dtype),

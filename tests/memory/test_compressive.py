@@ -11,7 +11,6 @@ from flax import nnx
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.compressive import Compressive
-from infformer_jax.nn import attention_received
 from infformer_jax.types import Past, Segment
 from tests import toy
 
@@ -100,25 +99,17 @@ def test_a_slot_stands_at_the_mean_age_of_its_tokens(name):
   np.testing.assert_array_equal(index, (site.lag - 1) * L + np.arange(config.length, 0, -1))
 
 
-def test_attention_received_is_a_sum_over_heads_and_real_queries():
-  weights_bhlm = np.random.default_rng(0).random((2, 3, L, 7))
-  ok_bl = np.array([[True] * L, [True] * (L - 2) + [False] * 2])
-  expected = [weights_bhlm[0, :, :, :5].sum((0, 1)), weights_bhlm[1, :, :-2, :5].sum((0, 1))]
-  assert (
-    toy.error(attention_received.received(jnp.asarray(weights_bhlm), ok_bl, 5), np.array(expected))
-    < toy.TOLERANCE
-  )
-
-
 def test_every_real_query_hands_out_one_per_head():
   """Before the first write all that is received stays with the tokens; padding hands out nothing."""
   config = toy.config(toy.MEMORIES['most_used'])
   tokens = (2 * L, 2 * L - 3, L)
   output = toy.run(*toy.build(config), toy.batch([(n,) for n in tokens], segments=2), size=1)
   for block in output.state.blocks:
-    assert toy.error(block.received_bt.sum(1)[:2], config.num_heads * np.array(tokens[:2])) < toy.TOLERANCE
-    assert block.received_bt.shape == (3, 2 * L)
-    assert (block.received_bt[0] > 0).all()
+    assert (
+      toy.error(block.received.sum_bt.sum(1)[:2], config.num_heads * np.array(tokens[:2])) < toy.TOLERANCE
+    )
+    assert block.received.sum_bt.shape == (3, 2 * L)
+    assert (block.received.sum_bt[0] > 0).all()
 
 
 IMPOSSIBLE = [

@@ -45,6 +45,23 @@ def test_a_chunk_of_another_trunk_equals_its_segments(name):
   assert toy.error(*[toy.real(output, toy.batch()) for output in outputs]) < toy.TOLERANCE
 
 
+GROUPED = {'num_kv_heads': 2, 'qkv_bias': True, 'attention_output_bias': True}
+DRAWS = {'dropout': 0.1, 'attention_dropout': 0.2}
+MOSTLY_SLOW = [
+  pytest.param(name, marks=() if name in ('neighbours', 'compressive') else pytest.mark.slow)
+  for name in (*CONFIGS, 'most_used')
+]
+
+
+@pytest.mark.parametrize('name', MOSTLY_SLOW)
+def test_a_chunk_of_grouped_keys_equals_its_segments(name):
+  """Weights are dropped, too."""
+  graphdef, params = toy.build(toy.config(toy.MEMORIES[name], **GROUPED, **DRAWS))
+  batch, key = toy.batch(), jax.random.key(1)
+  outputs = [toy.run(graphdef, params, batch, key, size=size) for size in (toy.SEGMENTS, 1)]
+  assert toy.error(*[toy.real(output, batch) for output in outputs]) < toy.TOLERANCE
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('size', [2, 3, 4, 6])
 @pytest.mark.parametrize('name', toy.MEMORIES)

@@ -1,4 +1,4 @@
-"""What a token sees and what it learns from; lanes, padding, keys; the ways of computing the same."""
+"""Lanes, padding, random keys, and the state between chunks."""
 
 import dataclasses
 
@@ -8,142 +8,9 @@ import numpy as np
 import pytest
 
 from infformer_jax.nn import transformer
-from infformer_jax.nn.layers import dropout
 from tests import toy
 
-L = toy.LENGTH
 KEY = jax.random.key(7)
-
-
-def influence(config, batch, *, size):
-  """[tokens, tokens] of the batch, padding too: the gradient of each hidden state by each embedding."""
-  tokens = np.arange(batch.tokens_bsl.size, dtype=np.int32)  # Each a word of its own, so that its row is it.
-  graphdef, params = toy.build(config, vocabulary=tokens.size, spread=0.1)
-  batch = dataclasses.replace(batch, tokens_bsl=tokens.reshape(batch.tokens_bsl.shape))
-  weights_d = np.random.default_rng(0).normal(size=config.d_model)
-
-  def outputs(table_vd):
-    embedded = params | {'vocabulary': {'embedding': {'embedding': table_vd}}}
-    return (toy.stream(graphdef, embedded, batch, size=size).hidden_bsld @ weights_d).ravel()
-
-  jacobian_ttd = toy.quickly(jax.jacrev(outputs))(params['vocabulary']['embedding']['embedding'])
-  return np.abs(np.asarray(jacobian_ttd)).max(axis=-1)
-
-
-def reach(config, batch, *, size):
-  """[tokens, tokens] what one layer lets each real token learn from, by the design's words."""
-  documents_bs, segments_bs = batch.document_bs, batch.segment_bs
-  lane, s, i = (a.ravel() for a in np.indices(batch.tokens_bsl.shape))
-  document, segment = documents_bs[lane, s], segments_bs[lane, s]
-  ok = batch.ok_bsl.ravel()
-  back = segment[:, None] - segment[None]
-  memory, short = config.memory, config.short_term_length // L
-  lag = 1 if memory.source == 'previous' else short + 1
-  distance = back * L + i[:, None] - i[None]
-  seen = {
-    'block': (distance >= 0) & (back <= short),
-    'sliding': (distance >= 0) & (distance < short * L),
-    'past': (distance >= 1) & (distance <= short * L),
-  }[config.window]
-  local = seen & ((back == 0) | (not config.stop_short_term_gradient))
-  tokens = getattr(memory, 'length', 0) * getattr(memory, 'rate', 1)
-  capacity = {'none': 0, 'neighbours': 0, 'recent': tokens // L, 'compressive': tokens // L}
-  capacity = capacity.get(memory.kind, np.inf)
-  remembered = (lag <= back) & (back < lag + capacity)
-  itself = distance == 0  # By the residual stream.
-  same = (lane[:, None] == lane[None]) & (document[:, None] == document[None])
-  chunk = s // size
-  same_chunk = chunk[:, None] == chunk[None]
-  return same & same_chunk & ok[:, None] & ok[None] & (local | remembered | itself)
-
-
-INFLUENCES = {
-  'none': {'short_term_length': 2 * L},
-  'stopped': {'short_term_length': 2 * L, 'stop_short_term_gradient': True},
-  'sliding': {'short_term_length': 2 * L, 'window': 'sliding'},
-  'past_stopped': {'window': 'past', 'stop_short_term_gradient': True},
-  'recent': {'memory': toy.small('recent', length=L)},
-  'recent_stopped': {'memory': toy.small('recent', source='previous'), 'stop_short_term_gradient': True},
-  'continuous': {'memory': toy.small('continuous', gate=True), 'stop_short_term_gradient': True},
-  'compressive': {
-    'memory': toy.small('compressive', length=2, compression='dilated'),
-    'stop_short_term_gradient': True,
-  },
-  'lag_segments': {'memory': toy.small('continuous'), 'stop_short_term_gradient': True, 'size': 2},
-  'neighbours': {'memory': toy.small('neighbours', layers=(0,)), 'window': 'past'},
-  'one_segment': {'memory': toy.small('continuous', gate=True), 'short_term_length': 0, 'size': 1},
-}
-
-
-@pytest.mark.parametrize('name', INFLUENCES)
-def test_a_token_learns_from_exactly_what_it_may_see(name):
-  """Nothing of the future, other lanes, other documents, padding or behind a stop; all of the rest.
-
-  What is read from the memory reaches the layer that made it exactly where the chunk holds lag + 1 segments.
-  """
-  settings = dict(INFLUENCES[name])
-  size = settings.pop('size', 6)
-  config = toy.config(num_layers=1, **settings)
-  batch = toy.batch(documents=((24,), (7, 14)), segments=6)
-  actual, expected = influence(config, batch, size=size), reach(config, batch, size=size)
-  ok = batch.ok_bsl.ravel()
-  assert np.array_equal(actual[ok] != 0, expected[ok])
-
-
-def gradients(config, *, size=toy.SEGMENTS, spread=0.1, key=None):
-  """The loss of a fixed direction of all real tokens, and its gradients."""
-  graphdef, params = toy.build(config, spread=spread)
-  batch = toy.batch()
-  weights_bsld = np.random.default_rng(0).normal(size=(*batch.ok_bsl.shape, config.d_model))
-  weights_bsld *= batch.ok_bsl[..., None]
-
-  def loss(params):
-    return (toy.stream(graphdef, params, batch, key, size=size).hidden_bsld * weights_bsld).sum()
-
-  return toy.quickly(jax.value_and_grad(loss))(params)
-
-
-def test_what_sees_nothing_gets_nothing():
-  """A document's first token strictly of the past: without a feed-forward it stays what it was."""
-  config = toy.config(window='past', norm_position='pre', final_norm=False)
-  graphdef, params = toy.build(config, spread=0.1)
-  alone = params | {
-    'blocks': {
-      i: block | {'feed_forward': jax.tree.map(jnp.zeros_like, block['feed_forward'])}
-      for i, block in params['blocks'].items()
-    }
-  }
-  batch = toy.batch()
-  first = batch.segment_bs == 0
-  hidden_bsld = toy.run(graphdef, alone, batch).hidden_bsld
-  embedded = params['vocabulary']['embedding']['embedding'][batch.tokens_bsl]
-  assert np.array_equal(hidden_bsld[first][:, 0], embedded[first][:, 0])
-  assert (np.abs(hidden_bsld - embedded)[first][:, 1].max(-1) > 1e-6)[batch.ok_bsl[first][:, 1]].all()
-  _, gradient = gradients(config)
-  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-
-
-def test_projections_learn_from_a_stopped_window():
-  """In one layer the stop takes the gradient from the embeddings and leaves that of the projections."""
-  (_, free), (_, stopped) = (
-    gradients(toy.config(num_layers=1, stop_short_term_gradient=stop)) for stop in (False, True)
-  )
-  assert toy.error(stopped['blocks'], free['blocks']) < toy.TOLERANCE
-  assert toy.error(stopped['vocabulary'], free['vocabulary']) > 1e-3
-
-
-def test_a_chunk_of_one_segment_trains_what_the_write_learns():
-  """Published training: gate and reads learn, though the values come from an earlier chunk."""
-  _, gradient = gradients(toy.config(toy.small('continuous', gate=True), num_layers=1), size=1)
-  for name, leaf in gradient['blocks'][0]['memory'].items():
-    assert all(np.abs(part).max() > 1e-6 for part in jax.tree.leaves(leaf)), name
-
-
-@pytest.mark.parametrize('name', ['even', 'most_used'])
-def test_rematerialization_changes_nothing(name):
-  config = toy.config(toy.MEMORIES[name], num_layers=1, dropout=0.1)
-  kept, again = (gradients(dataclasses.replace(config, remat=remat), key=KEY) for remat in (False, True))
-  assert toy.error(again, kept) < toy.TOLERANCE
 
 
 @pytest.fixture(scope='module')
@@ -200,15 +67,6 @@ def test_layers_draw_differently():
   remaining, counts = np.unique(hidden_bsld, return_counts=True)
   assert remaining.tolist() == [0, 2, 4]
   assert counts / hidden_bsld.size == pytest.approx([0.25, 0.5, 0.25], abs=0.05)
-
-
-def test_dropout_keeps_the_mean_and_needs_a_key():
-  x_bsld, keys_bs = jnp.ones((4, 5, 50, 40)), jax.random.split(KEY, (4, 5))
-  dropped = np.asarray(dropout(x_bsld, keys_bs, 0.25, 0))
-  assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
-  assert abs(dropped.mean() - 1) < 5 * np.sqrt(0.25 / 0.75 / dropped.size)
-  assert (dropped != np.asarray(dropout(x_bsld, keys_bs, 0.25, 1))).any()
-  assert dropout(x_bsld, None, 0.25, 0) is x_bsld
 
 
 def test_the_state_keeps_its_structure(model):

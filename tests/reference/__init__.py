@@ -82,7 +82,7 @@ class Block:
     self.seen.append(h_ld)
     self.received_t = np.concatenate([self.received_t, np.zeros(len(h_ld))])
     all_td = np.concatenate(self.seen)
-    q_lhk = self._heads(h_ld @ params['attention']['w_q']['kernel'])
+    q_lhk = self._heads(_dense(params['attention']['w_q'], h_ld))
 
     attended_ld = np.zeros_like(x_ld)
     for i, q_hk in enumerate(q_lhk):
@@ -97,7 +97,7 @@ class Block:
         self.received_t[window] += weights_m[: len(window)]
       for memory in self.memories:
         context_hk = memory.mix(q_hk, context_hk)
-      attended_ld[i] = context_hk.reshape(-1) @ params['attention']['w_o']['kernel']
+      attended_ld[i] = _dense(params['attention']['w_o'], context_hk.reshape(-1))
       attended_ld[i] += sum(memory.read(q_hk) for memory in self.memories)
 
     x_ld = x_ld + attended_ld
@@ -107,8 +107,11 @@ class Block:
     return _norm(config, params['feed_forward_norm'], x_ld + self._feed_forward(x_ld))
 
   def project(self, h_md):
-    """Keys and values."""
-    return (self._heads(h_md @ self.params['attention'][name]['kernel']) for name in ('w_k', 'w_v'))
+    """Keys and values, those of a group repeated for its heads."""
+    heads, groups = self.config.num_heads, self.config.num_kv_heads or self.config.num_heads
+    for name in ('w_k', 'w_v'):
+      of_group = _dense(self.params['attention'][name], h_md).reshape(len(h_md), groups, -1)
+      yield of_group[:, [head * groups // heads for head in range(heads)]]
 
   def _window(self, before, i):
     """The tokens that token i of a segment sees, by their index in the document."""
@@ -163,6 +166,10 @@ def _bucket(distance):
   """One of 32: sixteen of one token each, and sixteen up to 128 tokens whose widths grow geometrically."""
   edges = [*range(1, 17), *(16 * 8 ** (i / 16) for i in range(1, 16))]
   return sum(distance >= edge for edge in edges)
+
+
+def _dense(params, x):
+  return x @ params['kernel'] + params.get('bias', 0)
 
 
 def _norm(config, params, x_ld):

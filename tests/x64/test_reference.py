@@ -47,6 +47,12 @@ TRUNKS = {
     'short_term_length': 2 * toy.LENGTH,
     'memory': toy.MEMORIES['most_used'],
   },
+  'grouped': {
+    'num_kv_heads': 2,
+    'qkv_bias': True,
+    'attention_output_bias': True,
+    'memory': StackedConfig(first=toy.small('compressive'), second=toy.small('neighbours', source='evicted')),
+  },
   'rotary_units': {'positions': 'rotary', 'normalize_qk': True, 'window': 'sliding'},
   'xl_units': {'normalize_qk': True, 'clamp_length': 3},
   'rotary_post': {'positions': 'rotary', 'norm_position': 'post', 'memory': toy.MEMORIES['recent_previous']},

@@ -1,0 +1,23 @@
+"""Dropout by key."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from infformer_jax.nn.layers import DropoutSite, dropout
+
+KEY = jax.random.key(7)
+
+
+def test_dropout_keeps_the_mean_and_needs_a_key():
+  x_bsld, keys_bs = jnp.ones((4, 5, 50, 40)), jax.random.split(KEY, (4, 5))
+  dropped = np.asarray(dropout(x_bsld, keys_bs, 0.25, 0))
+  assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
+  assert abs(dropped.mean() - 1) < 5 * np.sqrt(0.25 / 0.75 / dropped.size)
+  assert (dropped != np.asarray(dropout(x_bsld, keys_bs, 0.25, 1))).any()
+  assert dropout(x_bsld, None, 0.25, 0) is x_bsld
+
+
+def test_the_numbers_of_the_random_uses_are_distinct_and_fixed():
+  """They are folded into keys: another number is another run."""
+  assert [site.value for site in DropoutSite] == [0, 1, 2, 3, 4]
