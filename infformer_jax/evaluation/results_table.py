@@ -25,9 +25,8 @@ def results_table(results: Summary) -> str:
   }
   if results['exchanged'] and results['exchanged']['num_segments_left_out']:
     rows['memory, same tokens again'] = results['exchanged']['memory_over_the_same_tokens']
-  table: list[tuple[str, ...]] = [
-    ('loss [nats per token]', 'all tokens', f'from token {results["beyond_reach_from_token"]} on')
-  ]
+  far = f'from token {results["beyond_reach_from_token"]} on'
+  table: list[tuple[str, ...]] = [('loss [nats per token]', 'all tokens', far)]
   for name, figures in rows.items():
     beyond = figures and figures['beyond_reach']
     losses = [each and each['loss_nats_per_token'] for each in (figures, beyond)]
