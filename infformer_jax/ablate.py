@@ -1,13 +1,13 @@
-"""Trains one model per value of a config key, and compares them.
+"""Trains one model per value of a config key and compares them.
 
     python -m infformer_jax.ablate --config=configs/sort.py --axis=model.memory.num_basis \\
       --values=64,128,256 --seeds=3 --workdir=W
 
 Any config key can be the axis, and --axis2 makes a second one; ':memory' is the argument `memory` of the
-config file, as in configs/sort.py:memory=recent. The runs, W/points, go one after another; with --index=I
-only run I of the grid is done, one process each (SLURM and TPU arrays). The same command again goes on where
-the sweep was stopped; a run whose values are not finite ends, and the others are done all the same.
-W/ablation.csv and .json hold what is finished, W/plots what it looks like.
+config file, as in configs/sort.py:memory=recent. The runs are in W/points and run one after another; with
+--index=I only run I of the grid runs, so that every run can have a process of its own (SLURM and TPU arrays).
+The same command resumes a sweep that was stopped. A run whose values are not finite ends, and the other runs
+follow. W/ablation.csv and .json have the figures of the finished runs, W/plots the plots.
 """
 
 import pathlib
@@ -27,23 +27,23 @@ from infformer_jax.train import processes
 from infformer_jax.train.exits import NotFiniteError, Stopped, space
 
 _CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'where everything is kept', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of the sweep', required=True)
 _AXIS = flags.DEFINE_string('axis', None, 'a config key, such as model.memory.num_basis', required=True)
 _VALUES = flags.DEFINE_string('values', None, 'its values, such as 64,128,256', required=True)
-_AXIS2 = flags.DEFINE_string('axis2', None, 'a second key: all pairs are run')
+_AXIS2 = flags.DEFINE_string('axis2', None, 'a second key; all pairs are run')
 _VALUES2 = flags.DEFINE_string('values2', None, 'the values of --axis2')
-_SEEDS = flags.DEFINE_integer('seeds', 1, 'runs of each setting, with successive seeds')
+_SEEDS = flags.DEFINE_integer('seeds', 1, 'runs per setting, with successive seeds')
 _INDEX = flags.DEFINE_integer('index', None, 'only this run of the grid, counted from 0')
-_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'only print the grid, and what each run would cost')
+_DRY_RUN = flags.DEFINE_bool('dry_run', False, 'only print the grid and the estimated cost of each run')
 
 
 def main(overrides: Overrides) -> None:
-  """The command line; `overrides` is what the --config.key=value flags say, for all runs."""
+  """The command line; `overrides` are the --config.key=value flags, for all runs."""
   if not _WORKDIR.value:
-    raise ConfigError('--workdir is empty; name a directory')
+    raise ConfigError('--workdir is empty; give a directory')
   axes = _axes()
   if _SEEDS.value < 1:
-    raise ConfigError(f'--seeds = {_SEEDS.value} must be at least 1')
+    raise ConfigError(f'--seeds = {_SEEDS.value} is not positive')
   workdir = pathlib.Path(_WORKDIR.value)
   points = grid(_CONFIG.value, overrides, axes, _SEEDS.value, workdir)
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
@@ -53,7 +53,7 @@ def main(overrides: Overrides) -> None:
     return
   for point in points:
     if point.file.is_file():
-      point.figures()  # A damaged file is not found out after hours.
+      point.figures()  # Raises now, not after hours, if the file is damaged.
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   processes.initialize()
   console = Console(quiet=jax.process_index() > 0)
@@ -74,7 +74,7 @@ def main(overrides: Overrides) -> None:
       continue
     _summarize(axes, points, workdir)
   console.say(summary.rows_table(_summarize(axes, points, workdir)['rows']))
-  console.say(f'all of it is in {workdir}: ablation.csv, ablation.json, plots/, points/')
+  console.say(f'everything is in {workdir}: ablation.csv, ablation.json, plots/, points/')
   if diverged:
     sys.exit(diverged)
 
@@ -86,13 +86,13 @@ def _axes() -> list[Axis]:
     if not key and not text:
       continue
     if not key or not text:
-      raise ConfigError(f'--{flag} and --{flag.replace("axis", "values")} belong together')
+      raise ConfigError(f'--{flag} and --{flag.replace("axis", "values")} must be given together')
     values = tuple(value for value in text.split(',') if value)
     if not values or len(set(values)) < len(values):
-      raise ConfigError(f"--{flag.replace('axis', 'values')} = '{text}': give each value once, as in 64,128")
+      raise ConfigError(f"--{flag.replace('axis', 'values')} = '{text}': give every value once, as in 64,128")
     if key == 'seed':
       raise ConfigError(
-        f'--{flag} = seed: say --seeds=3 for three runs of each setting, from --config.seed on'
+        f'--{flag} = seed; use --seeds=3 for three runs per setting, starting with --config.seed'
       )
     axes.append(Axis(key=key, values=values))
   if len({axis.key for axis in axes}) < len(axes):

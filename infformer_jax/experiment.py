@@ -1,4 +1,4 @@
-"""One experiment: all that a run is told, and what must fit together."""
+"""One experiment: the whole config of a run, and the rules between its sections."""
 
 import dataclasses
 import pathlib
@@ -19,7 +19,7 @@ MAY_CHANGE_IN_TRAINING = (
   'train.checkpoint_every',
   'evaluation',
 )
-"""What may differ between two runs in one work directory: how long, and what is looked at how often."""
+"""What may differ between a run and the one that resumes it: its length, and the intervals of hooks."""
 
 MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,
@@ -29,19 +29,20 @@ MAY_CHANGE_IN_EVALUATION = (
   'model.clamp_length',
   'data',
 )
-"""What may differ between a model's training and its evaluation, as long as the parameters fit."""
+"""What may differ between the training of a model and its evaluation, if the parameters are the same."""
 
 FEW_DOCUMENTS = 4
-"""Of fewer per lane a training warns: half a one did harm, 13 and 17 did not; between is not measured."""
+"""A training with fewer documents per lane warns: half a document was harmful, 13 and 17 were not; values in
+between were not measured."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-  """Every part has its own section and checks itself; what is here concerns several."""
+  """Every section checks itself; this class checks what concerns several sections."""
 
-  seed: int = 0  # of the parameters, of the order of documents and of all that is drawn
-  # A work directory whose last checkpoint's parameters a new run starts with; what it lacks stays fresh. The
-  # optimizer, the data and the memories begin anew.
+  seed: int = 0  # of the parameters, the order of documents and all other random draws
+  # A work directory: a new run starts with the parameters of its last checkpoint, and with fresh ones where
+  # the checkpoint has none. The optimizer, the data and the memories start from the beginning.
   init_from: str | None = None
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   data: DataConfig
@@ -65,12 +66,16 @@ class Experiment:
         f"{what}: documents of data.kind = '{self.data.kind}' cannot be cut, since answers would lose their "
         'questions; use none'
       )
-    if tokens < 4 or tokens % length:  # Just above a multiple, pieces would end in a segment of padding.
+    if tokens < 4 or tokens % length:  # Otherwise every piece would end in padding.
       enough = -(-max(4, tokens) // length) * length
       raise ConfigError(f'{what} is not a multiple of model.segment_length = {length}; use {enough}')
 
   def warnings(self, document_tokens: float) -> list[str]:
-    """What is allowed and perhaps not meant, given the mean length of a training document."""
+    """Warnings about settings that are allowed but probably not intended.
+
+    Args:
+      document_tokens: the mean length of a training document.
+    """
     found = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
     if self.model.memory.learns_writes:
       found += self._gradient_stops()
@@ -83,20 +88,20 @@ class Experiment:
     needed = self.model.memory.lag(self.model.segment_length, self.model.short_term_length) + 1
     if segments < needed:
       yield (
-        f'train.segments_per_chunk = {segments}: what the memory holds at a read was written in an earlier '
-        f'chunk, so no gradient reaches the layers that made it; with {needed} or more it does'
+        f'train.segments_per_chunk = {segments}: what a memory holds when it is read was written in an '
+        f'earlier chunk, so no gradient reaches the layers below; use {needed} or more'
       )
 
   def _few_documents(self, document_tokens: float) -> Iterator[str]:
     steps, length = self.train.num_steps, self.model.segment_length
     segments = steps * self.train.segments_per_chunk
     met = segments * length / document_tokens
-    pieces = segments // (4 * FEW_DOCUMENTS)  # in segments: so long that a lane meets four times as many
-    if met < FEW_DOCUMENTS and pieces > self.train.segments_per_chunk:  # A shorter training is a trial.
+    pieces = segments // (4 * FEW_DOCUMENTS)  # in segments; gives a lane four times FEW_DOCUMENTS
+    if met < FEW_DOCUMENTS and pieces > self.train.segments_per_chunk:  # Shorter trainings are trials.
       yield (
-        f'in train.num_steps = {steps} steps a lane meets about {met:.2g} documents: of so few a memory '
-        'learns little but which one it is in, and does harm in others (docs/results.md, PG-19); '
-        f'train.max_document_tokens = {pieces * length} cuts them into more'
+        f'train.num_steps = {steps}: a lane reads about {met:.2g} documents; with so few documents '
+        'the memory mostly learns to identify the document, and harms on others (docs/results.md, PG-19); '
+        f'use train.max_document_tokens = {pieces * length}'
       )
 
 
@@ -133,11 +138,11 @@ def resolve_experiment(
     asked = override(before, overrides)
   else:
     raise ConfigError(
-      f'{workdir} has no config.json yet; say what to train, as --config=configs/quickstart.py'
+      f'{workdir} has no config.json yet; use --config, for example --config=configs/quickstart.py'
     )
   different = stored_config.differences(before, asked, except_for=may_change) if before else []
   if different:
     raise ConfigError(
-      f'{workdir} is the work of another config: {"; ".join(different)}; use another --workdir'
+      f'{workdir} was made with another config: {"; ".join(different)}; use another --workdir'
     )
   return asked

@@ -1,9 +1,9 @@
-"""Reads a prompt of any length through the memory of a trained model, then writes on.
+"""Reads a prompt of any length through the memory of a trained model and continues it.
 
     python -m infformer_jax.generate --workdir=W --prompt_file=book.txt --max_new_tokens=500
 
-The prompt passes in constant space, whatever its length; what is written enters the memory as well. The text
-goes to standard output as it comes, everything else to standard error.
+The prompt is read in constant space, and the generated text enters the memory too. The text goes to standard
+output as it is generated, everything else to standard error.
 """
 
 import pathlib
@@ -27,14 +27,14 @@ from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import Experiment
 from infformer_jax.trained_model import TrainedModel
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'of a finished or running training', required=True)
-_PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text, read to its end', required=True)
-_MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'how many tokens to write')
-_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: likelier tokens; 0: greedy')
-_TOP_K = flags.DEFINE_integer('top_k', None, 'only among the k likeliest tokens')
-_TOP_P = flags.DEFINE_float('top_p', None, 'only among the likeliest tokens that hold this probability')
-_GREEDY = flags.DEFINE_bool('greedy', False, 'always the likeliest token')
-_SEED = flags.DEFINE_integer('seed', 0, 'of the draws')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of a training', required=True)
+_PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text; all of it is read', required=True)
+_MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'the number of tokens to generate')
+_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: sharper; 0: greedy')
+_TOP_K = flags.DEFINE_integer('top_k', None, 'sample among the k most likely tokens')
+_TOP_P = flags.DEFINE_float('top_p', None, 'sample among the most likely tokens with this total probability')
+_GREEDY = flags.DEFINE_bool('greedy', False, 'always the most likely token')
+_SEED = flags.DEFINE_integer('seed', 0, 'the seed of the samples')
 
 _CONTEXT = 8  # Tokens before the new ones that are decoded with them: some decoders look at neighbours.
 _LONGEST_CHARACTER = 4  # Bytes of UTF-8, each of which may be a token.
@@ -46,7 +46,7 @@ def main(overrides: Overrides) -> None:
   temperature = 0.0 if _GREEDY.value else _TEMPERATURE.value
   sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
   if _MAX_NEW_TOKENS.value < 1:
-    raise ConfigError(f'max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
+    raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} is not positive')
   workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
   experiment = stored_config.load(Experiment, workdir / 'config.json')
   text = read_utf8(prompt_file)
@@ -72,7 +72,7 @@ def main(overrides: Overrides) -> None:
   sys.stdout.write('\n')
   seconds = time.monotonic() - began
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  _say(f'{_MAX_NEW_TOKENS.value} tokens written in {seconds:.1f} s; peak memory {peak:.2f} GiB')
+  _say(f'{_MAX_NEW_TOKENS.value} tokens generated in {seconds:.1f} s; peak memory {peak:.2f} GiB')
 
 
 def decoded(ids: Iterable[int], tokenizer: Tokenizer, prompt: np.ndarray) -> Iterator[str]:

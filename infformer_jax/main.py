@@ -3,9 +3,9 @@
     python -m infformer_jax.main --config=configs/quickstart.py --workdir=W
     python -m infformer_jax.main --mode=eval --workdir=W --name=longer --config.model.short_term_length=512
 
-The same command again goes on where the last one stopped; once it is finished it only evaluates. Exit codes:
-0 done; 1 stopped: a value is not finite, a disk is full; 2 a mistake in what was asked for; 143 stopped by
-SIGTERM, after saving.
+The same command resumes a run that was stopped; a finished run is only evaluated. Exit codes: 0 finished;
+1 stopped, because a value is not finite or a disk is full; 2 the command line or the config is wrong;
+143 stopped by SIGTERM, after saving.
 """
 
 import pathlib
@@ -33,28 +33,26 @@ _CONFIG = flags.DEFINE_string(
   None,
   "FILE or FILE:argument, such as configs/pg19.py:size=tiny; default: the work directory's own",
 )
-_WORKDIR = flags.DEFINE_string('workdir', None, 'where everything is kept', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of the run', required=True)
 _MODE = flags.DEFINE_enum('mode', 'train', ['train', 'eval'], 'train and then evaluate, or only evaluate')
-_NAME = flags.DEFINE_string(
-  'name', 'eval', 'with --mode=eval: the results are kept in results_NAME.json and inspection_NAME'
-)
+_NAME = flags.DEFINE_string('name', 'eval', 'with --mode=eval: writes results_NAME.json and inspection_NAME')
 _STEP = flags.DEFINE_integer(
-  'step', None, 'with --mode=eval: of the checkpoint, such as the best; default: the newest'
+  'step', None, 'with --mode=eval: the step of the checkpoint, such as the best; default: the newest'
 )
 
 
 def main(overrides: Overrides) -> None:
-  """The command line; `overrides` is what the --config.key=value flags say."""
+  """The command line; `overrides` are the --config.key=value flags."""
   if not _WORKDIR.value:
-    raise ConfigError('--workdir is empty; name a directory')
+    raise ConfigError('--workdir is empty; give a directory')
   if not re.fullmatch(r'[\w.-]+', _NAME.value):
-    raise ConfigError(f"--name = '{_NAME.value}' is part of a file's name: letters, digits, '.', '_' and '-'")
+    raise ConfigError(f"--name = '{_NAME.value}' is not of letters, digits, '.', '_' and '-'")
   workdir, trains = pathlib.Path(_WORKDIR.value), _MODE.value == 'train'
   if trains and _STEP.value is not None:
-    raise ConfigError('--step is for --mode=eval; a training goes on from the newest checkpoint')
+    raise ConfigError('--step is for --mode=eval; a training resumes from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION
   experiment = resolve_experiment(_CONFIG.value, overrides, workdir, may_change=may_change)
-  processes.initialize()  # Before anything else of jax, but after what is refused without waiting for others.
+  processes.initialize()  # Before any other call of jax, and after all checks that do not need it.
   console = Console(quiet=jax.process_index() > 0)
   try:
     with space(workdir):

@@ -60,7 +60,7 @@ def test_lanes_that_meet_few_documents_are_warned_about():
   lane_tokens = 400 * toy.LENGTH
   assert experiment.warnings(document_tokens=lane_tokens / 4) == []
   (warning,) = experiment.warnings(document_tokens=lane_tokens * 2)
-  assert 'in train.num_steps = 100 steps a lane meets about 0.5 documents' in warning
+  assert 'train.num_steps = 100: a lane reads about 0.5 documents; ' in warning
   assert f'train.max_document_tokens = {lane_tokens // 16}' in warning
   assert experiment.warnings(document_tokens=lane_tokens // 16) == []
   stacked = toy.small('stacked', first=toy.small('none'), second=toy.small('continuous'))

@@ -169,7 +169,7 @@ def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undistu
   assert earlier['step'] == checkpoint_steps(workdir)[0] < STEPS
   _, err = program.run(workdir, '--mode=eval', '--step=1', code=2)
   _, err_train = program.run(workdir, '--step=1', code=2)
-  assert err_train == 'error: --step is for --mode=eval; a training goes on from the newest checkpoint\n'
+  assert err_train == 'error: --step is for --mode=eval; a training resumes from the newest checkpoint\n'
   assert err.endswith(f'has no checkpoint 1, only {", ".join(map(str, checkpoint_steps(workdir)))}\n')
   _, err = program.run(workdir, '--mode=eval', '--config.model.memory.num_basis=16', code=2)
   assert err.count('\n') == 1

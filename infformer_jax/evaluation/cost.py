@@ -1,6 +1,6 @@
 """What a model costs: parameters, bytes of memory, arithmetic, time.
 
-Memories are compared at equal bytes; what they cost in arithmetic differs, and stands beside the bytes.
+Memories are compared at equal bytes; their arithmetic differs.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from infformer_jax.types import Array, Batch, PyTree
 
 
 def cost(model: ModelConfig, vocab_size: int) -> Cost:
-  """What shapes alone tell; nothing is computed.
+  """What follows from shapes alone; computes nothing.
 
   Args:
     model: the trunk and its memory.
@@ -43,13 +43,13 @@ def cost(model: ModelConfig, vocab_size: int) -> Cost:
 
 
 def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, repeats: int = 5) -> Timing:
-  """Compiles a chunk and runs it: medians, on the default device.
+  """Compiles a chunk, runs it on the default device, and takes medians.
 
   Args:
     model, vocab_size: as in `cost`.
     lanes: rows of the chunk.
     segments: s.
-    repeats: runs after a first one that does not count.
+    repeats: runs after a first one, which is not counted.
   Returns:
     The figures. peak_memory_bytes is that of forward and backward: arguments, results and temporaries.
   """
@@ -110,7 +110,7 @@ def _median_ms(run: Callable[[], Any], repeats: int) -> float:
   jax.block_until_ready(run())
   times = []
   for _ in range(repeats):
-    began = time.perf_counter()
+    start = time.perf_counter()
     jax.block_until_ready(run())
-    times.append(time.perf_counter() - began)
+    times.append(time.perf_counter() - start)
   return 1000 * statistics.median(times)

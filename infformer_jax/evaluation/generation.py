@@ -18,7 +18,7 @@ from infformer_jax.types import Array, Batch, PyTree
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-  """How the next token is chosen. top_k, then top_p, apply to the probabilities at this temperature."""
+  """How the next token is chosen: top_k, then top_p, apply to the probabilities at the temperature."""
 
   temperature: float = 1.0  # 0: greedy
   top_k: int | None = None
@@ -26,21 +26,21 @@ class Sampling:
 
   def __post_init__(self) -> None:
     if not self.temperature >= 0:
-      raise ConfigError(f'temperature = {self.temperature} must not be negative; 0 is greedy')
+      raise ConfigError(f'temperature = {self.temperature} is negative; 0 is greedy')
     if self.top_k is not None and self.top_k < 1:
-      raise ConfigError(f'top_k = {self.top_k} must be at least 1')
+      raise ConfigError(f'top_k = {self.top_k} is not positive')
     if self.top_p is not None and not 0 < self.top_p <= 1:
-      raise ConfigError(f'top_p = {self.top_p} must lie in (0, 1]')
+      raise ConfigError(f'top_p = {self.top_p} is not in (0, 1]')
 
 
 def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
   """One token per row [b], int32.
 
-  top_p keeps the likeliest tokens until their mass reaches it (Holtzman et al. 2020), always at least one.
+  top_p keeps the most likely tokens until their probability reaches it (Holtzman et al. 2020), at least one.
   """
   if sampling.temperature == 0:
     return jnp.argmax(logits_bv, axis=-1).astype(jnp.int32)
-  # The largest becomes 0 first: the others may overflow at a low temperature, it may not.
+  # The largest logit becomes 0, which cannot overflow at a low temperature.
   logits_bv = (logits_bv - logits_bv.max(axis=-1, keepdims=True)) / sampling.temperature
   if sampling.top_k is not None:
     lowest = jax.lax.top_k(logits_bv, min(sampling.top_k, logits_bv.shape[-1]))[0][..., -1:]
@@ -55,7 +55,7 @@ def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
 
 
 class Generator:
-  """A model with its compiled steps; prompts of one batch size and vocabulary share them."""
+  """A model with its compiled functions; prompts of the same batch size share them."""
 
   def __init__(self, trained: TrainedModel, *, bos_id: int, segments_per_chunk: int = 8):
     self.params, self.bos_id, self.segments_per_chunk = trained.params, bos_id, segments_per_chunk
@@ -78,11 +78,11 @@ class Generator:
   ) -> tuple[Array, Open]:
     """Reads one prompt per row, each a document of its own that begins with BOS.
 
-    Whole segments are right-aligned, behind idle ones, and pass a chunk at a time; what remains, at least
-    one token, is appended to the open segment.
+    Whole segments are right-aligned, after idle ones, and read by chunks; the remaining tokens, at least one,
+    are appended to the open segment.
 
     Args:
-      prompts: token ids without BOS; any lengths, 0 too.
+      prompts: token ids without BOS; of any lengths, including 0.
       progress: called after every chunk with the number of tokens read of the longest prompt.
     Returns:
       The logits [b, v] of each row's next token, and the open segments.
@@ -110,7 +110,7 @@ class Generator:
   def generate(
     self, logits_bv: Array, opened: Open, max_new_tokens: int, sampling: Sampling, key: jax.Array
   ) -> Iterator[np.ndarray]:
-    """Yields one token per row [b] at a time, the memory taking in what is written. Consumes `opened`."""
+    """Yields one token per row [b] at a time, which the memory reads too. Consumes `opened`."""
     token_b = jax.jit(sample, static_argnums=1)(logits_bv, sampling, jax.random.fold_in(key, 0))
     for i in range(max_new_tokens):
       yield np.asarray(token_b)
@@ -119,7 +119,7 @@ class Generator:
         token_b, opened = self._next(self.params, opened, token_b, sampling, key_i)
 
   def _chunk(self, inputs: list[np.ndarray], whole: np.ndarray, chunk: int, chunks: int) -> Batch:
-    """Segments of all rows, so aligned that every row's last whole segment is the last of the last chunk."""
+    """Segments of all rows, aligned so that the last whole segment of every row ends the last chunk."""
     s, length = self.segments_per_chunk, self.segment_length
     tokens = np.zeros((len(inputs), s, length), np.int32)
     segment_bs = (chunk - chunks) * s + np.arange(s) + whole[:, None]  # negative: idle

@@ -1,7 +1,8 @@
-"""Perplexity on a split, with the memory and with its controls: every token once, each document from empty.
+"""Perplexity on a split, with the memory and with its controls.
 
-The controls say what a gain is worth: the same parameters reading an emptied memory, and the memory of
-another lane (memory/views.py). All views see the same batches, so that their losses are paired.
+Every token counts once, and memories are empty at the start of a document. The controls show what a gain is
+worth: the same parameters read an emptied memory, or the memory of another lane (memory/views.py). All views
+read the same batches, so that their losses are paired.
 """
 
 import dataclasses
@@ -35,9 +36,9 @@ PROGRESS_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-  """What is evaluated, and in how large pieces; the sizes change the speed, never the loss of a token."""
+  """What is evaluated, and the sizes of a chunk, which change the speed but not the loss of any token."""
 
-  batch_size: int = 8  # lanes over all devices; no more than documents, rounded up to the devices
+  batch_size: int = 8  # lanes over all devices; not more than documents, rounded up to the devices
   segments_per_chunk: int = 4
   max_tokens: int | None = None  # None: the whole split
   split: Literal['train', 'validation', 'test'] = 'validation'
@@ -62,7 +63,7 @@ def evaluate(
   Args:
     trained: the model.
     corpus: its split `config.split` is evaluated.
-    config: what, and in how large pieces.
+    config: what to evaluate, and the sizes of a chunk.
     views: names in memory/views.py, 'memory' among them; the time grows with their number.
     report: called with a line of progress every few seconds.
   Returns:
@@ -70,7 +71,7 @@ def evaluate(
     step, the split, the corpus's fingerprint, what the model costs (evaluation/cost.py) and the settings.
   Raises:
     ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
-    UserError: nothing that counts would be read.
+    UserError: no target of the split would be evaluated.
   """
   sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
   split = corpus.split(config.split)
@@ -115,11 +116,11 @@ def evaluate(
 
 
 def require_targets(split: Split, config: EvaluationConfig) -> None:
-  """Raises UserError where nothing that an evaluation would read counts in the loss."""
+  """Raises UserError if an evaluation would read no target that counts in the loss."""
   lengths = evaluated_lengths(split, config.max_tokens)
   if not any((split.group(index, 0, n) >= 0).any() for index, n in enumerate(lengths.tolist()) if n):
     raise UserError(
-      f'evaluation.max_tokens = {config.max_tokens} end before the first answer; use more, or none for all'
+      f'evaluation.max_tokens = {config.max_tokens} ends before the first answer; use more, or none for all'
     )
 
 
@@ -159,7 +160,7 @@ def segment_losses(
     given = {}
     for view in views:
       states[view], given[view] = steps[view](trained.params, states[view], placed)
-    if waiting is not None:  # The devices work on this batch while the host takes in the one before.
+    if waiting is not None:  # The host waits for the previous batch, so that the devices are always busy.
       rows.append(jax.tree.map(np.asarray, waiting))
       progress.update(len(rows), rate)
     waiting = given
@@ -168,7 +169,7 @@ def segment_losses(
 
 
 def _num_lanes(split: Split, config: EvaluationConfig) -> int:
-  """As many lanes as documents, if these are fewer: a lane without a document would only cost time."""
+  """At most one lane per document: a lane without a document would only cost time."""
   num_documents = int(np.count_nonzero(evaluated_lengths(split, config.max_tokens)))
   devices = jax.device_count()
   return min(config.batch_size, max(1, -(-num_documents // devices)) * devices)
@@ -177,7 +178,7 @@ def _num_lanes(split: Split, config: EvaluationConfig) -> int:
 def _absent(
   model: transformer.Transformer, config: EvaluationConfig, num_lanes: int, views: Sequence[str]
 ) -> dict[str, str]:
-  """Why there is no such control, by view."""
+  """The reasons why views are not evaluated, by view."""
   absent = {view: 'this control was not asked for' for view in VIEWS if view not in views}
   if num_lanes == 1:
     why = 'evaluation.batch_size = 1' if config.batch_size == 1 else 'one document is evaluated'
@@ -201,7 +202,7 @@ def _empty_state(trained: TrainedModel, num_lanes: int) -> PyTree:
 def _make_step(
   graphdef: nnx.GraphDef, view: str, mesh: Mesh, num_groups: int
 ) -> Callable[[PyTree, PyTree, Batch], Any]:
-  """The jitted step of one view, compiled once per run: no keys, so that nothing is drawn."""
+  """The jitted step of one view, compiled once per run. Without keys, so that there is no dropout."""
   everywhere = NamedSharding(mesh, PartitionSpec())
 
   @functools.partial(jax.jit, donate_argnums=1)
@@ -219,9 +220,9 @@ def _make_step(
       'document': batch.document_bs,
       'segment': batch.segment_bs,
     }
-    if view == 'memory':  # Its losses would cost more, and are training's.
+    if view == 'memory':  # Not the auxiliary losses: only training needs them.
       rows['figures'] = {name: sums for name, sums in output.aux.items() if name not in model.aux_weights()}
-    # A few numbers per segment, which every process gets, so that all come to the same results.
+    # All processes get these few numbers per segment, so that all have the same results.
     return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
 
   return step

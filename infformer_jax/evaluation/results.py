@@ -1,7 +1,4 @@
-"""From the loss of every segment to the figures of results.json: accounting in float64, without the model.
-
-Wherever a figure cannot be given it is null, and `<name>_reason` beside it says why.
-"""
+"""From the loss of every segment to the figures of results.json, in float64 and without the model."""
 
 import itertools
 import math
@@ -24,10 +21,10 @@ from infformer_jax.results_schema import (
 
 CONTROLS = tuple(view for view in VIEWS if view != 'memory')
 POSITION_BINS = 16
-NO_CONTROL = 'no two lanes had something in their memories at once: one document ran alone, or all are short'
-LEFT_OUT = 'segments without such a control are left out, and how much of the text they are is not known'
-NO_TEXT = 'the data are no text'
-CUT = 'evaluation.max_tokens cuts a document, and how much of its text the tokens are is not known'
+NO_CONTROL = 'no two lanes had filled memories at the same time: one document ran alone, or all are short'
+LEFT_OUT = 'segments without this control are left out, and their share of the text is not known'
+NO_TEXT = 'the data are not text'
+CUT = 'evaluation.max_tokens cuts a document, and the share of its text is not known'
 
 
 def summarize(
@@ -41,14 +38,14 @@ def summarize(
 ) -> Summary:
   """The figures of results.json that follow from the losses.
 
-  `beyond_reach` is over the segments of a document from index M/l + 1 on, M the short-term length and l the
-  segment length: in those before it every token sees all of its document through the short-term window, and
-  a long-term memory of what that window has let go is empty.
+  `beyond_reach` is over the segments of a document from index M/l + 1 on, with the short-term length M and
+  the segment length l. In the segments before it, every token sees its whole document through the short-term
+  window, and a long-term memory of what has left that window is empty.
 
   Args:
     losses: of 'memory' and of the controls that are not absent.
     split: the documents, whose words and bytes are counted if all of their tokens were evaluated.
-    lossless: whether the tokenizer gives the text back exactly; bits per byte make sense only then.
+    lossless: whether decoding restores the text exactly; only then are bits per byte meaningful.
     segment_length: l, tokens.
     short_term_length: M, tokens.
     absent: by view, why a control was not evaluated.
@@ -96,7 +93,7 @@ def summarize(
 
 
 def metrics(results: Summary) -> dict[str, float | None]:
-  """The losses under flat names, for metrics.jsonl; a control's begin with its name."""
+  """The losses under flat names, for metrics.jsonl; those of a control start with its name."""
   flat: dict[str, float | None] = {}
   views = {'': results['memory'], 'emptied_': results['emptied'], 'exchanged_': results['exchanged']}
   for prefix, figures in views.items():
@@ -115,7 +112,7 @@ def metrics(results: Summary) -> dict[str, float | None]:
 
 
 def _field(name: str, value: Any, reason: str = '') -> dict[str, Any]:
-  """A figure, or null and why."""
+  """A figure, or None and the reason."""
   if isinstance(value, float) and not math.isfinite(value):
     value, reason = None, 'not a finite number'
   return {name: value} if value is not None else {name: None, f'{name}_reason': reason}
@@ -142,7 +139,7 @@ Sizes = tuple[int, int]
 
 
 def _text_sizes(losses: SegmentLosses, split: Split) -> tuple[Sizes | None, str]:
-  """The sizes, or None and why they are not known."""
+  """The sizes, or None and the reason why they are not known."""
   tokens = np.bincount(losses.document_r, weights=losses.tokens_r, minlength=len(split))
   read = np.flatnonzero(tokens)
   sizes = split.text_sizes(read)
@@ -170,9 +167,8 @@ def _per_text(
 def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> Difference:
   """Loss with the memory minus loss with the control, over the same tokens, paired by document.
 
-  The mean over documents, each with the weight of its tokens, so that it is the difference of the two
-  losses. Its standard error over documents is that of a ratio of two sums: for documents of one length the
-  usual one of a mean.
+  The mean over documents, weighted by their tokens, which is the difference of the two losses. The standard
+  error over documents is that of a ratio of two sums; for documents of equal length it is that of a mean.
   """
   rows_r = rows_r & losses.ok_r[view]
   _, document_r = np.unique(losses.document_r[rows_r], return_inverse=True)

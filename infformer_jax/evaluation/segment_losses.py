@@ -1,4 +1,4 @@
-"""What an evaluation keeps of every segment: sums by group of targets, of which all figures are made."""
+"""What an evaluation keeps of every segment: sums by group of targets, from which all figures follow."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SegmentLosses:
-  """The losses of all evaluated segments, one row each; row r means the same segment in every view.
+  """The losses of all evaluated segments, one per row; row r is the same segment in every view.
 
   Columns g are the groups of the split's targets (data/base.py).
   """
@@ -18,57 +18,57 @@ class SegmentLosses:
   document_r: np.ndarray  # the document's index in its split
   segment_r: np.ndarray  # the segment's index in its document
   tokens_rg: np.ndarray  # targets that count
-  nll_nats_rg: Mapping[str, np.ndarray]  # by view, the sum over those targets
-  correct_rg: Mapping[str, np.ndarray]  # by view, of how many of them the model thought most likely
-  ok_r: Mapping[str, np.ndarray]  # by view; False: the view could not be given here (memory/views.py)
-  # What the memory says of its own reads (Read.aux), but for losses: (sum, count) over all that was read.
+  nll_nats_rg: Mapping[str, np.ndarray]  # by view, the sum over these targets
+  correct_rg: Mapping[str, np.ndarray]  # by view, how many of them the model found most likely
+  ok_r: Mapping[str, np.ndarray]  # by view; False: the view does not exist here (memory/views.py)
+  # Metrics of the reads (Read.aux without losses): (sum, count) over everything that was read.
   figures: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
   def tokens_r(self) -> np.ndarray:
-    """Of all groups."""
+    """Summed over groups."""
     return self.tokens_rg.sum(-1)
 
   @functools.cached_property
   def nll_nats_r(self) -> Mapping[str, np.ndarray]:
-    """Of all groups, by view."""
+    """Summed over groups, by view."""
     return {view: nats_rg.sum(-1) for view, nats_rg in self.nll_nats_rg.items()}
 
   @functools.cached_property
   def correct_r(self) -> Mapping[str, np.ndarray]:
-    """Of all groups, by view."""
+    """Summed over groups, by view."""
     return {view: correct_rg.sum(-1) for view, correct_rg in self.correct_rg.items()}
 
   def of_group(self, group: int) -> 'SegmentLosses':
-    """One group alone, with the segments in which something counts in it."""
+    """One group alone, with the segments that have targets in it."""
     rows_r = self.tokens_rg[:, group] > 0
 
-    def of(table_rg: np.ndarray) -> np.ndarray:
+    def column(table_rg: np.ndarray) -> np.ndarray:
       return table_rg[rows_r, group : group + 1]
 
     return SegmentLosses(
       document_r=self.document_r[rows_r],
       segment_r=self.segment_r[rows_r],
-      tokens_rg=of(self.tokens_rg),
-      nll_nats_rg={view: of(nats_rg) for view, nats_rg in self.nll_nats_rg.items()},
-      correct_rg={view: of(correct_rg) for view, correct_rg in self.correct_rg.items()},
+      tokens_rg=column(self.tokens_rg),
+      nll_nats_rg={view: column(nats_rg) for view, nats_rg in self.nll_nats_rg.items()},
+      correct_rg={view: column(correct_rg) for view, correct_rg in self.correct_rg.items()},
       ok_r={view: ok_r[rows_r] for view, ok_r in self.ok_r.items()},
     )
 
 
 def joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]) -> SegmentLosses:
-  """One table of all steps, by document and segment, without the segments in which nothing counts.
+  """One table of all steps, ordered by document and segment, without segments that have no targets.
 
   Args:
-    rows: what each step gives of each view, with lanes and segments first (evaluation/perplexity.py).
-    views: their names; the first one's documents, segments and tokens are those of all.
+    rows: what each step returns for each view, with lanes and segments first (evaluation/perplexity.py).
+    views: their names; documents, segments and tokens are taken from the first.
   """
 
   def column(view: str, name: str) -> np.ndarray:
     return np.concatenate([step[view][name].reshape(-1, *step[view][name].shape[2:]) for step in rows])
 
   document, segment, tokens = (column(views[0], name) for name in ('document', 'segment', 'tokens'))
-  said = [step.get('memory', {}).get('figures', {}) for step in rows]
+  figures = [step.get('memory', {}).get('figures', {}) for step in rows]
   order = np.lexsort((segment, document))
   order = order[tokens[order].any(-1)]
   return SegmentLosses(
@@ -78,5 +78,10 @@ def joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]
     nll_nats_rg={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
     correct_rg={view: column(view, 'correct')[order].astype(np.int64) for view in views},
     ok_r={view: column(view, 'ok')[order] for view in views},
-    figures={n: (sum(s[n][0].item() for s in said), sum(s[n][1].item() for s in said)) for n in said[0]},
+    figures={name: _total([step[name] for step in figures]) for name in figures[0]},
   )
+
+
+def _total(pairs: Sequence[tuple[Any, Any]]) -> tuple[float, float]:
+  """Adds up (sum, count) pairs."""
+  return sum(total.item() for total, _ in pairs), sum(count.item() for _, count in pairs)

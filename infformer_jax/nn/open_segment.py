@@ -59,7 +59,7 @@ def open_segment(model: Transformer, state: ModelState, new_doc_b: Array) -> Ope
 
 
 def append(model: Transformer, opened: Open, token_b: Array, active_b: Array) -> tuple[Array, Open]:
-  """One token more in the rows where active_b; the others stay as they are.
+  """Appends a token in the rows where active_b; the other rows do not change.
 
   Returns:
     The logits [b, v] of what follows the token, and the segment; where it is full, the next one.

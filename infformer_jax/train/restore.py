@@ -24,14 +24,14 @@ def initial_parameters(
   mesh: Mesh,
   say: Callable[[str], None],
 ) -> dict[str, Array]:
-  """What a new run of another model takes over from a work directory.
+  """The parameters of a work directory with which a new run of another model starts.
 
   Args:
     workdir: of a finished or running training.
-    model: has every parameter that was trained there, with its shape; may have others.
+    model: must have all trained parameters with the same shapes; may have others.
     vocab_size: v.
     mesh: where the parameters go.
-    say: takes the line about what stays fresh, and that about a damaged checkpoint.
+    say: takes a line about the parameters that stay fresh, and one about a damaged checkpoint.
   Returns:
     The trained parameters by name, 'params/...', of the newest intact checkpoint.
   Raises:
@@ -63,5 +63,5 @@ def initial_parameters(
 
 
 def replaced(params: PyTree, given: Mapping[str, Array]) -> PyTree:
-  """The parameters with those that are given by name, 'params/...'."""
+  """`params`, with the leaves replaced that `given` has under their names, 'params/...'."""
   return jax.tree.map_with_path(lambda path, leaf: given.get(f'params/{name(path)}', leaf), params)

@@ -181,5 +181,5 @@ def test_an_evaluation_that_ends_before_the_first_answer_is_refused(tmp_path):
   split = corpus(SORTING, tmp_path).split('validation')
   before = int((split.group(0, 0, int(split.lengths[0])) < 0).sum())
   require_targets(split, EvaluationConfig(max_tokens=before + 1))
-  with pytest.raises(UserError, match=f'evaluation.max_tokens = {before} end before the first answer'):
+  with pytest.raises(UserError, match=f'evaluation.max_tokens = {before} ends before the first answer'):
     require_targets(split, EvaluationConfig(max_tokens=before))
