@@ -39,7 +39,7 @@ def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, 
     assert len(warnings) == (segments < needed)
     if warnings:
       assert f'train.segments_per_chunk = {segments}' in warnings[0]
-      assert f'with {needed} or more' in warnings[0]
+      assert f'use {needed} or more' in warnings[0]
 
 
 def test_sticky_samples_without_forgetting_are_warned_about():

@@ -231,7 +231,7 @@ def test_groups_of_targets_are_told_apart():
   assert results['memory']['accuracy'] == pytest.approx(6 / 8)
   assert results['memory']['loss_nats_per_token'] == pytest.approx(1)
   assert results['num_words'] is None
-  assert results['num_words_reason'] == 'the data are no text'
+  assert results['num_words_reason'] == 'the data are not text'
   near, far = (results['by_group'][name]['memory'] for name in ('near', 'far'))
   assert (near['accuracy'], near['num_tokens']) == (pytest.approx(2 / 3), 3)
   assert (far['loss_nats_per_token'], far['num_tokens']) == (pytest.approx(1), 5)
