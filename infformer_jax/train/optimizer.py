@@ -43,7 +43,7 @@ class OptimizerConfig:
 def make_schedule(config: OptimizerConfig, num_steps: int, *, peak: float) -> Schedule:
   """The learning rate of the step that follows `steps_done` others.
 
-  Linear to `peak` over `warmup_steps` (the first step is not wasted on a rate of zero), then half a cosine
+  Linear to `peak` over `warmup_steps` (the rate of the first step is not zero), then half a cosine
   to the final fraction, reached by the last of `num_steps`.
 
   >>> schedule = make_schedule(
@@ -53,15 +53,14 @@ def make_schedule(config: OptimizerConfig, num_steps: int, *, peak: float) -> Sc
   [0.25, 1.0, 0.5, 0.0]
   """
   warmup = max(config.warmup_steps, 1)
-
-  def schedule(steps_done: Array | int) -> Array:
-    step = jnp.asarray(steps_done, jnp.float32) + 1
-    progress = jnp.clip((step - warmup) / max(num_steps - warmup, 1), 0, 1)
-    cosine = (1 + jnp.cos(jnp.pi * progress)) / 2
-    floor = config.final_learning_rate_fraction
-    return peak * jnp.minimum(step / warmup, 1) * (floor + (1 - floor) * cosine)
-
-  return schedule
+  schedule = optax.warmup_cosine_decay_schedule(
+    init_value=0.0,
+    peak_value=peak,
+    warmup_steps=warmup,
+    decay_steps=max(num_steps, warmup + 1),  # A warm-up that is longer than the training never decays.
+    end_value=config.final_learning_rate_fraction * peak,
+  )
+  return lambda steps_done: schedule(jnp.asarray(steps_done, jnp.float32) + 1)
 
 
 def make_schedules(config: OptimizerConfig, num_steps: int) -> dict[str, Schedule]:

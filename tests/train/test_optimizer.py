@@ -51,6 +51,21 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine():
   assert (np.diff(rates[9:110]) < 0).all()
 
 
+@pytest.mark.parametrize('num_steps', [1, 20, 137])
+@pytest.mark.parametrize('warmup_steps', [0, 1, 20, 50])
+@pytest.mark.parametrize('floor', [0.0, 0.1, 1.0])
+def test_every_rate_is_a_linear_warmup_times_half_a_cosine(num_steps, warmup_steps, floor):
+  config = OptimizerConfig(learning_rate=3e-4, warmup_steps=warmup_steps, final_learning_rate_fraction=floor)
+  step = np.arange(1, num_steps + 10, dtype=np.float64)
+  warmup = max(warmup_steps, 1)
+  progress = np.clip((step - warmup) / max(num_steps - warmup, 1), 0, 1)
+  cosine = (1 + np.cos(np.pi * progress)) / 2
+  expected = 3e-4 * np.minimum(step / warmup, 1) * (floor + (1 - floor) * cosine)
+  schedule = make_schedules(config, num_steps)['learning_rate']
+  rates = jax.vmap(schedule)(jnp.arange(len(step)))
+  np.testing.assert_allclose(rates, expected, rtol=0, atol=3e-4 * 4 * np.finfo(np.float32).eps)
+
+
 def test_the_memory_has_the_same_rate_unless_it_is_given_one():
   same = make_schedules(OptimizerConfig(learning_rate=0.1), 10)
   assert same['learning_rate'](3) == same['memory_learning_rate'](3)
