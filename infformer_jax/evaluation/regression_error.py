@@ -1,4 +1,4 @@
-"""How well continuous memories hold what they have just been given, on real activations."""
+"""The regression error of continuous memories on the activations of real documents."""
 
 from typing import Any
 
@@ -25,22 +25,22 @@ def regression_error(
   num_documents: int = 8,
   max_segments: int = 64,
 ) -> float | None:
-  """Σ|X - X̄|² / Σ|X|² of every segment right after it was written, at its own present times.
+  """Σ|X - X̄|² / Σ|X|² of all segments, each directly after its own write.
 
-  X is what the ridge regression was given (after the gate, if there is one), X̄ the signal there; the mean
-  over layers, writes and lanes, each with the weight of its |X|². The first write of a document, which has
-  all of [0, 1] to itself, is left out. Source: Martins et al. 2022, section 4.1 (Figure 3, right).
+  X is the input of the ridge regression (after the gate, if there is one), X̄ the signal at its positions.
+  Both sums are over layers, writes and lanes. The first write of a document is left out, since its segment
+  has all of [0, 1]. Source: Martins et al. 2022, section 4.1 (Figure 3, right).
 
-  On one device of this process.
+  The model runs on one device of this process.
 
   Args:
     trained: the model.
     split: its first documents are read.
     bos_id: the first input of a document.
-    num_documents: how many.
-    max_segments: where each is cut.
+    num_documents: their number.
+    max_segments: each is cut after so many segments.
   Returns:
-    The relative squared error; None where there is no continuous memory, or nothing long enough.
+    The relative squared error; None if there is no continuous memory or no document with a second write.
   """
   model = trained.model()
   if not any(memories(block.memory, Continuous) for block in model.blocks):
@@ -74,7 +74,7 @@ def regression_error(
 
 
 def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array) -> Array:
-  """(Σ|X - X̄|², Σ|X|²) of what one layer's memories have written between two states."""
+  """(Σ|X - X̄|², Σ|X|²) of what the memories of one layer have written between two states."""
   length = block.config.segment_length
   total = jnp.zeros(2)
   if before.cache_btd is None:

@@ -1,9 +1,9 @@
-"""Where the tokens of a document stand in a continuous memory, and how much of it each of them holds.
+"""The position of each token of a document in a continuous memory, and its share of the memory.
 
-A write squeezes the old signal into [0, τ] and reads it at sample points: what stood at the point of index u
-(0 the first, 1 the last) stands at τ u afterwards. So an edge between two tokens at x moves to τ u(x), u the
-inverse of the points, interpolated linearly. This is where the samples come from, not what a regression on N
-functions can still tell apart: functions are wider than a token that has become narrow.
+A write contracts the old signal into [0, τ] by sampling it at some points: what was at the sample point of
+index u (0 the first, 1 the last) is at τ u after the write. An edge between two tokens at x therefore moves
+to τ u(x), where u is the inverse of the points, interpolated linearly. This follows the samples. It does not
+say what the regression on N functions resolves: they are wider than an old token.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from infformer_jax.core.signal import SignalSpec
 
 
 def edges(spec: SignalSpec, points_wp: Sequence[np.ndarray | None]) -> list[np.ndarray]:
-  """After each write, where the edges of all tokens written so far stand; increasing, from 0 to 1.
+  """The edges of all tokens written so far, after each write; increasing from 0 to 1.
 
   Args:
-    spec: of the signal; 'padded' positions are taken for 'plain' ones, which they nearly are.
-    points_wp: where each write samples the old signal, in increasing order; None: evenly. The first has no
-      old signal, and its entry is not looked at.
+    spec: of the signal; 'padded' positions are treated as 'plain' ones, which are nearly the same.
+    points_wp: the increasing points at which each write samples the old signal; None: even sampling. The
+      first entry is ignored, since the first write has no old signal.
   Returns:
-    One array [l·w + 1] for the w-th write, w from 1 on.
+    An array [l·w + 1] for the w-th write, w = 1, 2, ...
   """
   new_l = np.arange(1, spec.segment_length + 1) / spec.segment_length
   all_edges = [np.concatenate([[0.0], new_l])]
@@ -30,12 +30,12 @@ def edges(spec: SignalSpec, points_wp: Sequence[np.ndarray | None]) -> list[np.n
     tau, old = spec.tau(writes), all_edges[-1]
     if points_p is not None:
       old = np.interp(old, np.concatenate([[0.0], points_p]), index_p)
-      old[0] = 0.0  # Points drawn at 0 itself are of the first token, not before it.
+      old[0] = 0.0  # A point at 0 belongs to the first token.
     all_edges.append(np.concatenate([tau * old, tau + (1 - tau) * new_l]))
   return all_edges
 
 
 def token_at(edges_e: np.ndarray, times: np.ndarray) -> np.ndarray:
-  """Which position of the document stands at each of some times, int32; times outside [0, 1] are cut."""
+  """The position in the document at each of some times, int32; times are clipped to [0, 1]."""
   found = np.searchsorted(edges_e, np.clip(times, 0, 1), side='right') - 1
   return np.minimum(found, len(edges_e) - 2).astype(np.int32)

@@ -39,10 +39,10 @@ def sweep(found: Sweep, workdir: Path) -> None:
 
 
 def _metric(found: Sweep, path: Path) -> None:
-  """The paper's Figure 3, right: both on one axis of N, each with a scale of its own."""
+  """The metric and the regression error over the first axis, each with its own scale: Figure 3, right."""
   metric = found['metric']
   numeric = _numbers(found) is not None
-  # A memory that is no signal has no such error: nothing to compare where values are not numbers.
+  # Memories without a signal have no such error, so it is not compared if the values are not numbers.
   has_error = numeric and any(row['regression_error'] is not None for row in found['rows'])
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
@@ -93,7 +93,7 @@ def _cost(found: Sweep, path: Path) -> None:
         at = [x[row[found['names'][0]]] for row in rows]
         values = np.array([row[name] for row in rows], float)
         look['linestyle'] = '' if _numbers(found) is None else '-'
-        panel.plot(at, values, label=series or None, clip_on=False, **look)  # A mark at 0 is whole.
+        panel.plot(at, values, label=series or None, clip_on=False, **look)  # A mark at 0 is not cut off.
       panel.set_ylabel(label)
       _from_zero(panel)
       panel.yaxis.set_major_formatter('{x:,.0f}' if panel.get_ylim()[1] > 10 else '{x:g}')
@@ -104,7 +104,7 @@ def _cost(found: Sweep, path: Path) -> None:
 
 
 def _distance(found: Sweep, path: Path) -> None:
-  """One curve per setting; groups are called 'distance_4'."""
+  """One curve per setting; the names of groups are like 'distance_4'."""
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
     for row in found['rows']:
@@ -121,7 +121,7 @@ def _distance(found: Sweep, path: Path) -> None:
 
 
 def _curves(found: Sweep, points: Path, path: Path) -> None:
-  """The training loss of every run; the seeds of a setting look the same."""
+  """The training loss of every run; all seeds of a setting have the same colour and mark."""
   curves = []
   for point in found['points']:
     lines = [line for line in logged(points / point['run']) if line['split'] == 'train']
@@ -139,7 +139,7 @@ def _curves(found: Sweep, points: Path, path: Path) -> None:
       if setting in shown:
         del look['label']
       shown.add(setting)
-      look['markevery'] = [-1]  # A step alone is no line.
+      look['markevery'] = [-1]  # A single step has no line.
       axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
     axes.set(xlabel='training step', ylabel=METRICS[LOSS])
     style.whole_steps(axes)
@@ -148,7 +148,7 @@ def _curves(found: Sweep, points: Path, path: Path) -> None:
 
 
 def _look(found: Sweep, setting: Sequence[str]) -> dict[str, Any]:
-  """The last axis has the colours, the first of two the kinds of lines; each setting has its own mark."""
+  """The last axis determines the colour, the first of two axes the line style; marks are unique."""
   axes = [axis['values'] for axis in found['axes']]
   first = axes[0].index(setting[0]) if len(axes) > 1 else 0
   last = axes[-1].index(setting[-1])
@@ -162,7 +162,7 @@ def _look(found: Sweep, setting: Sequence[str]) -> dict[str, Any]:
 
 
 def _looks(found: Sweep) -> list[dict[str, Any]]:
-  """The colours and marks of the lines over the first axis."""
+  """The colour and mark of each line over the first axis."""
   if len(found['axes']) == 1:
     return [{'color': _colors()[0], 'marker': 'o', 'markersize': 4 if _numbers(found) else 7}]
   marks = itertools.cycle(style.MARKERS)
@@ -172,7 +172,7 @@ def _looks(found: Sweep) -> list[dict[str, Any]]:
 
 
 def _lines(found: Sweep) -> list[tuple[str, list[Mapping[str, Any]]]]:
-  """The rows by the value of the second axis; one line without a name where there is none."""
+  """The rows by value of the second axis; one unnamed line if there is no second axis."""
   names = found['names']
   if len(names) == 1:
     return [('', list(found['rows']))]
@@ -181,7 +181,7 @@ def _lines(found: Sweep) -> list[tuple[str, list[Mapping[str, Any]]]]:
 
 
 def _numbers(found: Sweep) -> list[float] | None:
-  """The values of the first axis as positive numbers, which can stand on a scale; None where they are not."""
+  """The values of the first axis if all are positive numbers, so that they have a log scale; else None."""
   try:
     numbers = [float(value) for value in found['axes'][0]['values']]
   except ValueError:
@@ -190,7 +190,7 @@ def _numbers(found: Sweep) -> list[float] | None:
 
 
 def _positions(found: Sweep, axes: Axes) -> dict[str, float]:
-  """Where the values of the first axis stand: as numbers, on a scale of powers of two, or side by side."""
+  """The x positions of the values of the first axis: on a log2 scale if numbers, else side by side."""
   values: Sequence[str] = found['axes'][0]['values']
   axes.set_xlabel(found['names'][0])
   numbers = _numbers(found)
@@ -205,11 +205,11 @@ def _positions(found: Sweep, axes: Axes) -> dict[str, float]:
 
 
 def _from_zero(axes: Axes) -> None:
-  """Lets the scale begin at 0 and end above the highest mark."""
+  """The y axis starts at 0 and ends above the highest mark."""
   highest = axes.dataLim.y1
   axes.set_ylim(0, 1.08 * highest if 0 < highest < np.inf else None)
 
 
 def _colors() -> list[str]:
-  """Okabe and Ito's, in an order in which neighbours differ most."""
+  """Okabe and Ito's palette, ordered so that successive colours differ most."""
   return ['#0072B2', '#D55E00', '#009E73', '#CC79A7', '#56B4E9', '#E69F00', '#000000', '#7A7A7A'] * 4

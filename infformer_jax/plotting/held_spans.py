@@ -1,4 +1,4 @@
-"""Which spans of the text hold how much of a sticky memory, as a picture and as coloured text."""
+"""How much of a sticky memory each span of the text holds, as a picture and as coloured text."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +13,16 @@ from infformer_jax.records import SharesRecord
 
 SPAN = 16  # tokens
 LISTED = 6
-FORGOTTEN = 1e-3  # of an even share: shown as nothing
+FORGOTTEN = 1e-3  # of an equal share; smaller shares are shown as zero
 
 
 def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) -> Figure:
-  """Draws the shares of the memory at the last moment, and writes the text of all moments beside it as HTML.
+  """Draws the shares of the memory at the last moment, and writes an HTML page with the text at all moments.
 
   Args:
     shares: by layer.
     pieces: the text, token by token.
-    path: the PNG file; the page has its name, with .html.
+    path: the PNG file; the page has the same name with .html.
   """
   _page(shares, pieces, path.with_suffix('.html'))
   spans = {name: _spans(each.share_mt[-1], each.moment_m[-1]) for name, each in shares.items()}
@@ -33,12 +33,8 @@ def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) 
   gain = np.log((mean + 1e-9) / (mean_even + 1e-9)) * remembered
   lists: dict[str, Sequence[int]] = {
     'The largest shares': np.argsort(-mean, kind='stable')[:LISTED].tolist(),
-    'More than even sampling would have left them': [
-      i for i in np.argsort(-gain, kind='stable')[:LISTED] if gain[i] > 0
-    ],
-    'Less than even sampling would have left them': [
-      i for i in np.argsort(gain, kind='stable')[:LISTED] if gain[i] < 0
-    ],
+    'More than with even sampling': [i for i in np.argsort(-gain, kind='stable')[:LISTED] if gain[i] > 0],
+    'Less than with even sampling': [i for i in np.argsort(gain, kind='stable')[:LISTED] if gain[i] < 0],
   }
   lists = {title: rows for title, rows in lists.items() if len(rows)}
   count = sum(len(rows) + 2 for rows in lists.values())
@@ -77,20 +73,20 @@ def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) 
       y += 1
     style.headline(
       figure,
-      'Which spans of the text the sticky memory holds',
-      f'After {written:,} tokens of one document; below, means over layers. '
-      'Shares follow the sample points; what the basis functions still tell apart in them is another matter.',
+      'Spans of the text in the sticky memory',
+      f'After {written:,} tokens of one document. Below: means over layers. '
+      'Shares are computed from the sample points; the basis functions may resolve less.',
     )
   return figure
 
 
 def _spans(share_t: np.ndarray, written: int) -> np.ndarray:
-  """Summed over spans of tokens."""
+  """The sums over spans of SPAN tokens."""
   return np.add.reduceat(share_t[:written], np.arange(0, written, SPAN))
 
 
 def _level(relative: Any, top: float) -> Any:
-  """Colour levels in [0, 1] of shares in units of the even one, on a log scale."""
+  """Colour levels in [0, 1], on a log scale, of shares relative to the equal one."""
   decades = np.log10(np.maximum(relative, FORGOTTEN) / FORGOTTEN)
   return decades / max(np.log10(max(top, 1.0) / FORGOTTEN), 1e-9)
 
@@ -103,13 +99,13 @@ def _page(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path)
       relative_t = each.share_mt[m][:written] * written
       first = int(np.flatnonzero(relative_t >= FORGOTTEN)[0])
       shown = text.coloured(pieces[first:written], _level(relative_t[first:], float(relative_t.max())))
-      summary = f'{name}, after {written:,} tokens; the first {first:,} are forgotten'
+      summary = f'{name}, after {written:,} tokens, without the first {first:,}, which are forgotten'
       opened = ' open' if not body else ''
       body.append(f'<details{opened}><summary>{summary}</summary>{shown}</details>')
   text.page(
     path,
-    'Which text the sticky memory holds',
-    'The darker, the larger the share of the memory, on a log scale. White and forgotten: less than a '
-    'thousandth of an equal share.',
+    'Text in the sticky memory',
+    'Darker tokens have a larger share of the memory, on a log scale. White or forgotten tokens have less '
+    'than a thousandth of an equal share.',
     '\n'.join(body),
   )

@@ -13,13 +13,13 @@ from infformer_jax.plotting import style
 from infformer_jax.results_schema import ByGroup, ByPosition
 
 LOSS = 'loss_nats_per_token'
-VIEW_NAMES = {'memory': 'memory', 'emptied': 'emptied', 'exchanged': 'exchanged'}
+VIEWS = ('memory', 'emptied', 'exchanged')
 
 
 def logged(workdir: Path) -> list[dict[str, Any]]:
-  """The lines of W/metrics.jsonl; none where there is no such file."""
+  """The lines of W/metrics.jsonl; [] if there is no such file."""
   file = workdir / 'metrics.jsonl'
-  # What follows the last newline is a line that is just being written.
+  # What follows the last newline is a line that is still being written.
   lines = file.read_text(encoding='utf-8').split('\n')[:-1] if file.is_file() else []
   return [json.loads(line) for line in lines]
 
@@ -28,10 +28,10 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
   """The loss of every split against the step of training.
 
   Args:
-    lines: parsed lines of metrics.jsonl, each with `step` and `split`; those without a loss are passed over.
+    lines: parsed lines of metrics.jsonl, each with `step` and `split`; those without a loss are skipped.
     path: the PNG file.
   Returns:
-    The figure; None, and no file, where no line has a loss.
+    The figure; None, and no file, if no line has a loss.
   """
   curves: dict[str, list[tuple[int, float]]] = {}
   for line in lines:
@@ -51,7 +51,7 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
           label = f'train, mean of {window} records'
         else:
           label = 'train'
-        mark = 'o' if len(steps) == 1 else ''  # One alone is no line.
+        mark = 'o' if len(steps) == 1 else ''  # A single point has no line.
         axes.plot(*moving_mean(steps, losses, window), marker=mark, markersize=3.5, color=color, label=label)
       else:
         axes.plot(steps, losses, 'o-', color=color, markersize=3.5, label=split, zorder=3)
@@ -68,7 +68,7 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
 
 
 def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Path) -> Figure:
-  """The loss against the position in the document, and what the memory gains there.
+  """The loss against the position in the document, and its differences from the controls.
 
   Args:
     by_position: of results.json, one entry per bin; None where there is no figure.
@@ -81,19 +81,17 @@ def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Pat
   with style.canvas(path, 7.2, 5.4 if differences else 3.6) as figure:
     panels = figure.subplots(2 if differences else 1, sharex=True, squeeze=False)[:, 0]
     for view, loss in views.items():
-      panels[0].plot(
-        middle, np.array(loss, float), 'o-', color=style.COLORS[view], markersize=3, label=VIEW_NAMES[view]
-      )
+      panels[0].plot(middle, np.array(loss, float), 'o-', color=style.COLORS[view], markersize=3, label=view)
     panels[0].set(ylabel='loss [nats per token]', xscale='log')
     for view, difference in differences.items():
       mean = np.array(difference['nats_per_token'], float)
       error = 2 * np.array(difference['standard_error'], float)
       color = style.COLORS[view]
       panels[1].fill_between(middle, mean - error, mean + error, color=color, alpha=0.18, linewidth=0)
-      panels[1].plot(middle, mean, 'o-', color=color, markersize=3, label=f'memory − {VIEW_NAMES[view]}')
+      panels[1].plot(middle, mean, 'o-', color=color, markersize=3, label=f'memory − {view}')
     if differences:
       panels[1].axhline(0, color=style.INK, linewidth=0.8)
-      panels[1].set(ylabel='difference [nats per token]', title='Below 0 the memory helps')
+      panels[1].set(ylabel='difference [nats per token]', title='Below 0, the memory helps')
       style.legend_beside(panels[1])
     for panel in panels:
       panel.axvline(reach_tokens, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)))
@@ -105,27 +103,27 @@ def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Pat
     style.headline(
       figure,
       'Loss by position in the document',
-      f'{bands}Dashed: up to here, {reach_tokens:,} tokens, the short-term window reaches the beginning.',
+      f'{bands}Dashed line: up to {reach_tokens:,} tokens, the short-term window covers the whole document.',
     )
   return figure
 
 
 def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
-  """The accuracy of each group of answers; where groups are called 'distance_4', a curve over distances.
+  """The accuracy of each group of answers; if their names are like 'distance_4', a curve over distances.
 
   Args:
     by_group: of results.json: `accuracy` by group and view; None where there is none.
     path: the PNG file.
   """
   groups = list(by_group)
-  views = [view for view in VIEW_NAMES if any(view in figures for figures in by_group.values())]
+  views = [view for view in VIEWS if any(view in figures for figures in by_group.values())]
   is_distance = all(re.fullmatch(r'distance_\d+', group) for group in groups)
   with style.canvas(path, 7.2, 4.0 if len(groups) > 1 else 3.0) as figure:
     axes = figure.subplots()
     for number, view in enumerate(views):
       values = [figures[view]['accuracy'] if view in figures else None for figures in by_group.values()]
       accuracy = np.array(values, float)
-      look: dict[str, Any] = {'color': style.COLORS[view], 'label': VIEW_NAMES[view]}
+      look: dict[str, Any] = {'color': style.COLORS[view], 'label': view}
       if is_distance:
         distances = [int(group.removeprefix('distance_')) for group in groups]
         axes.plot(distances, accuracy, marker=style.MARKERS[number], **style.OPEN, **look)
@@ -139,7 +137,7 @@ def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
       axes.set_xticks(distances, [str(distance) for distance in distances])
       axes.minorticks_off()
       axes.set(xlabel='distance between question and answer [segments]', ylim=(-0.03, 1.05))
-      axes.set_xlim(min(distances) / 1.2, max(distances) * 1.2)  # Also where some have no answers.
+      axes.set_xlim(min(distances) / 1.2, max(distances) * 1.2)  # Also if some distances have no answers.
     else:
       axes.set_xticks(range(len(groups)), [group.replace('_', ' ') for group in groups])
       axes.set(xlabel='group of answers', ylim=(0, 1.05))
@@ -150,6 +148,6 @@ def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
 
 
 def moving_mean(x: np.ndarray, y: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-  """Means of `window` successive values, each at the middle of them."""
+  """Means of `window` successive values, each at the middle of its window."""
   kernel = np.full(window, 1 / window)
   return np.convolve(x, kernel, 'valid'), np.convolve(y, kernel, 'valid')

@@ -1,4 +1,4 @@
-"""Plots of the long-term memory: where in time it is read, what it resamples, and what its basis can hold."""
+"""Plots of continuous memories: where in time they are read and sampled, and how well they hold a signal."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FINE_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 def where_layers_read(density_sj: Mapping[str, np.ndarray], path: str | Path) -> Figure:
-  """The density over time with which each layer reads, segment after segment of one document.
+  """The density over time with which each layer reads, for every segment of one document.
 
   Args:
     density_sj: per layer, by name, the density over [0, 1] (0 the oldest, 1 the newest; uniform is 1), mean
@@ -27,8 +27,8 @@ def where_layers_read(density_sj: Mapping[str, np.ndarray], path: str | Path) ->
     density_sj,
     path,
     'Where in time each layer reads its memory',
-    'Mean over heads and tokens; a uniform reading has density 1. Grey: the memory is still empty.',
-    'density of reading',
+    'Mean over heads and tokens; a uniform density is 1. Grey: the memory is still empty.',
+    'density',
   )
 
 
@@ -44,13 +44,13 @@ def where_heads_read(layer: str, density_shj: np.ndarray, path: str | Path) -> F
     {f'head {head}': density_shj[:, head] for head in range(density_shj.shape[1])},
     path,
     f'Where in time each head reads: {layer}',
-    'Mean over tokens; a uniform reading has density 1. Grey: the memory is still empty.',
-    'density of reading',
+    'Mean over tokens; a uniform density is 1. Grey: the memory is still empty.',
+    'density',
   )
 
 
 def sticky_histogram(histogram_sj: Mapping[str, np.ndarray], path: str | Path) -> Figure:
-  """The histogram from which a sticky memory draws the points it keeps, segment after segment.
+  """The histogram from which a sticky memory draws its sample points, for every segment.
 
   Args:
     histogram_sj: per layer, by name, attention received by j equal bins of [0, 1], in any unit; rows that
@@ -64,8 +64,9 @@ def sticky_histogram(histogram_sj: Mapping[str, np.ndarray], path: str | Path) -
   return _time_images(
     density_sj,
     path,
-    'What the sticky memory keeps in detail',
-    'The histogram by which the next write samples; even sampling has density 1. Grey: nothing read yet.',
+    'Where in time the sticky memory is sampled',
+    'The histogram that sets the sample points of the next write; even sampling has density 1. Grey: nothing '
+    'was read yet.',
     'density of samples',
   )
 
@@ -73,14 +74,14 @@ def sticky_histogram(histogram_sj: Mapping[str, np.ndarray], path: str | Path) -
 def _time_images(
   density_sj: Mapping[str, np.ndarray], path: str | Path, title: str, subtitle: str, label: str
 ) -> Figure:
-  """One image per layer, time within the memory upwards, segments to the right, one colour scale."""
+  """One image per layer: x is the segment, y the time in the memory; all have the same colour scale."""
   count = len(density_sj)
   columns = count if count <= 3 else min(4, math.ceil(math.sqrt(count)))
   rows = math.ceil(count / columns)
   finite = np.concatenate([d[np.isfinite(d)] for d in density_sj.values()] + [np.ones(1)])
-  # Logarithmic: a sharp reader is a hundred times denser than an even one, whose 1 stays inside.
+  # Logarithmic, since a sharp density is a hundred times the uniform one, whose 1 is always in the range.
   low, high = max(0.03, min(0.5, np.percentile(finite, 1))), max(2.0, np.percentile(finite, 99.8))
-  scale = colors.LogNorm(low, high, clip=True)  # A head that reads nothing somewhere is not an empty memory.
+  scale = colors.LogNorm(low, high, clip=True)  # Zeros are clipped: only an empty memory is grey.
   with style.canvas(path, 1.6 + 2.7 * columns, 1.2 + 2.1 * rows) as figure:
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     colormap = colormaps[style.COLORMAP].with_extremes(bad=style.EMPTY)
@@ -117,7 +118,7 @@ def basis(signal: SignalRecord, path: str | Path) -> Figure:
   num = basis_tn.shape[1]
   peaks = times_t[np.argmax(basis_tn, axis=0)]
   shades = colormaps[style.COLORMAP](0.05 + 0.85 * peaks)
-  step = num // 16 | 1  # odd, so that of two widths both are shown
+  step = num // 16 | 1  # odd, so that both of two widths are shown
   near = np.abs(peaks - 0.5) <= min(0.5, 6 / num)
   with style.canvas(path, 7.2, 4.6) as figure:
     whole, middle = figure.subplots(2)
@@ -125,7 +126,7 @@ def basis(signal: SignalRecord, path: str | Path) -> Figure:
       whole.plot(times_t, basis_tn[:, n], color=shades[n], linewidth=1.1)
     for n in np.flatnonzero(near).tolist():
       middle.plot(times_t, basis_tn[:, n], color=shades[n], linewidth=1.2)
-    whole.set(xlim=(0, 1), ylabel='ψ(t)', title=f'One in {step}' if step > 1 else 'All of them')
+    whole.set(xlim=(0, 1), ylabel='ψ(t)', title=f'One in {step}' if step > 1 else 'All')
     reach = min(0.5, 4 / num)
     middle.set(xlim=(0.5 - reach, 0.5 + reach), ylabel='ψ(t)', title='Those centred near the middle')
     middle.set_xlabel('t, time in the memory (0 oldest, 1 newest)')
@@ -137,7 +138,7 @@ def basis(signal: SignalRecord, path: str | Path) -> Figure:
 
 
 def reconstruction(signal: SignalRecord, path: str | Path) -> Figure:
-  """Values that were written, and the signal that the memory makes of them; one panel per reconstruction.
+  """Values that were written, and the signal that the memory holds; one panel per reconstruction.
 
   Args:
     signal: with at least one reconstruction.
@@ -154,5 +155,5 @@ def reconstruction(signal: SignalRecord, path: str | Path) -> Figure:
       panel.set(title=title, ylabel='value', xlim=(0, 1))
     panels[-1].set_xlabel('t, time in the memory (0 oldest, 1 newest)')
     style.legend_beside(panels[0])
-    style.headline(figure, 'What the memory holds of a signal')
+    style.headline(figure, 'A signal and its reconstruction by the memory')
   return figure

@@ -1,4 +1,4 @@
-"""Which tokens profit: where one loss is lower than another, in context, with what the memory held there.
+"""Which tokens profit: those with a lower loss than in another run, in context, with what the heads read.
 
 The analysis of the Memorizing Transformer (Wu et al. 2022, section 4.6 and appendix).
 """
@@ -16,7 +16,7 @@ from infformer_jax.plotting import style, text
 
 SPAN = 16  # tokens
 DRAWN, LISTED = 10, 60
-FULL = 2.0  # nats, at which the colour of the text is full
+FULL = 2.0  # nats of difference at which the colour of the text saturates
 BEFORE, AFTER = 70, 24  # characters of context in the picture
 
 
@@ -30,18 +30,18 @@ def profit(
   names: tuple[str, str],
   path: Path,
 ) -> Figure | None:
-  """Draws the tokens whose loss falls most, and writes more of them and the whole text as HTML beside it.
+  """Draws the tokens that profit most, and writes an HTML page with more of them and the whole text.
 
   Args:
     nll_t, other_nll_t: nats, of the same text.
-    counts_t: bool, which tokens count in the loss.
+    counts_t: bool, which tokens are part of the loss.
     pieces: the text, token by token.
-    held_th: by layer, which token of the text each head read when this one was predicted; -1: none. What
-      heads read is left out where no layer tells it: of memories read in one softmax with the window.
+    held_th: by layer, the token that each head read when token t was predicted; -1: none. What heads read is
+      not shown if no layer has any, as for memories that are read in one softmax with the window.
     names: of the two losses.
-    path: the PNG file; the page has its name, with .html.
+    path: the PNG file; the page has the same name with .html.
   Returns:
-    The figure; None, and no file, where no token profits.
+    The figure; None, and no file, if no token profits.
   """
   gain_t = np.where(counts_t, other_nll_t - nll_t, 0.0)
   order = [int(t) for t in np.argsort(-gain_t, kind='stable')[:LISTED] if gain_t[t] > 0]
@@ -74,32 +74,27 @@ def profit(
       for span, share in _held(held_th, t)[:1]:
         excerpt = text.visible(''.join(pieces[span : span + SPAN]))[: BEFORE + AFTER]
         text.line(below, apart * i + 1, [(f'{share} read  {excerpt}', None)], indent=8, ink='#6B6B6B')
-    reads = f'; under each, which {SPAN} tokens of the past most heads read there' if held_th else ''
-    below_it = f'Below: the tokens (blue) whose loss falls most, by how many nats{reads}.'
+    reads = f'; under each, the {SPAN} tokens of the past that most heads read there' if held_th else ''
+    below_it = f'Below: the tokens (blue) that profit most, and by how many nats{reads}.'
     style.headline(figure, title, f'{subtitle} {below_it}')
   return figure
 
 
 def _curve(axes: Axes, gain_t: np.ndarray, counts_t: np.ndarray) -> None:
-  """How much of the profit the best and the worst tokens make."""
+  """The cumulative gain over the tokens, from the largest gain to the largest loss."""
   gain = np.sort(gain_t[counts_t])[::-1]
   share = 100 * np.arange(len(gain) + 1) / len(gain)
   total = np.concatenate([[0.0], np.cumsum(gain)])
   axes.plot(share, total, color=style.COLORS['memory'])
   axes.axhline(0, color=style.INK, linewidth=0.8)
-  axes.set(
-    xlim=(0, 100), xlabel='tokens, those that profit most first [%]', ylabel='loss saved so far\n[nats]'
-  )
-  wins = (
-    f'{100 * np.mean(gain > 0):.0f} % of the tokens profit; all together save {total[-1]:,.3g} nats'.replace(
-      '-', '−'
-    )
-  )
-  axes.set_title(wins)
+  axes.set(xlim=(0, 100), xlabel='tokens, in the order of their gain [%]', ylabel='cumulative gain\n[nats]')
+  total_nats = f'{total[-1]:,.3g}'.replace('-', '−')
+  profiting = f'{100 * np.mean(gain > 0):.0f} % of the tokens profit'
+  axes.set_title(f'{profiting}; the sum over all tokens is {total_nats} nats')
 
 
 def _held(held_th: Mapping[str, np.ndarray], t: int) -> list[tuple[int, str]]:
-  """The spans that most heads of all layers read: their first tokens, and how many heads that were."""
+  """The spans that most heads of all layers read: their first tokens, and the numbers of these heads."""
   tokens = [int(token) for held in held_th.values() for token in held[t]]
   spans = collections.Counter(token // SPAN * SPAN for token in tokens if token >= 0)
   return [(span, f'{count} of {len(tokens)} heads') for span, count in spans.most_common(3)]
@@ -121,7 +116,7 @@ def _page(
       html.escape(''.join(pieces[a:b])) for a, b in ((max(0, t - 40), t), (t, t + 1), (t + 1, t + 12))
     )
     reads = ''.join(
-      f'{share}, from token {span:,} on:<pre>{html.escape("".join(pieces[span : span + SPAN]))}</pre>'
+      f'{share}, from token {span:,}:<pre>{html.escape("".join(pieces[span : span + SPAN]))}</pre>'
       for span, share in _held(held_th, t)
     )
     mark = f'<mark style="background:{text.shade(0.6)}">{token}</mark>'
@@ -131,6 +126,7 @@ def _page(
   if held_th:
     header.append('read there')
   body = text.html_table(header, rows)
-  body += '<h1>The whole text</h1><p>Blue: the loss falls; orange: it rises; in full at 2 nats.</p>'
+  body += '<h1>The whole text</h1>'
+  body += '<p>Blue: the loss is lower; orange: it is higher. The colours saturate at 2 nats.</p>'
   body += text.coloured(pieces, gain_t / FULL)
   text.page(path, title, subtitle, body)

@@ -1,4 +1,4 @@
-"""Plots of memories that retrieve: how old it is what they find."""
+"""Plots of memories that retrieve: the ages of what they find."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ BINS_PER_DOUBLING = 2
 
 
 def ages(neighbours: Mapping[str, NeighboursRecord], path: str | Path) -> Figure:
-  """How old it is what queries retrieve, over one document; one panel per layer, ages on a log scale.
+  """The ages of what all queries of one document retrieve; one panel per layer, on a log scale.
 
   Args:
     neighbours: by layer.
@@ -42,22 +42,23 @@ def ages(neighbours: Mapping[str, NeighboursRecord], path: str | Path) -> Figure
         _shares(all_ages, each.expected_a, edges), edges, label='if drawn evenly\nfrom all stored',
         color=style.COLORS['emptied'], linestyle=(0, (4, 2)), linewidth=1.3,
       )  # fmt: skip
-      panel.set(ylabel='share of them [%]', title=name, xscale='log', xlim=(edges[0], edges[-1]))
+      panel.set(ylabel='share [%]', title=name, xscale='log', xlim=(edges[0], edges[-1]))
       panel.set_xscale('log', base=2)
     ticks = 2 ** np.arange(0, doublings + 1, max(1, doublings // 8))
     panels[-1].set_xticks(ticks, [f'{tick:,}' for tick in ticks])
     panels[-1].minorticks_off()
-    panels[-1].set_xlabel('age of what is retrieved [tokens]')
+    panels[-1].set_xlabel('age [tokens]')
     style.legend_beside(panels[0])
     style.headline(
       figure,
-      'How old it is what the neighbours retrieve',
-      'All heads and tokens of one document. Above the dashed line an age is sought after.',
+      'Age of what the neighbours retrieve',
+      'All heads and tokens of one document. Ages above the dashed line are retrieved more often than by '
+      'chance.',
     )
   return figure
 
 
 def _shares(all_ages: np.ndarray, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
-  """Percent of all counts in each bin."""
+  """The percentage of all counts in each bin."""
   binned = np.histogram(all_ages, edges, weights=counts)[0]
   return 100 * binned / max(binned.sum(), 1e-9)

@@ -1,4 +1,4 @@
-"""How every plot looks, written once. Plots are drawn off screen, without pyplot and its global state."""
+"""The style of all plots. They are drawn off screen, without pyplot and its global state."""
 
 import contextlib
 import textwrap
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from infformer_jax.files import write_atomically
 
-# Okabe and Ito's palette: told apart with any kind of colour vision. One thing has one colour in all plots.
+# Okabe and Ito's palette, for any kind of colour vision. A thing has the same colour in all plots.
 COLORS = {
   'memory': '#0072B2',
   'emptied': '#D55E00',
@@ -24,11 +24,11 @@ COLORS = {
   'train': '#7A7A7A',
   'reconstruction': '#D55E00',
 }
-OTHER = '#56B4E9'  # what has no colour of its own
+OTHER = '#56B4E9'  # everything else
 INK = '#262626'
 EMPTY = '#E4E4E4'  # no data, in images
 COLORMAP = 'viridis'
-# Curves that coincide: of open marks all outlines are seen.
+# Open marks: all are visible where curves coincide.
 MARKERS = 'os^DvP<>*Xph'
 OPEN: Any = {'markersize': 6.5, 'markerfacecolor': 'none', 'markeredgewidth': 1.2}
 
@@ -75,7 +75,7 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def headline(figure: Figure, title: str, subtitle: str = '') -> None:
-  """Says above the panels what to see: the title bold, the explanation under it."""
+  """A bold title above the panels, and an explanation below them."""
   figure.suptitle(title, x=0.01, ha='left', fontsize=11, fontweight='bold')
   if subtitle:
     lines = textwrap.fill(subtitle, int(15 * figure.get_figwidth()))  # Digits and capitals are wide.
@@ -83,12 +83,12 @@ def headline(figure: Figure, title: str, subtitle: str = '') -> None:
 
 
 def whole_steps(axes: Axes) -> None:
-  """Ticks of x at integers only, also where it spans a single one."""
+  """Ticks of x at integers only, also if it spans a single one."""
   axes.xaxis.set_major_locator(MaxNLocator('auto', steps=(1, 2, 2.5, 5, 10), integer=True, min_n_ticks=1))
 
 
 def legend_beside(axes: Axes, title: str | None = None) -> None:
-  """The legend to the right of the data, never over it; long enough to tell dashes from a line."""
+  """The legend to the right of the data, never over it; its lines are long enough to show dashes."""
   axes.legend(
     loc='upper left', bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handlelength=3.0, title=title,
     alignment='left',

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from infformer_jax.plotting import style
 
 FONT = 'DejaVu Sans Mono'  # comes with matplotlib
-CHARACTER_POINTS = 9 * 72 / 150  # A whole number of dots: hinting rounds the width of every character to one.
-FONT_SIZE = CHARACTER_POINTS / 0.602  # All are equally wide.
+CHARACTER_POINTS = 9 * 72 / 150  # Hinting rounds the width of a character to a whole number of dots.
+FONT_SIZE = CHARACTER_POINTS / 0.602  # The width of every character relative to the size.
 SHADES = 16
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #262626;
@@ -28,7 +28,7 @@ mark { font-weight: bold }
 
 
 def page(path: Path, title: str, subtitle: str, body: str) -> None:
-  """Writes a page that needs nothing else; `body` is HTML."""
+  """Writes a page that needs no other file; `body` is HTML."""
   path.parent.mkdir(parents=True, exist_ok=True)
   head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
   text = f'<h1>{html.escape(title)}</h1>\n<p>{html.escape(subtitle)}</p>\n{body}\n'
@@ -38,7 +38,7 @@ def page(path: Path, title: str, subtitle: str, body: str) -> None:
 
 
 def coloured(pieces: Sequence[str], level_t: np.ndarray) -> str:
-  """Pieces of text as HTML, each on the colour of its level in [-1, 1]: see `shade`."""
+  """Pieces of text as HTML, each with the background colour of its level in [-1, 1]: see `shade`."""
   step_t = np.rint(np.clip(level_t, -1, 1) * SHADES).astype(int)
   starts: list[int] = np.flatnonzero(np.diff(step_t, prepend=np.inf)).tolist()
   parts = []
@@ -49,7 +49,7 @@ def coloured(pieces: Sequence[str], level_t: np.ndarray) -> str:
 
 
 def shade(level: float) -> str:
-  """From white at 0 to the colour of the memory at 1, and to that of the emptied one at -1."""
+  """From white at 0 to the colour of the memory at 1, and to that of the emptied memory at -1."""
   end = np.array(colors.to_rgb(style.COLORS['memory' if level > 0 else 'emptied']))
   red, green, blue = 1 - 0.7 * min(1.0, abs(level)) * (1 - end)
   return colors.to_hex((red, green, blue))
@@ -58,10 +58,10 @@ def shade(level: float) -> str:
 def line(
   axes: Axes, y: float, parts: Sequence[tuple[str, str | None]], *, indent: int = 0, ink: str = style.INK
 ) -> None:
-  """A line of text, part after part, each on its own background colour.
+  """A line of text in successive parts, each with its own background colour.
 
   Args:
-    axes: from whose left edge it starts.
+    axes: the line starts at their left edge.
     y: its height in data coordinates.
     parts: (text, colour or None).
     indent: characters.
@@ -80,7 +80,7 @@ def line(
 
 
 def visible(text: str) -> str:
-  """The same in characters that the font has and that take one place each."""
+  """The text with other characters in place of those that the font lacks or that are not one column wide."""
   known = _characters()
   return ''.join(
     '↵' if c == '\n' else c if c.isprintable() and ord(c) in known else ' ' if c.isspace() else '□'
@@ -89,13 +89,13 @@ def visible(text: str) -> str:
 
 
 def lines_axes(axes: Axes, count: int) -> None:
-  """Makes room for `count` lines, the first, 0, at the top."""
+  """Makes room for `count` lines; line 0 is at the top."""
   axes.set(xlim=(0, 1), ylim=(count - 0.5, -0.5))
   axes.axis('off')
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A table as HTML; cells are HTML already."""
+  """A table as HTML; the cells are HTML."""
   lines: list[str] = [_row('th', header), *(_row('td', row) for row in rows)]
   return f'<table>{"".join(lines)}</table>'
 

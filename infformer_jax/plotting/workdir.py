@@ -1,6 +1,6 @@
-"""All plots of a work directory from what was logged there: metrics.jsonl, results.json, inspection/.
+"""All plots of a work directory, from its metrics.jsonl, results.json, inspection/ and ablation.json.
 
-A run draws with these very functions, so that plot.py gives the same files.
+A run and plot.py draw with the same functions.
 """
 
 import json
@@ -23,7 +23,7 @@ def load_inspection(workdir: Path) -> Inspection | None:
 
 
 def draw(workdir: Path) -> bool:
-  """Draws whatever there is to draw, into W/plots; False where there is nothing."""
+  """Draws the available plots into W/plots; False if there are none."""
   plots, found = workdir / 'plots', draw_training(workdir)
   if (results := _json(workdir / 'results.json')) is not None:
     found = True
@@ -38,7 +38,7 @@ def draw(workdir: Path) -> bool:
 
 
 def draw_training(workdir: Path) -> bool:
-  """Draws the curves of training alone; False where nothing was logged."""
+  """Draws only the curves of training; False if nothing was logged."""
   return losses.loss_curves(losses.logged(workdir), workdir / 'plots' / 'loss.png') is not None
 
 
@@ -92,7 +92,7 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
       record.counts_t,
       pieces,
       record.held_th,
-      names=('the memory', 'it emptied'),
+      names=('the memory', 'the memory emptied'),
       path=plots / 'profit.png',
     )
   for place, signal in inspection.signals.items():
@@ -101,7 +101,7 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
 
 
 def _name(folder: Path, other: Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-  """A run in the words of a comparison: its directory, and how its memory, by dotted keys, differs."""
+  """The name of a run in a comparison: its directory, and the settings of its memory that differ."""
   name = folder.resolve().name
   if name == other.resolve().name:
     name = str(folder)
@@ -111,7 +111,7 @@ def _name(folder: Path, other: Path, mine: Mapping[str, Any], theirs: Mapping[st
 
 
 def _leaves(values: Mapping[str, Any], path: str = '') -> Iterator[tuple[str, Any]]:
-  """The values of nested sections, by dotted keys."""
+  """The values of nested sections by dotted keys."""
   for key, value in values.items():
     if isinstance(value, Mapping):
       yield from _leaves(value, f'{path}{key}.')
@@ -120,5 +120,5 @@ def _leaves(values: Mapping[str, Any], path: str = '') -> Iterator[tuple[str, An
 
 
 def _json(file: Path) -> Any:
-  """What a file holds; None where there is none."""
+  """The content of a file; None if there is no such file."""
   return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else None

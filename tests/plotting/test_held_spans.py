@@ -44,12 +44,12 @@ def test_held_spans_of_a_long_document(tmp_path):
   pieces = ['a '] * num_tokens
   figure = held_spans.held(last(share_t, even_t), pieces, tmp_path / 'held.png')
   words = words_of(figure)
-  assert words.count('More than even') == words.count('Less than even') == 1
+  assert words.count('More than with even') == words.count('Less than with even') == 1
   assert words.endswith(f'at {16:>6,}   {"a " * 16}')
   bottom, top = figure.axes[0].get_ylim()
   assert bottom < 0.5 * 100 / 2000 < 1.5 * 100 / 2000 < top < 20 * bottom  # No empty decades.
   words = words_of(held_spans.held(last(even_t, even_t), pieces, tmp_path / 'even.png'))
-  assert 'than even' not in words  # Nothing gained or lost: no heading without lines.
+  assert 'with even' not in words  # No span has more or less: no heading without lines.
 
 
 def test_held_spans_as_a_page(tmp_path, shares):
