@@ -157,7 +157,7 @@ def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:
   if queries.scale_h is None:
     scores_bhlm = scores_bhlm / math.sqrt(queries.q_blhk.shape[-1])
   else:
-    scores_bhlm = scores_bhlm * queries.scale_h[:, None, None]
+    scores_bhlm = scores_bhlm * queries.scale_h[None, :, None, None]
   ok_blm = jnp.concatenate([seen_by(queries, part) for part in parts], axis=-1)
   return softmax(scores_bhlm, ok_blm[:, None])
 

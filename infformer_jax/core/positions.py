@@ -51,7 +51,7 @@ def inverse_frequencies(size: int) -> np.ndarray:
 
 def sinusoids(distance: Float[Array, '*t'], size: int) -> Float[Array, '*t d']:
   """[sin(distance·ω), cos(distance·ω)], the position encoding R of Transformer-XL (Dai et al. 2019, 3.3)."""
-  angle = distance[..., None] * inverse_frequencies(size).astype(distance.dtype)
+  angle = _angles(distance, size)
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
@@ -64,9 +64,9 @@ def rotary(x: Float[Array, '*b t h k'], position: Float[Array, '*#b t']) -> Floa
   Returns:
     x rotated, in x's dtype.
   """
-  angle = position[..., None, None] * inverse_frequencies(x.shape[-1]).astype(position.dtype)
+  angle = _angles(position, x.shape[-1])[..., None, :]
   sin, cos = jnp.sin(angle), jnp.cos(angle)
-  first, second = jnp.split(x, 2, axis=-1)
+  first, second = jnp.split(x.astype(jnp.promote_types(x.dtype, angle.dtype)), 2, axis=-1)
   rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
   return rotated.astype(x.dtype)
 
@@ -150,3 +150,9 @@ def bucket_scores(
 ) -> Float[Array, 'b h l m']:
   """T5's bias of every pair; one bucket per row of the table."""
   return jnp.moveaxis(table_jh[bucket(distance_blm, num=len(table_jh))], -1, 1)
+
+
+def _angles(distance: Float[Array, '*t'], size: int) -> Float[Array, '*t half']:
+  """distance·ω."""
+  omega = inverse_frequencies(size).astype(distance.dtype)
+  return distance[..., None] * omega.reshape((1,) * distance.ndim + omega.shape)

@@ -14,7 +14,6 @@ from infformer_jax.core.pytree import pytree
 from infformer_jax.memory import registry
 from infformer_jax.memory.base import Site, View
 from infformer_jax.memory.none import NothingConfig
-from infformer_jax.memory.recent import windows
 from infformer_jax.nn import attention_received
 from infformer_jax.nn.attention import Attention, Biases
 from infformer_jax.nn.attention_received import ReceivedAttention
@@ -44,7 +43,7 @@ class WindowKV:
 
 @pytree
 class Local:
-  """What the attention of segments needs besides the memory's answer; rows as in nn/attention.py."""
+  """The inputs of local attention besides what the memory answers; rows as in nn/attention.py."""
 
   q_blhk: Array
   ok_bl: Array
@@ -54,7 +53,7 @@ class Local:
 
 @pytree
 class Chunk:
-  """What all layers know of a chunk."""
+  """The inputs of a chunk that all layers share."""
 
   ok_bsl: Array  # bool, real tokens
   new_doc_bs: Array  # bool
@@ -181,7 +180,7 @@ class Block(nnx.Module):
       )
     else:
       memory, read = self.memory.scan(memory, segments, *recurrence, **common)
-      # From here on the segments are as independent as the lanes: one row each.
+      # The rest treats segments as independently as lanes: one row each.
       answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
       rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (local, answer))
       out_bsld = self._attended(*rows, biases=chunk.biases).reshape(b, s, length, d)
@@ -199,7 +198,7 @@ class Block(nnx.Module):
     return out_bld if read.added_bld is None else out_bld + read.added_bld.astype(out_bld.dtype)
 
   def _attended_and_received(self, local: Local, read: Read, *, biases: Biases) -> tuple[Array, Array]:
-    """The same, and what the window's tokens received [b, w]."""
+    """The result of `_attended`, and the attention that the tokens of the window received [b, w]."""
     parts, width = self._parts(local, read, biases), local.window.ok_bw.shape[1]
     received_bw = core.received(*parts, local.ok_bl, width=width)
     return self._attended(local, read, biases=biases), received_bw
@@ -216,10 +215,9 @@ class Block(nnx.Module):
     With stop_short_term_gradient those are projected separately, from stopped values, so that W_K and W_V
     still learn from them (Transformer-XL's training).
     """
-    length, short = self.config.segment_length, self.config.short_term_length
-    s = h_bsld.shape[1]
+    s, length = h_bsld.shape[1:3]
     k_own, v_own = self.attention.project(h_bsld)
-    if not short:
+    if not self.config.short_term_length:
       return WindowKV(k_bwhk=k_own, v_bwhk=v_own, ok_bw=chunk.ok_bsl)
     first, end = self.timeline.window.start, self.timeline.window.stop
     if self.config.stop_short_term_gradient:
@@ -231,7 +229,7 @@ class Block(nnx.Module):
       k_bthk, v_bthk = (jnp.concatenate(pair, axis=1) for pair in zip(cached, flat, strict=True))
       past = k_bthk, v_bthk
     k_bswhk, v_bswhk = (
-      jnp.concatenate([windows(a_bt, start=0, size=short, stride=length, count=s), own], axis=2)
+      jnp.concatenate([self.timeline.windows(a_bt, s), own], axis=2)
       for a_bt, own in zip(past, (k_own, v_own), strict=True)
     )
     ok_bsw = jnp.concatenate([self.timeline.in_document(chunk.since_bs), chunk.ok_bsl], axis=2)

@@ -1,4 +1,4 @@
-"""The parts of a decoder block that know nothing of time: norms, feed-forwards, dropout by key."""
+"""The parts of a decoder block that treat every token alone: norms, feed-forwards, dropout by key."""
 
 import enum
 from typing import Any, Literal
@@ -13,12 +13,12 @@ EPSILON = 1e-5  # of every norm, as in Transformer-XL and GPT-2
 
 
 class DropoutSite(enum.IntEnum):
-  """What a layer's key of a segment is used for; each use folds its number into the key."""
+  """The uses of a layer's random key of a segment; each folds its number into the key."""
 
   ATTENTION_OUTPUT = 0
   FEED_FORWARD_HIDDEN = 1
   FEED_FORWARD_OUTPUT = 2
-  MEMORY_WRITES = 3  # no dropout, but what a memory's writes draw
+  MEMORY_WRITES = 3  # not a dropout: the draws of a memory's writes
   ATTENTION_WEIGHTS = 4
 
 
@@ -41,7 +41,7 @@ def norm(
 
 
 def fold_in(keys_bs: Array, number: int) -> Array:
-  """The keys of another use."""
+  """Keys for another use: `number` folded into each."""
   return jax.vmap(jax.vmap(lambda key: jax.random.fold_in(key, number)))(keys_bs)
 
 

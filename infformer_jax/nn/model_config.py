@@ -1,4 +1,4 @@
-"""All that a model is told: the trunk and its memory, checked before anything is built."""
+"""The configuration of a model, its trunk and its memory, checked before anything is built."""
 
 import dataclasses
 from typing import Literal
@@ -18,9 +18,7 @@ class ModelConfig:
   d_model: int = 512
   num_layers: int = 8
   num_heads: int = 8
-  num_kv_heads: int | None = (
-    None  # heads of keys and values, each shared by equally many heads; None: num_heads
-  )
+  num_kv_heads: int | None = None  # heads of keys and values, a divisor of num_heads; None: num_heads
   head_dim: int | None = None  # None: d_model / num_heads
   d_ff: int = 2048
   feed_forward: Literal['relu', 'gelu', 'swiglu'] = 'gelu'

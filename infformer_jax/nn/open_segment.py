@@ -1,8 +1,8 @@
-"""Token by token: a segment that is still open, per row.
+"""Token by token: every row has a segment that is still open.
 
-Opening a segment empties and writes the memories as a chunk would; each token reads them and adds its
-statistics; a full segment is closed into the timeline and the next one opened, in the rows where it is
-full. The numbers are those of the forward pass over the whole document.
+Opening a segment empties and writes the memories as a chunk does; each token reads them and adds its
+statistics; where a segment is full it becomes part of the cache and the next one opens. The numbers are those
+of the forward pass over the whole document.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from infformer_jax.types import Array, Past, PyTree, Segment, Slots
 
 @pytree
 class OpenBlock:
-  """One layer's open segment: its tokens so far, and what stays constant while it is open."""
+  """The open segment of one layer: its tokens so far, and what stays constant while it is open."""
 
   x_bld: Array  # the layer's inputs
   own: Slots  # their keys and values, at ages 0, -1, ...
@@ -62,7 +62,7 @@ def append(model: Transformer, opened: Open, token_b: Array, active_b: Array) ->
   """Appends a token in the rows where active_b; the other rows do not change.
 
   Returns:
-    The logits [b, v] of what follows the token, and the segment; where it is full, the next one.
+    The logits [b, v] of the next token, and the open segment: a new one where the last is full.
   """
   x_bld = model.embed(token_b[:, None], opened.count_b[:, None])
   blocks, states = [], []
@@ -155,7 +155,7 @@ def _append_block(
 
 
 def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
-  """Closes the full rows into the timeline and opens their next segment."""
+  """Moves the segments of the full rows into their caches and opens the next ones."""
   length = model.config.segment_length
 
   def choose(new: Array, old: Array) -> Array:

@@ -43,6 +43,15 @@ class Timeline:
     length = self.segment_length
     return windows(x_bt, start=self.past.start, size=length, stride=length, count=count)
 
+  def windows(self, x_bt: Array, count: int) -> Array:
+    """The short-term windows of `count` segments: [b, t, ...] -> [b, count, M, ...].
+
+    Args:
+      x_bt: what stands in the timeline from the start of the first window.
+      count: number of segments.
+    """
+    return windows(x_bt, start=0, size=self.short_term_length, stride=self.segment_length, count=count)
+
   def has_past(self, since: Array) -> Array:
     """Whether the document has the past of a segment, by how many of its segments stand before that one."""
     return since >= self.lag

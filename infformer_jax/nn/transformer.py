@@ -18,7 +18,7 @@ from infformer_jax.types import Array, Batch, PyTree, Read, SumCount
 
 @pytree
 class ModelState:
-  """All that is carried between chunks; every leaf has the lanes first."""
+  """The state carried between chunks; every leaf has the lanes first."""
 
   segments_b: Array  # int32, segments of the current document so far
   index_b: Array  # int32, segments of the lane so far: what random keys fold in
@@ -27,12 +27,12 @@ class ModelState:
 
 @pytree
 class Output:
-  """What a chunk gives besides its logits."""
+  """The results of a chunk."""
 
   hidden_bsld: Array  # what `Transformer.vocabulary` reads losses or logits from
   state: ModelState
   aux: dict[str, SumCount]  # auxiliary losses, summed over layers
-  ok_bs: Array  # bool; False: this segment had no such control (memory/views.py)
+  ok_bs: Array  # bool; False: the view did not exist for this segment (memory/views.py)
   reads: tuple[dict[str, Array], ...]  # each layer's Read.plots, [b, s, ...]
 
 
@@ -74,8 +74,8 @@ class Transformer(nnx.Module):
 
     Args:
       batch: s segments of l tokens per lane; rows are emptied where new_doc_bs.
-      state: as the last chunk left it.
-      key: for dropout and the writes that draw, the same in every call: the segment's index in its lane and
+      state: of the previous chunk.
+      key: for dropout and for writes that draw, the same in every call: the segment's index in its lane and
         the lane are folded in. None: no dropout, no draws.
       view: what is read instead of the long memories' states (memory/views.py).
     """
@@ -128,7 +128,7 @@ class Transformer(nnx.Module):
 
 
 def _since(segments_b: Array, new_doc_bs: Array) -> Array:
-  """[b, s]: how many segments of its own document stand before each segment."""
+  """[b, s]: the number of segments of the same document before each segment."""
   index_s = jnp.arange(new_doc_bs.shape[1])
   start_bs = jax.lax.cummax(jnp.where(new_doc_bs, index_s, -1), axis=1)
   return jnp.where(start_bs >= 0, index_s - start_bs, segments_b[:, None] + index_s).astype(jnp.int32)
@@ -159,5 +159,5 @@ def build(config: ModelConfig, vocab_size: int, key: jax.Array) -> tuple[nnx.Gra
 
 
 def merge(graphdef: nnx.GraphDef, params: PyTree) -> Transformer:
-  """The model again, inside or outside of jit."""
+  """The model of a graphdef and parameters, inside or outside of jit."""
   return nnx.merge(graphdef, nnx.State(params))

@@ -39,6 +39,14 @@ def test_the_pasts_of_later_segments_follow():
   assert of.has_past(jnp.array([0, 1, 2, 3])).tolist() == [False, False, True, True]
 
 
+def test_the_windows_of_later_segments_overlap():
+  assert timeline(4, 3).windows(jnp.arange(8)[None], 3)[0].tolist() == [
+    [0, 1, 2, 3],
+    [2, 3, 4, 5],
+    [4, 5, 6, 7],
+  ]
+
+
 def test_a_window_begins_with_its_document():
   ok = timeline(4, 3).in_document(jnp.array([[0, 1], [2, 5]]))
   assert ok.tolist() == [
