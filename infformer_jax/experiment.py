@@ -76,12 +76,12 @@ class Experiment:
     Args:
       document_tokens: the mean length of a training document.
     """
-    found = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
+    lines = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
     if self.model.memory.learns_writes:
-      found += self._gradient_stops()
+      lines += self._gradient_stops()
     if self.model.memory.mixes_all and not self.data.whole:
-      found += self._few_documents(document_tokens)
-    return found
+      lines += self._few_documents(document_tokens)
+    return lines
 
   def _gradient_stops(self) -> Iterator[str]:
     segments = self.train.segments_per_chunk

@@ -83,6 +83,7 @@ class Program:
     process = self.start(workdir, *flags, kilobytes=kilobytes)
     out, err = process.communicate()
     assert process.returncode == code, f'{out}\n{err}'
+    assert code == 0 or err.count('\n') == 1, err  # Whatever stops it is one line.
     return out, err
 
 

@@ -40,8 +40,8 @@ def results_table(results: Summary) -> str:
 def _accuracies(by_group: ByGroup) -> str:
   """A line per group of targets."""
   rows: list[tuple[str, ...]] = [('accuracy', *VIEWS)]
-  for group, of_views in by_group.items():
-    accuracies = [of_views[view]['accuracy'] if view in of_views else None for view in VIEWS]
+  for group, figures in by_group.items():
+    accuracies = [figures[view]['accuracy'] if view in figures else None for view in VIEWS]
     rows.append((group.replace('_', ' '), *map(_cell, accuracies)))
   return text_table(rows, names_width=NAMES_WIDTH)
 

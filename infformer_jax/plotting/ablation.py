@@ -21,35 +21,35 @@ COSTS = {
 LINES = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
-def sweep(found: Sweep, workdir: Path) -> None:
+def sweep(data: Sweep, workdir: Path) -> None:
   """Draws ablation.png, cost.png, curves.png and, for a task with several distances, distance.png.
 
   Args:
-    found: the content of ablation.json.
+    data: the content of ablation.json.
     workdir: of the sweep; the plots go into its plots/.
   """
   folder = workdir / 'plots'
-  if not found['rows']:
+  if not data['rows']:
     return
-  _metric(found, folder / 'ablation.png')
-  _cost(found, folder / 'cost.png')
-  _curves(found, workdir / 'points', folder / 'curves.png')
-  if len(found['rows'][0]['accuracy_by_group']) > 1:
-    _distance(found, folder / 'distance.png')
+  _metric(data, folder / 'ablation.png')
+  _cost(data, folder / 'cost.png')
+  _curves(data, workdir / 'points', folder / 'curves.png')
+  if len(data['rows'][0]['accuracy_by_group']) > 1:
+    _distance(data, folder / 'distance.png')
 
 
-def _metric(found: Sweep, path: Path) -> None:
+def _metric(data: Sweep, path: Path) -> None:
   """The metric and the regression error over the first axis, each with its own scale: Figure 3, right."""
-  metric = found['metric']
-  numeric = _numbers(found) is not None
+  metric = data['metric']
+  numeric = _numbers(data) is not None
   # Memories without a signal have no such error, so it is not compared if the values are not numbers.
-  has_error = numeric and any(row['regression_error'] is not None for row in found['rows'])
+  has_error = numeric and any(row['regression_error'] is not None for row in data['rows'])
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
     marks: dict[str, Any] = {'linestyle': '-' if numeric else '', 'capsize': 3}
-    for look, (label, rows) in zip(_looks(found), _lines(found), strict=False):
-      x = _positions(found, axes)
-      at = [x[row[found['names'][0]]] for row in rows]
+    for look, (label, rows) in zip(_looks(data), _lines(data), strict=False):
+      x = _positions(data, axes)
+      at = [x[row[data['names'][0]]] for row in rows]
       means = np.array([row[metric] for row in rows], float)
       spread = np.array([row[f'{metric}_spread'] for row in rows], float)
       axes.errorbar(at, means, spread, label=label or METRICS[metric].split(' [')[0], **look, **marks)
@@ -64,11 +64,11 @@ def _metric(found: Sweep, path: Path) -> None:
       twin = axes.twinx()
       twin.spines['right'].set_visible(True)
       twin.grid(visible=False)
-      for color, (label, rows) in zip(_colors(), _lines(found), strict=False):
+      for color, (label, rows) in zip(_colors(), _lines(data), strict=False):
         errors = np.array([row['regression_error'] for row in rows], float)
         if not np.isfinite(errors).any():
           continue
-        at = [x[row[found['names'][0]]] for row in rows]
+        at = [x[row[data['names'][0]]] for row in rows]
         name = f'{label}, regression error' if label else 'regression error'
         line_color = color if label else style.COLORS['emptied']
         twin.plot(at, errors, 's--', color=line_color, markersize=3.5, linewidth=1.1, label=name)
@@ -78,52 +78,52 @@ def _metric(found: Sweep, path: Path) -> None:
     labels = [label for a in figure.axes for label in a.get_legend_handles_labels()[1]]
     if len(handles) > 1:
       figure.legend(handles, labels, loc='outside lower center', ncols=2)
-    seeds = sorted({row['seeds'] for row in found['rows'] if row['seeds'] > 1})
-    style.headline(figure, f'{METRICS[metric].split(" [")[0].capitalize()} against {found["names"][0]}')
+    seeds = sorted({row['seeds'] for row in data['rows'] if row['seeds'] > 1})
+    style.headline(figure, f'{METRICS[metric].split(" [")[0].capitalize()} against {data["names"][0]}')
     if seeds:
       axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, seeds))} seeds')
 
 
-def _cost(found: Sweep, path: Path) -> None:
+def _cost(data: Sweep, path: Path) -> None:
   with style.canvas(path, 7.2, 2.6 * len(COSTS)) as figure:
     panels = figure.subplots(len(COSTS), sharex=True)
     for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
-      for look, (series, rows) in zip(_looks(found), _lines(found), strict=False):
-        x = _positions(found, panel)
-        at = [x[row[found['names'][0]]] for row in rows]
+      for look, (series, rows) in zip(_looks(data), _lines(data), strict=False):
+        x = _positions(data, panel)
+        at = [x[row[data['names'][0]]] for row in rows]
         values = np.array([row[name] for row in rows], float)
-        look['linestyle'] = '' if _numbers(found) is None else '-'
+        look['linestyle'] = '' if _numbers(data) is None else '-'
         panel.plot(at, values, label=series or None, clip_on=False, **look)  # A mark at 0 is not cut off.
       panel.set_ylabel(label)
       _from_zero(panel)
       panel.yaxis.set_major_formatter('{x:,.0f}' if panel.get_ylim()[1] > 10 else '{x:g}')
       panel.label_outer()
-    if len(found['axes']) > 1:
+    if len(data['axes']) > 1:
       style.legend_beside(panels[0])
-    style.headline(figure, f'Cost against {found["names"][0]}')
+    style.headline(figure, f'Cost against {data["names"][0]}')
 
 
-def _distance(found: Sweep, path: Path) -> None:
+def _distance(data: Sweep, path: Path) -> None:
   """One curve per setting; the names of groups are like 'distance_4'."""
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
-    for row in found['rows']:
+    for row in data['rows']:
       groups = row['accuracy_by_group']
       distances = [int(group.rpartition('_')[2]) for group in groups]
       accuracies = np.array(list(groups.values()), float)
-      setting = tuple(row[name] for name in found['names'])
-      axes.plot(distances, accuracies, **_look(found, setting))
+      setting = tuple(row[name] for name in data['names'])
+      axes.plot(distances, accuracies, **_look(data, setting))
     axes.set_xscale('log', base=2)
     axes.set_xticks(distances, [str(distance) for distance in distances])
     axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(-0.03, 1.03))
-    style.legend_beside(axes, ', '.join(found['names']))
+    style.legend_beside(axes, ', '.join(data['names']))
     style.headline(figure, 'Accuracy against distance')
 
 
-def _curves(found: Sweep, points: Path, path: Path) -> None:
+def _curves(data: Sweep, points: Path, path: Path) -> None:
   """The training loss of every run; all seeds of a setting have the same colour and mark."""
   curves = []
-  for point in found['points']:
+  for point in data['points']:
     lines = [line for line in logged(points / point['run']) if line['split'] == 'train']
     if lines:
       curves.append(
@@ -135,7 +135,7 @@ def _curves(found: Sweep, points: Path, path: Path) -> None:
     axes = figure.subplots()
     shown: set[tuple[str, ...]] = set()
     for setting, (steps, losses) in curves:
-      look = _look(found, setting)
+      look = _look(data, setting)
       if setting in shown:
         del look['label']
       shown.add(setting)
@@ -143,13 +143,13 @@ def _curves(found: Sweep, points: Path, path: Path) -> None:
       axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
     axes.set(xlabel='training step', ylabel=METRICS[LOSS])
     style.whole_steps(axes)
-    style.legend_beside(axes, ', '.join(found['names']))
+    style.legend_beside(axes, ', '.join(data['names']))
     style.headline(figure, 'Loss during training')
 
 
-def _look(found: Sweep, setting: Sequence[str]) -> dict[str, Any]:
+def _look(data: Sweep, setting: Sequence[str]) -> dict[str, Any]:
   """The last axis determines the colour, the first of two axes the line style; marks are unique."""
-  axes = [axis['values'] for axis in found['axes']]
+  axes = [axis['values'] for axis in data['axes']]
   first = axes[0].index(setting[0]) if len(axes) > 1 else 0
   last = axes[-1].index(setting[-1])
   return {
@@ -161,39 +161,39 @@ def _look(found: Sweep, setting: Sequence[str]) -> dict[str, Any]:
   }
 
 
-def _looks(found: Sweep) -> list[dict[str, Any]]:
+def _looks(data: Sweep) -> list[dict[str, Any]]:
   """The colour and mark of each line over the first axis."""
-  if len(found['axes']) == 1:
-    return [{'color': _colors()[0], 'marker': 'o', 'markersize': 4 if _numbers(found) else 7}]
+  if len(data['axes']) == 1:
+    return [{'color': _colors()[0], 'marker': 'o', 'markersize': 4 if _numbers(data) else 7}]
   marks = itertools.cycle(style.MARKERS)
   return [
     {'color': color, 'marker': mark, **style.OPEN} for color, mark in zip(_colors(), marks, strict=False)
   ]
 
 
-def _lines(found: Sweep) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _lines(data: Sweep) -> list[tuple[str, list[Mapping[str, Any]]]]:
   """The rows by value of the second axis; one unnamed line if there is no second axis."""
-  names = found['names']
+  names = data['names']
   if len(names) == 1:
-    return [('', list(found['rows']))]
-  values = dict.fromkeys(row[names[1]] for row in found['rows'])
-  return [(f'{names[1]} {v}', [row for row in found['rows'] if row[names[1]] == v]) for v in values]
+    return [('', list(data['rows']))]
+  values = dict.fromkeys(row[names[1]] for row in data['rows'])
+  return [(f'{names[1]} {v}', [row for row in data['rows'] if row[names[1]] == v]) for v in values]
 
 
-def _numbers(found: Sweep) -> list[float] | None:
+def _numbers(data: Sweep) -> list[float] | None:
   """The values of the first axis if all are positive numbers, so that they have a log scale; else None."""
   try:
-    numbers = [float(value) for value in found['axes'][0]['values']]
+    numbers = [float(value) for value in data['axes'][0]['values']]
   except ValueError:
     return None
   return numbers if min(numbers) > 0 else None
 
 
-def _positions(found: Sweep, axes: Axes) -> dict[str, float]:
+def _positions(data: Sweep, axes: Axes) -> dict[str, float]:
   """The x positions of the values of the first axis: on a log2 scale if numbers, else side by side."""
-  values: Sequence[str] = found['axes'][0]['values']
-  axes.set_xlabel(found['names'][0])
-  numbers = _numbers(found)
+  values: Sequence[str] = data['axes'][0]['values']
+  axes.set_xlabel(data['names'][0])
+  numbers = _numbers(data)
   if numbers is None:
     axes.set_xticks(range(len(values)), values)
     axes.set_xlim(-0.5, len(values) - 0.5)

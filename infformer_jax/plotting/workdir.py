@@ -10,6 +10,7 @@ from typing import Any
 
 from infformer_jax.plotting import ablation, held_spans, losses, memory, profit, retrieved_ages
 from infformer_jax.records import ABOUT, Inspection
+from infformer_jax.results_schema import Results
 
 
 def load_inspection(workdir: Path) -> Inspection | None:
@@ -56,7 +57,7 @@ def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspectio
   )
 
 
-def _draw_results(results: Mapping[str, Any], plots: Path) -> None:
+def _draw_results(results: Results, plots: Path) -> None:
   by_position = results['by_position']
   if (
     sum(count > 0 for count in by_position['num_tokens']) > 1
