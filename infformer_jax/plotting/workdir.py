@@ -59,9 +59,8 @@ def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspectio
 
 def _draw_results(results: Results, plots: Path) -> None:
   by_position = results['by_position']
-  if (
-    sum(count > 0 for count in by_position['num_tokens']) > 1
-  ):  # The answers of a task may have one position.
+  # The answers of a task may all have one position.
+  if sum(count > 0 for count in by_position['num_tokens']) > 1:
     losses.loss_by_position(by_position, results['beyond_reach_from_token'], plots / 'loss_by_position.png')
   if results['by_group']:
     losses.accuracy_by_group(results['by_group'], plots / 'accuracy_by_group.png')
