@@ -26,7 +26,7 @@ SumCount = tuple[Array, Array]
 """A metric before its division: (sum, count), both float32 scalars, so that it can be added up."""
 
 Project = Callable[[Array], tuple[Array, Array]]
-"""The layer's own W_K, W_V: x [b, t, d] -> k, v [b, t, h, k], before any position.
+"""The layer's own W_K, W_V: x [b, t, d] -> k, v [b, t, h, k], before any position; h is Site.kv_heads.
 
 Any function, such as a method of the layer.
 """

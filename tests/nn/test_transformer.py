@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +27,7 @@ def test_a_lane_does_not_depend_on_the_others(model):
   mixed = jax.tree.map(lambda a, b: np.concatenate([b[:1], a[1:2], b[2:]]), batch, other)
   outputs = [toy.run(graphdef, params, of, KEY) for of in (batch, mixed)]
   lanes = [jax.tree.map(lambda leaf: leaf[1], (of.hidden_bsld, of.state, of.reads)) for of in outputs]
-  jax.tree.map(np.testing.assert_array_equal, *lanes)
+  chex.assert_trees_all_equal(*lanes)
 
 
 def test_padding_changes_nothing(model):
@@ -38,7 +39,7 @@ def test_padding_changes_nothing(model):
   memories = [
     (of.hidden_bsld[batch.ok_bsl], of.aux, [block.memory for block in of.state.blocks]) for of in outputs
   ]
-  jax.tree.map(np.testing.assert_array_equal, *memories)
+  chex.assert_trees_all_equal(*memories)
 
 
 def test_an_idle_lane_stays_empty(model):
@@ -73,10 +74,8 @@ def test_the_state_keeps_its_structure(model):
   _, graphdef, params = model
   before = transformer.merge(graphdef, params).init_state(4)
   after = toy.run(graphdef, params, toy.batch(), KEY).state
-  assert jax.tree.structure(before) == jax.tree.structure(after)
-  for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-    assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    assert a.shape[0] == 4
+  chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
+  chex.assert_tree_shape_prefix(after, (4,))
 
 
 def test_segments_are_counted_by_document_and_by_lane(model):
