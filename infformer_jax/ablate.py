@@ -16,6 +16,7 @@ import sys
 import jax
 from absl import flags
 
+from infformer_jax import startup
 from infformer_jax.ablation import measure, summary
 from infformer_jax.ablation.grid import Axis, Point, grid
 from infformer_jax.config import command_line
@@ -26,6 +27,7 @@ from infformer_jax.results_schema import Sweep
 from infformer_jax.train import processes
 from infformer_jax.train.exits import NotFiniteError, Stopped, space
 
+flags.adopt_module_key_flags(startup)
 _CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of the sweep', required=True)
 _AXIS = flags.DEFINE_string('axis', None, 'a config key, such as model.memory.num_basis', required=True)
@@ -55,6 +57,7 @@ def main(overrides: Overrides) -> None:
     if point.file.is_file():
       point.figures()  # Raises now, not after hours, if the file is damaged.
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
+  startup.prepare()
   processes.initialize()
   console = Console(quiet=jax.process_index() > 0)
   diverged = 0

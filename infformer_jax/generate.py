@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from absl import flags
 
+from infformer_jax import startup
 from infformer_jax.config import command_line, stored_config
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
@@ -27,6 +28,7 @@ from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import Experiment
 from infformer_jax.trained_model import TrainedModel
 
+flags.adopt_module_key_flags(startup)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of a training', required=True)
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text; all of it is read', required=True)
 _MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'the number of tokens to generate')
@@ -51,6 +53,7 @@ def main(overrides: Overrides) -> None:
   experiment = stored_config.load(Experiment, workdir / 'config.json')
   text = read_utf8(prompt_file)
 
+  startup.prepare()
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, experiment.model, warn=_say)
   generator = Generator(trained, bos_id=tokenizer.bos_id)

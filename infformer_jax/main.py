@@ -15,7 +15,7 @@ import sys
 import jax
 from absl import flags
 
-from infformer_jax import job
+from infformer_jax import job, startup
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Console
@@ -28,6 +28,7 @@ from infformer_jax.experiment import (
 from infformer_jax.train import processes
 from infformer_jax.train.exits import Stopped, space
 
+flags.adopt_module_key_flags(startup)
 _CONFIG = flags.DEFINE_string(
   'config',
   None,
@@ -52,6 +53,7 @@ def main(overrides: Overrides) -> None:
     raise ConfigError('--step is for --mode=eval; a training resumes from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION
   experiment = resolve_experiment(_CONFIG.value, overrides, workdir, may_change=may_change)
+  startup.prepare()
   processes.initialize()  # Before any other call of jax, and after all checks that do not need it.
   console = Console(quiet=jax.process_index() > 0)
   try:

@@ -47,6 +47,7 @@ COMMAND_LINES = (
   'plot',
   'job',
   'experiment',
+  'startup',
 )  # They may import everything.
 
 

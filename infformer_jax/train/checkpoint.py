@@ -27,7 +27,6 @@ from jax.experimental import multihost_utils
 from infformer_jax.errors import UserError
 from infformer_jax.train.checksum import described, digest, kind
 from infformer_jax.train.exits import SaveError
-from infformer_jax.train.orbax_log import hush_orbax
 from infformer_jax.train.sharding import name
 from infformer_jax.types import Array, PyTree
 
@@ -48,7 +47,6 @@ class Checkpoints:
       directory: W/checkpoints, on a disk that all processes share.
       warn: takes the line about a damaged checkpoint.
     """
-    hush_orbax()
     self._directory = directory.absolute()
     self._warn = warn
     self._damaged: list[int] = []

@@ -11,8 +11,14 @@ import pytest
 from infformer_jax.errors import UserError
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.checksum import checksum, described, digest
+from infformer_jax.train.orbax_log import hush_orbax
 
 RUN = {'data_position': 3, 'totals': {'loss': [0.1, 3.0]}, 'best': None}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _no_log_of_orbax():
+  hush_orbax()
 
 
 def tree(value: float = 1.0) -> dict:

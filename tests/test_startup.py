@@ -1,0 +1,65 @@
+"""The compilation cache of the command lines."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import jax, sys
+from absl import flags
+from infformer_jax import startup
+flags.FLAGS(['program', *sys.argv[1:]])
+startup.prepare()
+compiled = jax.jit(lambda x: x @ x + 1).lower(jax.ShapeDtypeStruct((3, 3), 'float32')).compile()
+print(compiled(jax.numpy.ones((3, 3)))[0, 0])
+"""
+
+
+def run(*flags: str, **environment: str | pathlib.Path) -> str:
+  """Compiles something in a process of its own; returns what it has to say on standard error."""
+  inherited = {name: value for name, value in os.environ.items() if 'CACHE' not in name}
+  variables = inherited | {'JAX_PLATFORMS': 'cpu', 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+  command = [sys.executable, '-c', PROGRAM, *flags]
+  environment = variables | {name: str(value) for name, value in environment.items()}
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+  assert done.stdout == '4.0\n'
+  return done.stderr
+
+
+def entries(folder: pathlib.Path) -> list[str]:
+  """The names without the hash: XLA hashes the folder too."""
+  return sorted(path.name.partition('-')[0] for path in folder.rglob('*-cache'))
+
+
+def test_compiled_programs_are_kept_under_the_users_cache(tmp_path):
+  assert run(XDG_CACHE_HOME=tmp_path / 'xdg') == ''
+  first = entries(tmp_path / 'xdg' / 'infformer_jax' / 'compiled')
+  assert 'jit__lambda' in first
+  assert run(HOME=tmp_path / 'home') == ''
+  assert entries(tmp_path / 'home' / '.cache' / 'infformer_jax' / 'compiled') == first
+
+
+def test_the_variable_of_jax_has_precedence_and_a_flag_turns_the_cache_off(tmp_path):
+  environment = {'XDG_CACHE_HOME': tmp_path / 'xdg', 'JAX_COMPILATION_CACHE_DIR': tmp_path / 'own'}
+  assert run('--nocompilation_cache', **environment) == ''
+  assert entries(tmp_path) == []
+  assert run(**environment) == ''
+  assert entries(tmp_path / 'own') == entries(tmp_path) != []
+
+
+def test_a_directory_that_cannot_be_made_costs_one_line_and_not_the_run(tmp_path):
+  (tmp_path / 'file').write_text('')
+  err = run(XDG_CACHE_HOME=tmp_path / 'file')
+  assert err.startswith(f'warning: no compilation cache in {tmp_path}/file/')
+  assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize('damage', [b'', b'not a program'])
+def test_a_damaged_entry_costs_a_warning_and_not_the_run(tmp_path, damage):
+  run(XDG_CACHE_HOME=tmp_path)
+  for path in tmp_path.rglob('*-cache'):
+    path.write_bytes(damage)
+  assert 'UserWarning' in run(XDG_CACHE_HOME=tmp_path)
