@@ -13,6 +13,7 @@ __version__ = '0.1.0'
 
 _MODULES = {
   'core': (
+    'arrays',
     'attention',
     'basis',
     'basis_families',
@@ -26,7 +27,6 @@ _MODULES = {
     'normal',
     'positions',
     'quadrature',
-    'ranks',
     'read',
     'ridge',
     'signal',

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from infformer_jax.core import positions
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.positions import Buckets, PositionTerm, Relative
 from infformer_jax.core.pytree import pytree
 
@@ -149,7 +150,7 @@ def position_scores(queries: Queries, part: Part) -> Float[Array, '#b h l m'] | 
 
 def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:
   """The softmax over the keys of all parts, float32 or wider."""
-  scores, wide = [], jnp.promote_types(queries.q_blhk.dtype, jnp.float32)
+  scores, wide = [], at_least_float32(queries.q_blhk.dtype)
   for part in parts:
     content, position = content_scores(queries, part), position_scores(queries, part)
     scores.append((content if position is None else content + position).astype(wide))
@@ -164,13 +165,13 @@ def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:
 
 def softmax(scores: Float[Array, '*b m'], ok: Bool[Array, '*#b m']) -> Float[Array, '*b m']:
   """Softmax over the last axis where ok, float32 or wider; all weights are 0 where nothing is ok."""
-  scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+  scores = scores.astype(at_least_float32(scores.dtype))
   return jnp.where(ok, jax.nn.softmax(jnp.where(ok, scores, MASKED), axis=-1), 0)
 
 
 def normalized(x: Float[Array, '*b k']) -> Float[Array, '*b k']:
   """x·rsqrt(Σx² + 1e-6): unit vectors, and 0 for 0. Published code: meliad, transformer_base.py."""
-  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  wide = x.astype(at_least_float32(x.dtype))
   return (wide * jax.lax.rsqrt(jnp.square(wide).sum(axis=-1, keepdims=True) + 1e-6)).astype(x.dtype)
 
 

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from infformer_jax.core.arrays import ArrayT, on_last_axis
 from infformer_jax.core.density import Density
 from infformer_jax.core.quadrature import Quadrature, Trapezoid
-from infformer_jax.core.ranks import ArrayT, on_last_axis
 from infformer_jax.errors import ConfigError
 
 

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from infformer_jax.core.arrays import ArrayT, on_last_axis
 from infformer_jax.core.basis import Basis, constant
 from infformer_jax.core.density import Density, bin_masses
 from infformer_jax.core.normal import normal_pdf
 from infformer_jax.core.quadrature import Cells, Quadrature
-from infformer_jax.core.ranks import ArrayT, on_last_axis
 from infformer_jax.errors import ConfigError
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from infformer_jax.core import attention
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.errors import ConfigError
 
 Kernel = tuple[Float[Array, '3 d d'], Float[Array, 'd']]
@@ -60,7 +61,7 @@ def convolve(
     w_cde: tap 0 is the oldest token's; c is the rate.
   """
   w_cde, b_e = w_cde.astype(x_bld.dtype), b_e.astype(x_bld.dtype)
-  return jnp.einsum('bmcd,cde->bme', _cells(x_bld, w_cde.shape[0]), w_cde) + b_e
+  return jnp.einsum('bmcd,cde->bme', _cells(x_bld, w_cde.shape[0]), w_cde) + b_e[None, None]
 
 
 def dilations(rate: int) -> tuple[int, ...]:
@@ -90,7 +91,8 @@ def dilated(
     w_cde, b_e: of `convolve`.
   """
   for (w_3de, bias_e), step in zip(kernels, dilations(w_cde.shape[0]), strict=True):
-    x_bld = x_bld + jax.nn.relu(_around(x_bld, w_3de.astype(x_bld.dtype), step) + bias_e.astype(x_bld.dtype))
+    bias_11e = bias_e.astype(x_bld.dtype)[None, None]
+    x_bld = x_bld + jax.nn.relu(_around(x_bld, w_3de.astype(x_bld.dtype), step) + bias_11e)
   return convolve(x_bld, w_cde, b_e)
 
 
@@ -128,7 +130,7 @@ def expand(
   convolution of width and stride c, with a bias per tap.
   """
   w_cde, b_ce = w_cde.astype(x_bmd.dtype), b_ce.astype(x_bmd.dtype)
-  tokens_bmce = jnp.einsum('bmd,cde->bmce', x_bmd, w_cde) + b_ce
+  tokens_bmce = jnp.einsum('bmd,cde->bmce', x_bmd, w_cde) + b_ce[None, None]
   return tokens_bmce.reshape(x_bmd.shape[0], -1, w_cde.shape[2])
 
 
@@ -166,5 +168,5 @@ def attention_reconstruction(
 @jax.jit
 def auto_encoding(x_bld: Float[Array, 'b l d'], decoded_bld: Float[Array, 'b l d']) -> Float[Array, 'b']:
   """The mean squared error of decoded tokens, per row; float32 or wider."""
-  wide = jnp.promote_types(x_bld.dtype, jnp.float32)
+  wide = at_least_float32(x_bld.dtype)
   return ((x_bld.astype(wide) - decoded_bld.astype(wide)) ** 2).mean(axis=(1, 2))

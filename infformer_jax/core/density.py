@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from infformer_jax.core.arrays import on_last_axis
 from infformer_jax.core.normal import interval_mass, normal_pdf, standard_pdf
-from infformer_jax.core.ranks import on_last_axis
 
 
 @dataclasses.dataclass(frozen=True)

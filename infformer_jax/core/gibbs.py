@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from infformer_jax.core.arrays import on_last_axis
 from infformer_jax.core.basis import Basis, constant, evaluate_on_host
 from infformer_jax.core.density import bin_edges
 from infformer_jax.core.pytree import pytree
-from infformer_jax.core.ranks import on_last_axis
 from infformer_jax.core.read import ReadSpec
 
 

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from infformer_jax.core.arrays import at_least_float32
+
 
 def token_losses(logits: Float[Array, '*b v'], targets: Int[Array, '*b']) -> Float[Array, '*b']:
   """-ln p(target), nats, in float32 or wider."""
-  logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+  logits = logits.astype(at_least_float32(logits.dtype))
   target = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
   return jax.nn.logsumexp(logits, axis=-1) - target
 
@@ -16,5 +18,5 @@ def masked_sum(
   values: Float[Array, '*b'], ok: Bool[Array, '*b']
 ) -> tuple[Float[Array, ''], Float[Array, '']]:
   """(sum of the values where ok, how many), float32 or wider; what is not ok may be anything, even NaN."""
-  dtype = jnp.promote_types(values.dtype, jnp.float32)
+  dtype = at_least_float32(values.dtype)
   return jnp.where(ok, values, 0).sum(dtype=dtype), ok.sum(dtype=dtype)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from infformer_jax.core import attention
+from infformer_jax.core.arrays import at_least_float32
 
 
 def search(
@@ -30,7 +31,7 @@ def search(
   """
   num_heads, groups = q_blhk.shape[2], k_bmgk.shape[2]
   q_blgk, k_bmgk = jax.lax.stop_gradient((_by_group(q_blhk, groups), k_bmgk))
-  wide = jnp.promote_types(q_blgk.dtype, jnp.float32)
+  wide = at_least_float32(q_blgk.dtype)
   scores_blgm = jnp.einsum('blgk,bmgk->blgm', q_blgk, k_bmgk, preferred_element_type=wide)
   scores_blgm = jnp.where(ok_bm[:, None, None], scores_blgm, attention.MASKED)
   # Not jax.lax.top_k, for which XLA gathers the lanes of all devices; with a target of 1 this is exact.
@@ -55,9 +56,9 @@ def attend(
   scale_h: Float[Array, ' h'],
 ) -> Float[Array, 'b l h k']:
   """softmax(|scale_h|·q·k)·v over the keys that were found, where ok; 0 for a query that found none."""
-  wide = jnp.promote_types(q_blhk.dtype, jnp.float32)
+  wide = at_least_float32(q_blhk.dtype)
   scores_blhj = jnp.einsum('blhk,blhjk->blhj', q_blhk, k_blhjk, preferred_element_type=wide)
-  weights_blhj = attention.softmax(scores_blhj * jnp.abs(scale_h)[:, None], ok_blhj)
+  weights_blhj = attention.softmax(scores_blhj * jnp.abs(scale_h)[None, None, :, None], ok_blhj)
   return jnp.einsum('blhj,blhjk->blhk', weights_blhj.astype(v_blhjk.dtype), v_blhjk)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
-from infformer_jax.core.ranks import ArrayT
+from infformer_jax.core.arrays import ArrayT
 
 
 def normal_pdf(x: Float[ArrayT, '*b'], variance: Float[ArrayT, '*#b'], xp: ModuleType) -> Float[ArrayT, '*b']:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.pytree import pytree
 
 
@@ -66,7 +67,7 @@ def rotary(x: Float[Array, '*b t h k'], position: Float[Array, '*#b t']) -> Floa
   """
   angle = _angles(position, x.shape[-1])[..., None, :]
   sin, cos = jnp.sin(angle), jnp.cos(angle)
-  first, second = jnp.split(x.astype(jnp.promote_types(x.dtype, angle.dtype)), 2, axis=-1)
+  first, second = jnp.split(x.astype(at_least_float32(x.dtype, angle.dtype)), 2, axis=-1)
   rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
   return rotated.astype(x.dtype)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.basis import Basis, evaluate, evaluate_on_host
 from infformer_jax.errors import ConfigError
 
@@ -45,7 +46,7 @@ def ridge_solve(
   Solves min |ΨᵀB - X|² + λ|B|² by QR of [Ψᵀ; √λ I]: never squares the condition
   number, so that float32 keeps three digits where the normal equations keep one.
   """
-  dtype = jnp.promote_types(jnp.float32, jnp.result_type(t_p, x_pd))
+  dtype = at_least_float32(t_p.dtype, x_pd.dtype)
   psi_pn = evaluate(basis, jnp.asarray(t_p, dtype))
   damping_nn = jnp.sqrt(jnp.asarray(ridge, dtype)) * jnp.eye(basis.num_basis, dtype=dtype)
   damping_nn = jnp.broadcast_to(damping_nn, (*psi_pn.shape[:-2], *damping_nn.shape))

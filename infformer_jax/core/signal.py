@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from infformer_jax.core.arrays import ArrayT, at_least_float32
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
 from infformer_jax.core.basis_families import GaussianBasis
-from infformer_jax.core.ranks import ArrayT
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
 from infformer_jax.errors import ConfigError
 
@@ -154,7 +154,7 @@ def _apply(
 @functools.partial(jax.jit, static_argnames='spec')
 def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[Array, 'b n d']:
   """C1 X, at least float32: the signal of the first l values of a document."""
-  return _apply(first_operator(spec), x_bld, jnp.promote_types(jnp.float32, x_bld.dtype))
+  return _apply(first_operator(spec), x_bld, at_least_float32(x_bld.dtype))
 
 
 @functools.partial(jax.jit, static_argnames='spec')
@@ -162,7 +162,7 @@ def update_even(
   spec: SignalSpec, b_bnd: Float[Array, 'b n d'], x_bld: Float[Array, 'b l d']
 ) -> Float[Array, 'b n d']:
   """A B + C X: the old signal sampled at (1..P)/P. In promote_types(float32, B's dtype)."""
-  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  dtype = at_least_float32(b_bnd.dtype)
   constants = operators(spec)
   return _apply(constants.carry_nn.T, b_bnd, dtype) + _apply(constants.new_ln, x_bld, dtype)
 
@@ -178,7 +178,7 @@ def update_at(
 
   The samples are still written at τ(1..P)/P. In promote_types(float32, B's dtype).
   """
-  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  dtype = at_least_float32(b_bnd.dtype)
   constants = operators(spec)
   # G_pastᵀ Psi first: the points carry no gradient, so that nothing of it is kept for the backward pass.
   carry_bmn = _apply(constants.past_pn, evaluate(spec.basis, points_bp.astype(dtype)), dtype)
@@ -200,7 +200,7 @@ def update_equal(
   for n, l, P 512), instead of a product with constants. In promote_types(float32, B's dtype); of rows without
   writes the result means nothing.
   """
-  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  dtype = at_least_float32(b_bnd.dtype)
   even_bp = jnp.broadcast_to(
     jnp.asarray(even_points(spec.num_samples), dtype), (len(b_bnd), spec.num_samples)
   )
@@ -249,7 +249,7 @@ def write(
   >>> write(spec, jnp.zeros((2, 8, 3)), jnp.array([0, 1]), jnp.ones((2, 4, 3))).shape
   (2, 8, 3)
   """
-  dtype = jnp.promote_types(jnp.float32, b_bnd.dtype)
+  dtype = at_least_float32(b_bnd.dtype)
   first_bnd = first_write(spec, x_bld.astype(dtype))
   if spec.contraction == 'equal':
     later_bnd = update_equal(spec, b_bnd, writes_b, x_bld, points_bp)

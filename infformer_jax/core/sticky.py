@@ -48,7 +48,7 @@ def points(
   total_b1 = histogram_bj.sum(axis=-1, keepdims=True)
   excess_bj = (1 - UNIFORM_SHARE) * jnp.cumsum(deviation_bj, axis=-1) / jnp.where(total_b1 > 0, total_b1, 1)
   excess_bj = jnp.pad(excess_bj[:, :-1], ((0, 0), (1, 1)))  # At the j + 1 edges; exactly 0 at both ends.
-  cumulative_bj = excess_bj + jnp.arange(num_bins + 1, dtype=dtype) / num_bins
+  cumulative_bj = excess_bj + (jnp.arange(num_bins + 1, dtype=dtype) / num_bins)[None]
   return jnp.clip(u_bp - jax.vmap(jnp.interp)(u_bp, cumulative_bj, excess_bj), 0, 1)
 
 

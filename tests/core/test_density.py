@@ -31,7 +31,7 @@ def test_float32_expectations_equal_the_published_float64(density, tag):
 @pytest.mark.parametrize('density', DENSITIES)
 @pytest.mark.parametrize('renormalize', [False, True])
 def test_values_and_gradients_stay_finite_at_the_extremes(density, renormalize):
-  mu, sigma_sq = map(jnp.ravel, jnp.meshgrid(jnp.linspace(0, 1, 5), 10.0 ** jnp.arange(-10, 4)))
+  mu, sigma_sq = map(jnp.ravel, jnp.meshgrid(jnp.linspace(0, 1, 5), 10.0 ** jnp.arange(-10.0, 4.0)))
   for basis in (
     GaussianBasis(num_basis=1024, widths=(0.75,)),
     GaussianBasis(num_basis=4, widths=(0.1, 2.0), width_unit='absolute'),
