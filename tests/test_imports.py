@@ -110,6 +110,24 @@ def test_importing_the_package_imports_no_jax():
   assert done.stdout.strip() == '[]'
 
 
+def loaded_by(program: str) -> set[str]:
+  """The modules in a fresh process after the program."""
+  program += '; import sys; print(*sys.modules)'
+  done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
+  return set(done.stdout.split())
+
+
+def test_core_loads_only_jax_and_the_errors():
+  """Including what its imports import."""
+  core = [part_of(path) for path in FILES if starts_with(part_of(path), ('core',))]
+  loaded = loaded_by('; '.join(f'import infformer_jax.{part}' for part in core))
+  inside = {name.removeprefix('infformer_jax.') for name in loaded if name.startswith('infformer_jax.')}
+  assert inside == {*core, 'errors'}
+  allowed = loaded_by('import numpy, jax, jax.numpy, jax.scipy, jaxtyping')
+  outside = {name.split('.')[0] for name in loaded - allowed} - {'infformer_jax', *sys.stdlib_module_names}
+  assert outside <= {name.split('.')[0] for name in allowed}
+
+
 @pytest.mark.parametrize('name', infformer_jax.__all__)
 def test_every_public_name_is_there(name):
   assert getattr(infformer_jax, name) is not None

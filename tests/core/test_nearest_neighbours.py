@@ -1,0 +1,56 @@
+"""core/nearest_neighbours.py."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from infformer_jax.core import nearest_neighbours
+from infformer_jax.core.attention import normalized
+
+B, L, M, H, K, J = 2, 3, 9, 2, 4, 5
+Q = normalized(jax.random.normal(jax.random.key(0), (B, L, H, K)))
+KEYS = normalized(jax.random.normal(jax.random.key(1), (B, M, H, K)))
+VALUES = jax.random.normal(jax.random.key(2), (B, M, H, K))
+OK = jnp.arange(M)[None] < jnp.array([[M], [3]])
+
+
+def exact_search():
+  scores = np.where(np.asarray(OK)[:, None, None], np.einsum('blhk,bmhk->blhm', Q, KEYS), -np.inf)
+  return np.argsort(-scores, axis=-1)[..., :J]
+
+
+class SearchTest(chex.TestCase):
+  @chex.variants(with_jit=True, without_jit=True)
+  def test_the_nearest_keys_that_are_held_are_found(self):
+    found = self.variant(lambda q, k, ok: nearest_neighbours.search(q, k, ok, J))(Q, KEYS, OK)
+    np.testing.assert_array_equal(found[0], exact_search()[0])
+    np.testing.assert_array_equal(np.sort(found[1][..., :3]), np.broadcast_to(np.arange(3), (L, H, 3)))
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_attention_to_what_was_found_is_a_softmax(dtype):
+  index_blhj = jnp.asarray(exact_search())
+  k_blhjk = nearest_neighbours.retrieve(KEYS, index_blhj)
+  v_blhjk = nearest_neighbours.retrieve(VALUES, index_blhj)
+  ok_blhj = jnp.broadcast_to(jnp.array([True, True, True, False, False]), index_blhj.shape)
+  scale_h = jnp.array([2.0, -3.0])
+  weights = np.exp(np.abs(scale_h)[:, None] * np.einsum('blhk,blhjk->blhj', Q, k_blhjk)) * np.asarray(ok_blhj)
+  expected = np.einsum('blhj,blhjk->blhk', weights / weights.sum(-1, keepdims=True), v_blhjk)
+  inputs = [a.astype(dtype) for a in (Q, k_blhjk, v_blhjk)]
+  actual = nearest_neighbours.attend(*inputs, ok_blhj, scale_h)
+  assert actual.dtype == dtype
+  np.testing.assert_allclose(
+    actual.astype(jnp.float32), expected, atol=1e-5 if dtype == jnp.float32 else 0.05
+  )
+  nothing = nearest_neighbours.attend(*inputs, jnp.zeros_like(ok_blhj), scale_h)
+  np.testing.assert_array_equal(nothing, 0)
+
+
+def test_recall_counts_the_nearest_that_were_found():
+  nearest = jnp.array([[[[0, 1, 2, 3]]]])
+  found = jnp.array([[[[3, 1, 7, 8]]]])
+  ok = jnp.array([[[[True, True, False, True]]]])
+  np.testing.assert_allclose(nearest_neighbours.recall(found, nearest, ok), 2 / 3, rtol=1e-6)
+  np.testing.assert_array_equal(nearest_neighbours.recall(found, nearest, jnp.zeros_like(ok)), 0)
