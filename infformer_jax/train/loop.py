@@ -168,9 +168,9 @@ class _Reports:
     """
     while self._waiting:
       report = self._waiting.pop()
-      metrics = jax.device_get(report.metrics)
-      if not report.finite:
-        bad = next(group for group, finite in report.groups.items() if not finite)
+      metrics, finite = jax.device_get((report.metrics, report.finite))
+      if not finite:
+        bad = next(group for group, finite in jax.device_get(report.groups).items() if not finite)
         raise NotFiniteError(int(self._run.state.step) + 1, bad)
       now = time.monotonic()
       padding, positions = metrics['padded_fraction']

@@ -1,6 +1,8 @@
 """The loop and its hooks: what happens at a step, in which order, and how a run ends."""
 
+import contextlib
 import copy
+import dataclasses
 import itertools
 import json
 import os
@@ -9,9 +11,13 @@ import re
 import signal
 import types
 
+import chex
+import jax
 import pytest
+from jax._src.array import ArrayImpl
 
 from infformer_jax.errors import ConfigError
+from infformer_jax.train import step as step_module
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import Terminated
 from infformer_jax.train.hooks import Evaluation, Every, StatusLine
@@ -134,3 +140,81 @@ def test_progress_before_the_first_answer_of_a_task_has_no_loss():
 def test_what_must_be_positive_is_refused_by_name(key):
   with pytest.raises(ConfigError, match=f'^{key} = 0 '):
     TrainConfig(**{key: 0})
+
+
+def short_run(workdir: pathlib.Path, hooks=(), batches=None, num_steps: int = 6) -> None:
+  train(
+    dataclasses.replace(CONFIG, num_steps=num_steps),
+    MODEL,
+    vocab_size=toy.VOCABULARY,
+    seed=0,
+    batches=batches or (lambda position: itertools.repeat(toy.batch())),
+    workdir=workdir,
+    hooks=hooks,
+    console=Watched(),
+  )
+
+
+def test_the_step_is_traced_once_per_run_over_the_end_of_an_epoch_and_a_resume(tmp_path, monkeypatch):
+  chex.clear_trace_counter()
+  traced = chex.assert_max_traces(step_module.finite_groups, n=2)  # The step calls it once.
+  monkeypatch.setattr(step_module, 'finite_groups', traced)
+
+  def epochs(position: int):
+    return itertools.islice(itertools.cycle([toy.batch(seed=1), toy.batch(seed=2)]), position, None)
+
+  short_run(tmp_path, batches=epochs, num_steps=5)
+  short_run(tmp_path, batches=epochs, num_steps=10)
+  with pytest.raises(AssertionError, match='traced > 2 times'):
+    short_run(tmp_path, batches=epochs, num_steps=11)
+
+
+@pytest.fixture
+def implicit_copies(monkeypatch):
+  """Makes a function that forbids implicit copies between host and devices, until it is called with False.
+
+  On the CPU JAX guards only copies to the device, so that those to the host are caught here.
+  """
+  value, get, explicit = ArrayImpl._value, jax.device_get, []
+
+  def guarded(array):
+    assert explicit, 'an implicit copy to the host'
+    return value.fget(array)
+
+  def device_get(tree):
+    explicit.append(True)
+    try:
+      return get(tree)
+    finally:
+      explicit.pop()
+
+  def forbid(on: bool) -> None:
+    jax.config.update('jax_transfer_guard', 'disallow' if on else 'allow')
+    monkeypatch.setattr(ArrayImpl, '_value', property(guarded) if on else value)
+    monkeypatch.setattr(jax, 'device_get', device_get if on else get)
+
+  yield forbid
+  forbid(False)
+
+
+@pytest.mark.parametrize(
+  'copy',
+  [None, lambda run: float(run.state.step), lambda run: run.state.step + 1],
+  ids=['none', 'to the host', 'to the device'],
+)
+def test_no_silent_copy_between_host_and_devices_enters_the_loop(tmp_path, implicit_copies, copy):
+  def batches(position: int):
+    yield toy.batch()  # The first is taken before the step is compiled.
+    for _ in range(6):
+      implicit_copies(True)
+      yield toy.batch()
+
+  def look(run) -> None:
+    if copy:
+      copy(run)
+    if run.finished or run.step % CONFIG.checkpoint_every == 0:
+      implicit_copies(False)  # A checkpoint follows.
+
+  caught = pytest.raises((AssertionError, jax.errors.JaxRuntimeError), match='implicit|Disallowed')
+  with caught if copy else contextlib.nullcontext():
+    short_run(tmp_path, hooks=[Every(1, look)], batches=batches)
