@@ -15,14 +15,14 @@ Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_
 
 import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from infformer_jax.core.arrays import ArrayT, at_least_float32
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
 from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
@@ -69,10 +69,6 @@ class SignalSpec:
         "contraction; use 'plain'"
       )
 
-  @overload
-  def tau(self, writes: int) -> float: ...
-  @overload
-  def tau(self, writes: ArrayT) -> ArrayT: ...
   def tau(self, writes: Any) -> Any:
     """The contraction of the write that follows `writes` others.
 
@@ -161,7 +157,7 @@ def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[Array, 
 def update_even(
   spec: SignalSpec, b_bnd: Float[Array, 'b n d'], x_bld: Float[Array, 'b l d']
 ) -> Float[Array, 'b n d']:
-  """A B + C X: the old signal sampled at (1..P)/P. In promote_types(float32, B's dtype)."""
+  """A B + C X: the old signal sampled at (1..P)/P. In B's dtype, at least float32."""
   dtype = at_least_float32(b_bnd.dtype)
   constants = operators(spec)
   return _apply(constants.carry_nn.T, b_bnd, dtype) + _apply(constants.new_ln, x_bld, dtype)
@@ -176,7 +172,7 @@ def update_at(
 ) -> Float[Array, 'b n d']:
   """G_pastᵀ Ψ(points)ᵀ B + C X: the old signal sampled at given points, in increasing order.
 
-  The samples are still written at τ(1..P)/P. In promote_types(float32, B's dtype).
+  The samples are still written at τ(1..P)/P. In B's dtype, at least float32.
   """
   dtype = at_least_float32(b_bnd.dtype)
   constants = operators(spec)
@@ -197,7 +193,7 @@ def update_equal(
   """The write after k others with τ = k/(k+1): every row solves its own regression.
 
   A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core
-  for n, l, P 512), instead of a product with constants. In promote_types(float32, B's dtype); of rows without
+  for n, l, P 512), instead of a product with constants. In B's dtype, at least float32; of rows without
   writes the result means nothing.
   """
   dtype = at_least_float32(b_bnd.dtype)
@@ -237,15 +233,10 @@ def write(
     x_bld: the l new values.
     points_bp: where the old signal is sampled; None: evenly.
   Returns:
-    B' in promote_types(float32, B's dtype).
+    B' in B's dtype, at least float32.
 
-  >>> spec = SignalSpec(
-  ...   basis=GaussianBasis(num_basis=8, widths=(0.75,)),
-  ...   segment_length=4,
-  ...   num_samples=8,
-  ...   contraction=0.5,
-  ...   ridge=0.5,
-  ... )
+  >>> basis = GaussianBasis(num_basis=8, widths=(0.75,))
+  >>> spec = SignalSpec(basis=basis, segment_length=4, num_samples=8, contraction=0.5, ridge=0.5)
   >>> write(spec, jnp.zeros((2, 8, 3)), jnp.array([0, 1]), jnp.ones((2, 4, 3))).shape
   (2, 8, 3)
   """
