@@ -71,6 +71,11 @@ class TrainedModel:
     if kinds is None:
       raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
     trained = {name: kind for name, kind in kinds.items() if name.startswith('params/')}
+    if _EMBEDDING not in trained:
+      raise UserError(
+        f'{workdir / "checkpoints"} has no array {_EMBEDDING}: another version of the package wrote it; '
+        'train again, with another --workdir'
+      )
     build = functools.partial(transformer.build, model, _num_rows(trained[_EMBEDDING]))
     graphdef, params = jax.eval_shape(build, jax.random.key(0))
     like = {'params': params}

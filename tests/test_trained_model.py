@@ -108,3 +108,13 @@ def test_what_is_missing_or_damaged_is_named(tmp_path, config, message):
     (tmp_path / 'config.json').write_text(config)
   with pytest.raises(ConfigError if 'checkpoint' not in message else UserError, match=re.escape(message)):
     TrainedModel.load(tmp_path)
+
+
+def test_checkpoints_of_another_version_are_refused_by_name(workdir, tmp_path):
+  checkpoints = Checkpoints(tmp_path / 'checkpoints', warn=pytest.fail)
+  run = {'data_position': 1, 'totals': {}, 'best': None}
+  checkpoints.save(1, {'params': {'embedding': np.zeros((5, 2), np.float32)}}, run, best=None)
+  checkpoints.wait()
+  (tmp_path / 'config.json').write_text((workdir / 'config.json').read_text())
+  with pytest.raises(UserError, match='has no array params/vocabulary/.*another version'):
+    TrainedModel.load(tmp_path)
