@@ -33,9 +33,8 @@ from infformer_jax.errors import ConfigError
 class SignalSpec:
   """Everything that the constants of a write depend on.
 
-  signal_positions: 'plain' puts the first l values at (1..l)/l. 'padded' is the published layout: the first
-  at the cell centres (i + .5)/l, and the regression to zero at as many positions outside [0, 1], up to -.5
-  and 1.5.
+  signal_positions: 'plain' puts the first l values at (1..l)/l; 'padded', as published, at the cell centres
+  (i + .5)/l, with a regression to zero at as many positions outside [0, 1], up to -.5 and 1.5.
 
   Raises:
     ConfigError: a value outside its range.
