@@ -1,4 +1,4 @@
-"""The config that a work directory keeps, as JSON, and what another one differs from it in."""
+"""The config that a work directory stores as JSON, and how another config differs from it."""
 
 import dataclasses
 import json
@@ -13,13 +13,8 @@ from infformer_jax.errors import ConfigError
 _T = TypeVar('_T')
 
 
-def to_json(instance: Any) -> str:
-  """A config as indented JSON, every key written out."""
-  return json.dumps(dataclasses.asdict(instance), indent=2) + '\n'
-
-
 def from_json(cls: type[_T], text: str) -> _T:
-  """The config that `to_json` wrote.
+  """The config in a JSON text, as `json.dumps(dataclasses.asdict(config))` writes it.
 
   Raises:
     ConfigError: the text is not a JSON object, or as `parse`.

@@ -121,11 +121,6 @@ def evaluated_lengths(split: Split, max_tokens: int | None = None) -> np.ndarray
   return np.clip(max_tokens - before, 0, split.lengths)
 
 
-def padded_fraction(split: Split, segment_length: int) -> float:
-  """The share of positions that are padding because documents start at segment boundaries."""
-  return float(1 - split.lengths.sum() / (segment_length * _segments(split.lengths, segment_length).sum()))
-
-
 def _require_documents(split: Split) -> None:
   if not len(split):
     raise UserError('the split has no document of at least 2 tokens.')

@@ -1,14 +1,12 @@
 """The mechanism of the configs, on dataclasses of its own."""
 
 import dataclasses
-import json
 from typing import Literal
 
 import pytest
 from ml_collections import ConfigDict
 
 from infformer_jax.config import parsing as config_lib
-from infformer_jax.config import stored_config
 from infformer_jax.errors import ConfigError
 
 
@@ -82,12 +80,9 @@ def message(*flags: str) -> str:
   return str(error.value)
 
 
-def test_a_config_comes_back_through_config_dict_and_json():
+def test_a_config_comes_back_through_config_dict():
   fleet = Fleet(seed=3, ship=Ship(crew=5, engine=Pair(first=Diesel(cylinders=(4, 6)))))
   assert config_lib.parse(Fleet, config_lib.config_dict(fleet)) == fleet
-  text = stored_config.to_json(fleet)
-  assert stored_config.from_json(Fleet, text) == fleet
-  assert json.loads(text)['ship']['engine']['first']['cylinders'] == [4, 6]
 
 
 def test_optional_fields_of_a_config_dict_are_typed():
@@ -197,25 +192,6 @@ def test_parse_is_strict():
     config_lib.parse(Fleet, {'ship': {'engine': {'kind': 'pair'}}})
   with pytest.raises(ConfigError, match='length = 3.5 is not an int'):
     config_lib.config_dict(Ship(length=3.5))  # type: ignore[arg-type]
-
-
-def test_json_that_is_none_is_refused():
-  with pytest.raises(ConfigError, match='not a config in JSON'):
-    stored_config.from_json(Fleet, '{"seed": ')
-  with pytest.raises(ConfigError, match='not a config in JSON'):
-    stored_config.from_json(Fleet, '[]')
-
-
-def test_differences_name_key_and_both_values():
-  new = override('seed=2', 'ship.length=7', 'ship.engine.boilers=4')
-  assert stored_config.differences(Fleet(), new, except_for=['seed']) == [
-    'ship.length: 100 in the work directory, 7 asked for',
-    'ship.engine.boilers: 2 in the work directory, 4 asked for',
-  ]
-  assert stored_config.differences(Fleet(), new, except_for=['seed', 'ship']) == []
-  assert stored_config.differences(Fleet(), override('ship.engine.kind=diesel')) == [
-    'ship.engine.kind: steam in the work directory, diesel asked for'
-  ]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.data.base import StoredSplit
-from infformer_jax.data.lanes import evaluated_lengths, evaluation_batches, padded_fraction, train_batches
+from infformer_jax.data.lanes import evaluated_lengths, evaluation_batches, train_batches
 from infformer_jax.data.load import load_corpus
 from infformer_jax.data.stdlib import StdlibConfig
 from infformer_jax.errors import UserError
@@ -198,13 +198,6 @@ def test_evaluation_within_a_budget_takes_documents_in_order_and_cuts_the_last()
     seen = dict(itertools.chain.from_iterable(readings(split, lane) for lane in lanes))
     assert {document: len(tokens) for document, tokens in seen.items()} == {0: 5, 1: 9, 2: 6}
     np.testing.assert_array_equal(seen[2], split.tokens(2, 0, 6))
-
-
-def test_padded_fraction_is_what_the_batches_have():
-  split = make_split(LENGTHS)
-  batches = list(evaluation(split, num_lanes=1, segments_per_chunk=1))
-  masked = np.mean([1 - batch.ok_bsl for batch in batches])
-  assert padded_fraction(split, 8) == pytest.approx(masked)
 
 
 def test_an_empty_split_is_an_error():
