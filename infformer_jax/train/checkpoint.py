@@ -59,13 +59,13 @@ class Checkpoints:
     return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
 
   def save(self, step: int, state: PyTree, run: Mapping[str, Any], *, best: int | None) -> None:
-    """Begins to save; returns when `state` may be donated. A step that is there already is left alone.
+    """Starts to save; returns when `state` may be donated. An existing checkpoint of the step stays.
 
     Args:
       step: names the checkpoint.
       state: any pytree of arrays.
-      run: what else shall come back, as JSON.
-      best: the step whose checkpoint is kept whatever comes.
+      run: what else to store, as JSON.
+      best: the step whose checkpoint is always kept.
     Raises:
       SaveError: this checkpoint, or the one that was still being written, cannot be.
     """
@@ -74,7 +74,7 @@ class Checkpoints:
     if step in self.steps():
       return
     arrays = named_arrays(state)
-    # A copy: Orbax writes it later, when the run has gone on.
+    # A copy: Orbax writes it later, when the run has continued.
     meta = json.loads(json.dumps({'run': run, 'leaves': described(arrays)}))
     args = ocp.args.Composite(
       # Orbax refuses arrays of size zero; there is nothing in them.
@@ -99,7 +99,7 @@ class Checkpoints:
     Newer ones are reported; the next save moves them aside, to `1200.damaged`.
 
     Args:
-      like: names, shapes and dtypes, as arrays or abstract; a part of what was saved will do.
+      like: names, shapes and dtypes, as arrays or abstract; a part of what was saved is enough.
       shardings: where the leaves go, on these or any other devices.
       step: the checkpoint of this step, and no other.
     Raises:
@@ -137,7 +137,7 @@ class Checkpoints:
     return None
 
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-    """Orbax asks after every save which checkpoints, oldest first, shall stay."""
+    """Called by Orbax after every save: which of the checkpoints, oldest first, to keep."""
     del context
     kept = {self._best, *(checkpoint.step for checkpoint in checkpoints[-2:])}
     return [checkpoint.step in kept for checkpoint in checkpoints]

@@ -71,7 +71,7 @@ def train(
     workdir: metrics.jsonl, tensorboard/ and checkpoints/ are kept here.
     hooks: called in this order, after logging and before saving.
     console: for those who watch.
-    initial: parameters by name with which a run begins that has no checkpoint; the others are drawn.
+    initial: parameters by name for a run without a checkpoint; the others are drawn.
   Returns:
     The run after its last step; as it was found, if there was nothing left to do.
   Raises:

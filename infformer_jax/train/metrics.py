@@ -20,7 +20,7 @@ class Totals:
   """Sums and counts since the last log, in float64 on the host."""
 
   def __init__(self, sums: Mapping[str, Sequence[float]]):
-    """Goes on from the `sums` of a checkpoint."""
+    """Continues from the `sums` of a checkpoint."""
     self.sums = {name: list(sum_count) for name, sum_count in sums.items()}
 
   def add(self, metrics: Mapping[str, SumCount]) -> None:
@@ -34,7 +34,7 @@ class Totals:
     return {name: total / count if count else None for name, (total, count) in self.sums.items()}
 
   def take(self) -> dict[str, float | None]:
-    """The means; begins anew."""
+    """The means; restarts the sums."""
     means, self.sums = self.means(), {}
     return means
 
@@ -46,7 +46,7 @@ class MetricsFile:
   """
 
   def __init__(self, workdir: pathlib.Path, *, step: int):
-    """Goes on after `step`: what a killed run has written of later steps is cut off."""
+    """Continues after `step`: lines of later steps, written by a killed run, are removed."""
     self._writes = jax.process_index() == 0
     if self._writes:
       cut(workdir / 'metrics.jsonl', step)
