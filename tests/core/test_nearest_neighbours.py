@@ -54,3 +54,12 @@ def test_recall_counts_the_nearest_that_were_found():
   ok = jnp.array([[[[True, True, False, True]]]])
   np.testing.assert_allclose(nearest_neighbours.recall(found, nearest, ok), 2 / 3, rtol=1e-6)
   np.testing.assert_array_equal(nearest_neighbours.recall(found, nearest, jnp.zeros_like(ok)), 0)
+
+
+def test_heads_that_share_keys_find_what_repeated_keys_give_them():
+  q_blhk = jnp.concatenate([Q, -Q[:, :, ::-1]], axis=2)
+  repeated_bmhk = jnp.repeat(KEYS, 2, axis=2)
+  index_blhj = nearest_neighbours.search(q_blhk, KEYS, OK, J)
+  np.testing.assert_array_equal(index_blhj, nearest_neighbours.search(q_blhk, repeated_bmhk, OK, J))
+  found_blhjk = nearest_neighbours.retrieve(KEYS, index_blhj)
+  np.testing.assert_array_equal(found_blhjk, nearest_neighbours.retrieve(repeated_bmhk, index_blhj))
