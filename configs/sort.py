@@ -36,9 +36,9 @@ from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
 from infformer_jax.memory import matched_sizes
-from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
 from infformer_jax.memory.continuous_config import PUBLISHED_SORTING
+from infformer_jax.memory.memory_config import MemoryConfig
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig

@@ -77,9 +77,9 @@ class Experiment:
       document_tokens: the mean length of a training document.
     """
     lines = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
-    if self.model.memory.learns_writes:
+    if self.model.memory.traits.learns_writes:
       lines += self._gradient_stops()
-    if self.model.memory.mixes_all and not self.data.whole:
+    if self.model.memory.traits.mixes_all and not self.data.whole:
       lines += self._few_documents(document_tokens)
     return lines
 

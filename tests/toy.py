@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from infformer_jax.memory.base import identity
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.memory.stacked import StackedConfig
-from infformer_jax.memory.views import identity
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train import sharding

@@ -9,8 +9,8 @@ import pathlib
 
 from infformer_jax.data.base import Corpus
 from infformer_jax.evaluation import document_record, signal_record
-from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
+from infformer_jax.memory.memory_config import MemoryConfig
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.records import Inspection
 from infformer_jax.trained_model import TrainedModel

@@ -1,28 +1,35 @@
 """The memory contract. Read this file first.
 
-A memory is an NNX module: its parameters are its own, its mathematics is in core/, its state is an argument
-and a result. At segment i of a document it receives the past that became its own (segment i - lag), then
-answers: *write, then read*. The state is one pytree whose every leaf has lanes first: rows are independent.
+A memory is an NNX module. It owns its parameters; its mathematics is in core/; its state is an argument and a
+result. At segment i of a document it receives segment i - lag, then answers: *write, then read*. The state is
+one pytree with the lanes as the first axis of every leaf; rows are independent.
 
-A layer takes in each kind of `Read` in its own way: `added_bld` is added to its output, after W_o; `slots`
-are more keys and values of its local softmax, where ok_bm, at distances offset + age; `gated` is mixed with
-that softmax's result before W_o (core/attention.py `mixed`). README has a layer that does the last two.
+A layer uses each kind of `Read` differently: `added_bld` is added to its output, after W_o; `slots` are more
+keys and values of its local softmax, where ok_bm, at distances offset + age; `gated` is mixed with the result
+of that softmax before W_o (core/attention.py `mixed`). README has a layer that does the last two.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.errors import ConfigError
+from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 State = PyTree
 View = Callable[['Memory', State], tuple[State, Array]]
 """Stands between the state and the read: (memory, state) -> (state to read, ok_b); see views.py."""
+
+
+def identity(memory: 'Memory', state: State) -> tuple[State, Array]:
+  """The view of the memory itself."""
+  return state, jnp.ones_like(memory.filled(state))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,63 +55,6 @@ class Site:
     return jnp.promote_types(jnp.float32, self.param_dtype)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MemoryConfig:
-  """What every kind of memory has; the registry adds each kind's own fields."""
-
-  learns_writes: ClassVar[bool] = True
-  """Whether gradients of a read reach what was written, in the chunk that wrote it."""
-
-  gives_slots: ClassVar[bool] = False
-  """Whether what it holds joins the local softmax, by age."""
-
-  gated: ClassVar[bool] = False
-  """Whether it answers with `Read.gated`, of which a layer can mix in only one."""
-
-  mixes_all: ClassVar[bool] = False
-  """Whether a read mixes all of the past, so that it may say no more than which document this is."""
-
-  kind: str
-  layers: tuple[int, ...] | None = None  # 0-based; None: all layers, or what the kind says
-  source: Literal['evicted', 'previous'] = 'evicted'  # what is written: see `lag`
-
-  @staticmethod
-  def kinds() -> dict[str, type['MemoryConfig']]:
-    """The registry, for config/parsing.py: `kind` picks the dataclass."""
-    from infformer_jax.memory import registry
-
-    return registry.CONFIGS
-
-  def lag(self, segment_length: int, short_term_length: int) -> int:
-    """The past written at segment i is segment i - lag.
-
-    'evicted': what the short-term memory of M tokens has just let go, M/l + 1 (1 where there is none);
-    'previous': the segment before, so that the memory overlaps the short-term one.
-    """
-    return 1 if self.source == 'previous' else short_term_length // segment_length + 1
-
-  def layers_of(self, num_layers: int) -> tuple[int, ...]:
-    """The layers of a trunk that have this memory."""
-    return tuple(range(num_layers)) if self.layers is None else self.layers
-
-  def check(self, segment_length: int) -> None:
-    """Raises ConfigError where this memory cannot serve segments of this length."""
-
-  def warnings(self) -> list[str]:
-    """What is allowed and perhaps not meant."""
-    return []
-
-
-def require_whole_segments(length: int, segment_length: int) -> None:
-  """Raises ConfigError where a memory of `length` tokens does not hold whole segments."""
-  if length < 1 or length % segment_length:
-    lower = max(1, length // segment_length) * segment_length
-    raise ConfigError(
-      f'length = {length} is not a multiple of model.segment_length = {segment_length}; '
-      f'use {lower} or {lower + segment_length}'
-    )
-
-
 class Memory(nnx.Module):
   """A memory of one layer. Subclasses implement init_state, filled, write, prepare and answer.
 
@@ -112,38 +62,43 @@ class Memory(nnx.Module):
     ConfigError: the config cannot serve segments of the site's length.
   """
 
-  draws: ClassVar[bool] = False
-  """Whether `write` uses its key."""
-
-  uses_attention: ClassVar[bool] = False
-  """Whether `write` uses `Past.received_bl`: the weights that each token of the past received in the layer's
-  local softmax, as key, while it stood in the window, summed over heads and real queries
-  (nn/attention_received.py `received`, `added`). The layer's local attention then runs inside the recurrence:
-  instead of `scan` the trunk calls `step` and, after each, its attention (nn/attention_received.py)."""
-
   def __init__(self, config: MemoryConfig, site: Site, *, rngs: nnx.Rngs):
     del rngs  # For the parameters of subclasses.
     config.check(site.segment_length)
     self.config = config
     self.site = site
 
+  @property
+  def traits(self) -> Traits:
+    """Those of the config."""
+    return self.config.traits
+
+  def parts(self) -> dict[str, 'Memory']:
+    """The memories in this one, by the places of `MemoryConfig.parts`."""
+    return {'': self}
+
+  def part_states(self, state: State) -> dict[str, State]:
+    """The states of `parts`, by the same places."""
+    return {'': state}
+
   def aux_weights(self) -> dict[str, float]:
     """The weight of each auxiliary loss of `Read.aux` in the training loss; the others are only logged."""
     return {}
 
-  def keys_values(self, project: Project | None, x_btd: Array) -> tuple[Array, Array]:
-    """The layer's keys and values of x, for memories that hold or read such.
+  def require(self, project: Project | None) -> Project:
+    """`project`, for memories that need the layer's keys and values.
 
     Raises:
-      ValueError: there is no `project`.
+      ValueError: it is None.
     """
     if project is None:
       raise ValueError(
         f"project = None: a memory of kind '{self.config.kind}' needs the layer's own W_K, W_V, "
         'a function x [b, t, d] -> k, v [b, t, h, k]'
       )
-    return project(x_btd)
+    return project
 
+  @abc.abstractmethod
   def init_state(self, batch: int, dtype: Any) -> State:
     """An empty memory: constant structure, shapes and dtypes, lanes first in every leaf.
 
@@ -151,14 +106,13 @@ class Memory(nnx.Module):
       batch: number of lanes.
       dtype: of stored activations; what accumulates has `site.state_dtype`.
     """
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def filled(self, state: State) -> Array:
     """ok_b: which rows hold anything."""
-    raise NotImplementedError
 
   def reset(self, state: State, new_doc_b: Array) -> State:
-    """Empties the rows where new_doc_b, statistics too."""
+    """Empties the rows where new_doc_b, statistics too: an empty state is all zeros."""
 
     def empty(leaf_b: Array) -> Array:
       where = new_doc_b.reshape(new_doc_b.shape + (1,) * (leaf_b.ndim - 1))
@@ -166,28 +120,30 @@ class Memory(nnx.Module):
 
     return jax.tree.map(empty, state)
 
-  def write(self, state: State, past: Past, project: Project, *, key_b: Array | None = None) -> State:
-    """Takes in one segment, in the rows where past.whole_b; the other rows stay as they are.
+  @abc.abstractmethod
+  def write(
+    self, state: State, past: Past, project: Project | None = None, *, key_b: Array | None = None
+  ) -> State:
+    """Writes one segment, in the rows where past.whole_b; the other rows do not change.
 
-    The rows that write use up their statistics and zero them; a row without any is sampled evenly.
+    Rows that are written use their statistics and zero them; a row without any is sampled evenly.
 
     Args:
       state: as it was read last, with the statistics of those reads added by `observe`.
       past: segment i - lag of each row's document.
-      project: the layer's own W_K, W_V; None will do for a memory that needs none.
+      project: the layer's own W_K, W_V, for memories that need them.
       key_b: one key per row where a write draws; None: deterministic.
     """
-    raise NotImplementedError
 
-  def prepare(self, state: State, project: Project) -> PyTree:
+  @abc.abstractmethod
+  def prepare(self, state: State, project: Project | None = None) -> PyTree:
     """What stays constant while one segment is read; computed once when a segment opens."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
-    """Reads for some tokens of the open segment. No randomness; `ok_b` is left None."""
-    raise NotImplementedError
+    """Reads for some tokens of the open segment. No randomness; `ok_b` stays None."""
 
-  def read(self, state: State, segment: Segment, project: Project) -> Read:
+  def read(self, state: State, segment: Segment, project: Project | None = None) -> Read:
     """Reads for a whole segment; never changes the state."""
     return self.answer(self.prepare(state, project), segment)
 
@@ -202,16 +158,22 @@ class Memory(nnx.Module):
     segment: Segment,
     past: Past,
     new_doc_b: Array,
-    project: Project,
+    project: Project | None = None,
     *,
     key_b: Array | None = None,
-    view: View,
+    view: View = identity,
   ) -> tuple[State, Read]:
-    """One segment: reset, write, read what `view` shows, add the read's statistics."""
+    """One segment: reset, write, read what `view` shows, add the read's statistics.
+
+    Raises:
+      AssertionError: a leaf of the state does not have the lanes of new_doc_b first.
+    """
+    chex.assert_tree_shape_prefix(state, new_doc_b.shape)
     state = self.write(self.reset(state, new_doc_b), past, project, key_b=key_b)
     viewed, ok_b = view(self, state)
     read = self.read(viewed, segment, project)
     state = self.observe(state, read.stats)
+    chex.assert_tree_shape_prefix(state, new_doc_b.shape)
     return state, dataclasses.replace(read, ok_b=ok_b, stats=None)
 
   def scan(
@@ -220,14 +182,14 @@ class Memory(nnx.Module):
     segments: Segment,
     pasts: Past,
     new_doc_bs: Array,
-    project: Project,
+    project: Project | None = None,
     *,
     keys_bs: Array | None = None,
-    view: View,
+    view: View = identity,
   ) -> tuple[State, Read]:
     """A whole chunk: `step` for every segment.
 
-    A memory may replace this by something faster and equal.
+    A memory may override this with an equal but faster computation.
 
     Args:
       state: at the start of the chunk.

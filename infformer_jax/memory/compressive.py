@@ -6,7 +6,7 @@ Transformer-XL has cached tokens reach four times as far back.
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from flax import nnx
 from infformer_jax.core import compression, losses
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
-from infformer_jax.memory.base import Memory, MemoryConfig, Site
+from infformer_jax.memory.base import Memory, Site
+from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount
 
 LEARNED = ('convolution', 'dilated')
@@ -32,7 +33,6 @@ class CompressiveConfig(MemoryConfig):
   """
 
   kind: Literal['compressive'] = 'compressive'
-  gives_slots: ClassVar[bool] = True
   length: int = 512  # slots, a multiple of model.segment_length / rate; free at evaluation
   rate: int = 4  # c, tokens per slot; divides model.segment_length
   compression: Literal['mean', 'max', 'convolution', 'dilated', 'most_used'] = 'convolution'
@@ -43,6 +43,10 @@ class CompressiveConfig(MemoryConfig):
   # A slot stands at the mean age of its tokens (a token kept whole: its own), or, as published, at its
   # index: the slots go on where the short-term memory ends, one position each.
   positions: Literal['age', 'index'] = 'age'
+
+  @property
+  def traits(self) -> Traits:
+    return Traits(learns_writes=True, gives_slots=True, uses_attention=self.compression == 'most_used')
 
   def check(self, segment_length: int) -> None:
     compression.check_rate(segment_length, self.rate)
@@ -140,10 +144,6 @@ class Compressive(Memory):
       self.decoder = Decoder(config.rate, site.d_model, site.param_dtype, rngs=rngs)
 
   @property
-  def uses_attention(self) -> bool:  # type: ignore[override]
-    return self.config.compression == 'most_used'
-
-  @property
   def per_segment(self) -> int:
     """Slots of one segment."""
     return self.site.segment_length // self.config.rate
@@ -155,7 +155,7 @@ class Compressive(Memory):
     num, d, length = self.config.length, self.site.d_model, self.site.segment_length
     return CompressiveState(
       x_bmd=jnp.zeros((batch, num, d), dtype),
-      index_bm=jnp.zeros((batch, num), jnp.int32) if self.uses_attention else None,
+      index_bm=jnp.zeros((batch, num), jnp.int32) if self.traits.uses_attention else None,
       segments_b=jnp.zeros((batch,), jnp.int32),
       old_bld=jnp.zeros((batch, length, d), dtype) if self.config.loss else None,
     )
@@ -164,7 +164,7 @@ class Compressive(Memory):
     return state.segments_b > 0
 
   def write(
-    self, state: CompressiveState, past: Past, project: Project, *, key_b: Array | None = None
+    self, state: CompressiveState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> CompressiveState:
     capacity = self.config.length // self.per_segment
 
@@ -186,8 +186,9 @@ class Compressive(Memory):
 
     return jax.tree.map(choose, written, state)
 
-  def prepare(self, state: CompressiveState, project: Project) -> PyTree:
-    k_bmhk, v_bmhk = self.keys_values(project, state.x_bmd)
+  def prepare(self, state: CompressiveState, project: Project | None = None) -> PyTree:
+    project = self.require(project)
+    k_bmhk, v_bmhk = project(state.x_bmd)
     from_newest_m = np.arange(self.config.length)[::-1] // self.per_segment  # segments
     slots = Slots(
       k_bmhk=k_bmhk,
@@ -203,7 +204,7 @@ class Compressive(Memory):
 
   def _compressed(self, past: Past) -> tuple[Array, Array | None]:
     """x of the new slots; which tokens they are, where they are tokens."""
-    if not self.uses_attention:
+    if not self.traits.uses_attention:
       return self.compressor(past.x_bld), None
     if past.received_bl is None:
       raise ValueError(

@@ -62,10 +62,6 @@ class Continuous(Memory):
       self.gate = nnx.Conv(d, d, 3, padding='SAME', param_dtype=dtype, rngs=rngs)
 
   @property
-  def draws(self) -> bool:  # type: ignore[override]
-    return self.config.sampling in ('random', 'edges')
-
-  @property
   def spec(self) -> signal.SignalSpec:
     return self.config.signal_spec(self.site.segment_length)
 
@@ -90,7 +86,7 @@ class Continuous(Memory):
     return state.writes_b > 0
 
   def write(
-    self, state: ContinuousState, past: Past, project: Project, *, key_b: Array | None = None
+    self, state: ContinuousState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> ContinuousState:
     x_bld = self.gated(past.x_bld.astype(state.b_bnd.dtype))
     written_bnd = signal.write(self.spec, state.b_bnd, state.writes_b, x_bld, self._points(state, key_b))
@@ -106,7 +102,7 @@ class Continuous(Memory):
     """What of the new values is written: X ⊙ sigmoid(conv(X)), or X itself without a gate."""
     return x_bld * jax.nn.sigmoid(self.gate(x_bld)) if self.config.gate else x_bld
 
-  def prepare(self, state: ContinuousState, project: Project) -> PyTree:
+  def prepare(self, state: ContinuousState, project: Project | None = None) -> PyTree:
     readable_bnd = self.config.read_spec().readable(self.config.basis_spec(), state.b_bnd)
     prepared = read.prepare(readable_bnd, self.w_k_dhk[...], self.w_v_dhk[...], *self._affines())
     return prepared, self.filled(state)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from infformer_jax.core.gibbs import GibbsRead
 from infformer_jax.core.located import LocatedRead
 from infformer_jax.core.read import ReadSpec
 from infformer_jax.errors import ConfigError
-from infformer_jax.memory.base import MemoryConfig
+from infformer_jax.memory.memory_config import MemoryConfig, Traits
 
 Sampling = Literal['even', 'sticky', 'random', 'edges']
 
@@ -24,7 +24,6 @@ class ContinuousConfig(MemoryConfig):
   """The signal (its basis and its writes) and the read. Times are in units of the whole signal, [0, 1]."""
 
   kind: Literal['continuous'] = 'continuous'
-  mixes_all: ClassVar[bool] = True
   num_basis: int = 512  # n
   # 'fourier' joins the newest to the oldest, 'rectangular' leaves cells empty where n > l.
   basis: Literal['gaussian', 'rectangular', 'fourier'] = 'gaussian'
@@ -69,6 +68,10 @@ class ContinuousConfig(MemoryConfig):
       raise ConfigError(f'histogram_bins = {self.histogram_bins} must be at least 1, such as 128')
     self.signal_spec(1)
     self.read_spec().check(self.basis_spec())
+
+  @property
+  def traits(self) -> Traits:
+    return Traits(learns_writes=True, mixes_all=True, draws=self.sampling in ('random', 'edges'))
 
   def check(self, segment_length: int) -> None:
     if self.ridge < 1e-3:  # May be too little to solve with; otherwise there is no need to try.

@@ -2,9 +2,9 @@
 
 import math
 
-from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.compressive import CompressiveConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
+from infformer_jax.memory.memory_config import MemoryConfig
 from infformer_jax.memory.neighbours import NeighboursConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import RecentConfig

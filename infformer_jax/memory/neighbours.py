@@ -8,7 +8,7 @@ vectors have scores of variance 1 (published: 1, with which every softmax starts
 
 import dataclasses
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,8 @@ from flax import nnx
 from infformer_jax.core import attention, losses, nearest_neighbours
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
-from infformer_jax.memory.base import Memory, MemoryConfig, Site, require_whole_segments
+from infformer_jax.memory.base import Memory, Site
+from infformer_jax.memory.memory_config import MemoryConfig, Traits, require_whole_segments
 from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount
 
 
@@ -28,9 +29,6 @@ class NeighboursConfig(MemoryConfig):
 
   `layers` None means one layer, the ninth of twelve or its proportional place; a stack says its own.
   """
-
-  learns_writes: ClassVar[bool] = False
-  gated: ClassVar[bool] = True
 
   kind: Literal['neighbours'] = 'neighbours'
   # The paper's is 'previous', all before this segment, so that the memory overlaps the window.
@@ -45,6 +43,10 @@ class NeighboursConfig(MemoryConfig):
       raise ConfigError(f'neighbours = {self.neighbours} is not between 1 and length = {self.length}')
     if not 0 < self.initial_gate < 1:
       raise ConfigError(f'initial_gate = {self.initial_gate} is not between 0 and 1, such as 0.5')
+
+  @property
+  def traits(self) -> Traits:
+    return Traits(gated=True)
 
   def layers_of(self, num_layers: int) -> tuple[int, ...]:
     return super().layers_of(num_layers) if self.layers is not None else (-(-9 * num_layers // 12) - 1,)
@@ -100,10 +102,10 @@ class Neighbours(Memory):
     return state.segments_b > 0
 
   def write(
-    self, state: NeighboursState, past: Past, project: Project, *, key_b: Array | None = None
+    self, state: NeighboursState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> NeighboursState:
     length = self.site.segment_length
-    k_blhk, v_blhk = jax.lax.stop_gradient(self.keys_values(project, past.x_bld))
+    k_blhk, v_blhk = jax.lax.stop_gradient(self.require(project)(past.x_bld))
 
     def put(slots_m: Array, new_l: Array, start: Array, whole: Array) -> Array:
       """Touches the slots of one segment alone, whatever the length of the memory."""
@@ -118,7 +120,7 @@ class Neighbours(Memory):
       segments_b=state.segments_b + past.whole_b,
     )
 
-  def prepare(self, state: NeighboursState, project: Project) -> Stored:
+  def prepare(self, state: NeighboursState, project: Project | None = None) -> Stored:
     length = self.site.segment_length
     segment_m, offset_m = np.divmod(np.arange(self.config.length), length)
     written_b1 = state.segments_b[:, None]

@@ -1,12 +1,13 @@
 """No long memory: what the others are compared with."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
 from infformer_jax.core.pytree import pytree
-from infformer_jax.memory.base import Memory, MemoryConfig, State
+from infformer_jax.memory.base import Memory, State
+from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 
@@ -15,7 +16,13 @@ class NothingConfig(MemoryConfig):
   """Only the short-term memory of model.short_term_length tokens, if any."""
 
   kind: Literal['none'] = 'none'
-  learns_writes: ClassVar[bool] = False
+
+  @property
+  def traits(self) -> Traits:
+    return Traits()
+
+  def parts(self) -> dict[str, MemoryConfig]:
+    return {}
 
   def lag(self, segment_length: int, short_term_length: int) -> int:
     """Nothing is written, so that no past has to be kept for it."""
@@ -30,7 +37,13 @@ class NothingState:
 
 
 class Nothing(Memory):
-  """Takes everything and answers nothing."""
+  """Ignores what is written and answers nothing."""
+
+  def parts(self) -> dict[str, Memory]:
+    return {}
+
+  def part_states(self, state: State) -> dict[str, State]:
+    return {}
 
   def init_state(self, batch: int, dtype: Any) -> NothingState:
     return NothingState(empty_b=jnp.zeros((batch,), bool))
@@ -38,10 +51,12 @@ class Nothing(Memory):
   def filled(self, state: NothingState) -> Array:
     return jnp.zeros_like(state.empty_b)
 
-  def write(self, state: State, past: Past, project: Project, *, key_b: Array | None = None) -> State:
+  def write(
+    self, state: State, past: Past, project: Project | None = None, *, key_b: Array | None = None
+  ) -> State:
     return state
 
-  def prepare(self, state: State, project: Project) -> PyTree:
+  def prepare(self, state: State, project: Project | None = None) -> PyTree:
     return None
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:

@@ -5,15 +5,15 @@ are static windows of one timeline. As a long memory it lengthens that window by
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.core.pytree import pytree
-from infformer_jax.memory.base import Memory, MemoryConfig, View, require_whole_segments
-from infformer_jax.memory.views import identity
+from infformer_jax.memory.base import Memory, View, identity
+from infformer_jax.memory.memory_config import MemoryConfig, Traits, require_whole_segments
 from infformer_jax.types import Array, Past, Project, Read, Segment, Slots
 
 
@@ -27,8 +27,11 @@ class RecentConfig(MemoryConfig):
   """The last `length` tokens of the past, exactly."""
 
   kind: Literal['recent'] = 'recent'
-  gives_slots: ClassVar[bool] = True
   length: int = 512  # tokens, a multiple of model.segment_length; free at evaluation
+
+  @property
+  def traits(self) -> Traits:
+    return Traits(learns_writes=True, gives_slots=True)
 
   def check(self, segment_length: int) -> None:
     require_whole_segments(self.length, segment_length)
@@ -60,7 +63,7 @@ class Recent(Memory):
     return state.segments_b > 0
 
   def write(
-    self, state: RecentState, past: Past, project: Project, *, key_b: Array | None = None
+    self, state: RecentState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> RecentState:
     length = self.site.segment_length
     pushed_bmd = jnp.concatenate([state.x_bmd[:, length:], past.x_bld.astype(state.x_bmd.dtype)], axis=1)
@@ -70,8 +73,8 @@ class Recent(Memory):
       segments_b=jnp.where(past.whole_b, segments_b, state.segments_b),
     )
 
-  def prepare(self, state: RecentState, project: Project) -> Slots:
-    k_bmhk, v_bmhk = self.keys_values(project, state.x_bmd)
+  def prepare(self, state: RecentState, project: Project | None = None) -> Slots:
+    k_bmhk, v_bmhk = self.require(project)(state.x_bmd)
     return self._slots(k_bmhk, v_bmhk, state.segments_b)
 
   def answer(self, prepared: Slots, segment: Segment) -> Read:
@@ -83,10 +86,10 @@ class Recent(Memory):
     segments: Segment,
     pasts: Past,
     new_doc_bs: Array,
-    project: Project,
+    project: Project | None = None,
     *,
     keys_bs: Array | None = None,
-    view: View,
+    view: View = identity,
   ) -> tuple[RecentState, Read]:
     """Projects the timeline once; only the counters are scanned. Controls take the plain way."""
     if view is not identity:
@@ -101,7 +104,7 @@ class Recent(Memory):
     batch, num, length = pasts.x_bld.shape[:3]
     past_btd = pasts.x_bld.reshape(batch, num * length, -1).astype(state.x_bmd.dtype)
     timeline_btd = jnp.concatenate([state.x_bmd, past_btd], axis=1)
-    k_bthk, v_bthk = self.keys_values(project, timeline_btd)
+    k_bthk, v_bthk = self.require(project)(timeline_btd)
     place = {'start': length, 'size': self.config.length, 'stride': length, 'count': num}
     slots = jax.vmap(self._slots, in_axes=(1, 1, 0), out_axes=1)(
       windows(k_bthk, **place), windows(v_bthk, **place), stored_sb

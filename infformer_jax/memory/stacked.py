@@ -10,7 +10,8 @@ from flax import nnx
 
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
-from infformer_jax.memory.base import Memory, MemoryConfig, Site, View
+from infformer_jax.memory.base import Memory, Site, State, View, identity
+from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
@@ -24,16 +25,11 @@ class StackedConfig(MemoryConfig):
   second: MemoryConfig = dataclasses.field(default_factory=NothingConfig)
 
   @property
-  def gives_slots(self) -> bool:  # type: ignore[override]
-    return self.first.gives_slots or self.second.gives_slots
+  def traits(self) -> Traits:
+    return self.first.traits | self.second.traits
 
-  @property
-  def gated(self) -> bool:  # type: ignore[override]
-    return self.first.gated or self.second.gated
-
-  @property
-  def mixes_all(self) -> bool:  # type: ignore[override]
-    return self.first.mixes_all or self.second.mixes_all
+  def parts(self) -> dict[str, MemoryConfig]:
+    return _named(self.first.parts(), self.second.parts())
 
   def check(self, segment_length: int) -> None:
     if self.first.kind == self.second.kind == 'none':
@@ -41,7 +37,7 @@ class StackedConfig(MemoryConfig):
         "first.kind = 'none' and second.kind = 'none' are no memories to stack; set one of them, such as "
         "first.kind = 'continuous', or use kind = 'none'"
       )
-    if self.first.gated and self.second.gated:
+    if self.first.traits.gated and self.second.traits.gated:
       raise ConfigError(
         f"second.kind = '{self.second.kind}' is mixed with the local result by a gate, as first.kind = "
         f"'{self.first.kind}' is, and only one can be; use another kind, such as 'recent'"
@@ -81,13 +77,11 @@ class Stacked(Memory):
     self.first = registry.build(config.first, site, rngs=rngs)
     self.second = registry.build(config.second, site, rngs=rngs)
 
-  @property
-  def draws(self) -> bool:  # type: ignore[override]
-    return self.first.draws or self.second.draws
+  def parts(self) -> dict[str, Memory]:
+    return _named(self.first.parts(), self.second.parts())
 
-  @property
-  def uses_attention(self) -> bool:  # type: ignore[override]
-    return self.first.uses_attention or self.second.uses_attention
+  def part_states(self, state: StackedState) -> dict[str, State]:
+    return _named(self.first.part_states(state.first), self.second.part_states(state.second))
 
   def aux_weights(self) -> dict[str, float]:
     return _named(self.first.aux_weights(), self.second.aux_weights())
@@ -106,7 +100,7 @@ class Stacked(Memory):
     )
 
   def write(
-    self, state: StackedState, past: Past, project: Project, *, key_b: Array | None = None
+    self, state: StackedState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> StackedState:
     first_b, second_b = _split(key_b)
     return StackedState(
@@ -114,7 +108,7 @@ class Stacked(Memory):
       second=self.second.write(state.second, past, project, key_b=second_b),
     )
 
-  def prepare(self, state: StackedState, project: Project) -> PyTree:
+  def prepare(self, state: StackedState, project: Project | None = None) -> PyTree:
     return self.first.prepare(state.first, project), self.second.prepare(state.second, project)
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
@@ -131,10 +125,10 @@ class Stacked(Memory):
     segments: Segment,
     pasts: Past,
     new_doc_bs: Array,
-    project: Project,
+    project: Project | None = None,
     *,
     keys_bs: Array | None = None,
-    view: View,
+    view: View = identity,
   ) -> tuple[StackedState, Read]:
     """Each memory's own way through the chunk: neither waits for the other."""
 

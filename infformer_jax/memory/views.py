@@ -7,13 +7,8 @@ statistics come from the viewed read, so that a sticky memory's later writes fol
 import jax
 import jax.numpy as jnp
 
-from infformer_jax.memory.base import Memory, State, View
+from infformer_jax.memory.base import Memory, State, View, identity
 from infformer_jax.types import Array
-
-
-def identity(memory: Memory, state: State) -> tuple[State, Array]:
-  """The memory itself."""
-  return state, jnp.ones_like(memory.filled(state))
 
 
 def emptied(memory: Memory, state: State) -> tuple[State, Array]:

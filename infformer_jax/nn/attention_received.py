@@ -46,7 +46,7 @@ class ReceivedAttention:
 
 def init(memory: Memory, timeline: Timeline, batch: int) -> ReceivedAttention | None:
   """An empty cache's; None where the memory does not use it."""
-  if not memory.uses_attention:
+  if not memory.traits.uses_attention:
     return None
   return ReceivedAttention(sum_bt=jnp.zeros((batch, timeline.cache_length), memory.site.state_dtype))
 

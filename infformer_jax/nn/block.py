@@ -162,7 +162,7 @@ class Block(nnx.Module):
     )
     memory, received = state.memory, state.received
     common: dict[str, Any] = {
-      'keys_bs': self._keys(keys_bs, DropoutSite.MEMORY_WRITES, self.memory.draws),
+      'keys_bs': self._keys(keys_bs, DropoutSite.MEMORY_WRITES, self.memory.traits.draws),
       'view': view,
     }
     recurrence = pasts, chunk.new_doc_bs, self.attention.project

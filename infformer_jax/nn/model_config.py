@@ -5,8 +5,8 @@ from typing import Literal
 
 from infformer_jax.core.attention import WindowKind
 from infformer_jax.errors import ConfigError
-from infformer_jax.memory.base import MemoryConfig
 from infformer_jax.memory.continuous_config import ContinuousConfig
+from infformer_jax.memory.memory_config import MemoryConfig
 
 Positions = Literal['xl', 'rotary', 't5', 'learned']
 
@@ -92,7 +92,7 @@ class ModelConfig:
       raise ConfigError(f"positions = 'rotary' needs an even head_dim, not {self.width_of_head}")
     if self.positions == 'xl' and self.d_model % 2:
       raise ConfigError(f"positions = 'xl' needs an even d_model, not {self.d_model}")
-    if self.positions == 'learned' and (short or self.memory.gives_slots):
+    if self.positions == 'learned' and (short or self.memory.traits.gives_slots):
       raise ConfigError(
         "positions = 'learned' gives the tokens of a cache no position; use 'xl', 'rotary' or 't5', or "
         "short_term_length = 0 and no memory that keeps tokens, as 'recent' and 'compressive' do"

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from infformer_jax.core.pytree import pytree
-from infformer_jax.memory.base import View
-from infformer_jax.memory.views import identity
+from infformer_jax.memory.base import View, identity
 from infformer_jax.nn.block import Block, BlockState, Chunk
 from infformer_jax.nn.layers import dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig

@@ -298,7 +298,7 @@ def test_keys_matter_exactly_where_writes_draw(name):
   case = trial(name)
   states = [case.loop(keyed=keyed)[0] for keyed in (True, False)]
   drawn = any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, states), strict=True))
-  assert drawn == case.memory.draws
+  assert drawn == case.memory.traits.draws
 
 
 @every_memory

@@ -61,7 +61,7 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
     offset_bl = jnp.arange(L, dtype=jnp.float32)[None]
     segment = Segment(q_blhk=q_blhk, ok_bl=jnp.ones((1, L), bool), offset_bl=offset_bl)
     state = memory.observe(state, memory.read(state, segment, None).stats)
-    key_b = jax.vmap(jax.random.key)(state.writes_b) if memory.draws else None
+    key_b = jax.vmap(jax.random.key)(state.writes_b) if memory.traits.draws else None
     state = memory.write(state, Past(x_bld=x_bld, whole_b=yes), None, key_b=key_b)
     return state, jnp.abs(sample(config.basis_spec(), state.b_bnd, grid_bp)).max()
 

@@ -10,9 +10,9 @@ from flax import nnx
 
 from infformer_jax.core import attention, nearest_neighbours
 from infformer_jax.errors import ConfigError
+from infformer_jax.memory.base import identity
 from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing
-from infformer_jax.memory.views import identity
 from infformer_jax.nn import transformer
 from tests import toy
 from tests.memory import test_base as contract
