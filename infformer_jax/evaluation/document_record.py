@@ -14,8 +14,6 @@ from infformer_jax.evaluation.neighbours_record import NeighboursRecorder
 from infformer_jax.memory.base import Memory
 from infformer_jax.memory.continuous import Continuous
 from infformer_jax.memory.neighbours import Neighbours
-from infformer_jax.memory.none import Nothing
-from infformer_jax.memory.stacked import Stacked
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
 from infformer_jax.records import DocumentRecord
@@ -56,9 +54,8 @@ def record(
   has just read it.
   """
   model, params = trained.model(), trained.local_params()
-  has_memory = not all(isinstance(block.memory, Nothing) for block in model.blocks)
-  views = ('memory', 'emptied') if has_memory else ('memory',)
   memories = list(_memories(model))
+  views = ('memory', 'emptied') if memories else ('memory',)
   continuous = {p: ContinuousRecorder(m) for p, m in memories if isinstance(m, Continuous)}
   neighbours = {p: NeighboursRecorder(m) for p, m in memories if isinstance(m, Neighbours)}
   recorders: dict[_Place, ContinuousRecorder | NeighboursRecorder] = {**continuous, **neighbours}
@@ -125,15 +122,5 @@ class _Place(NamedTuple):
 def _memories(model: transformer.Transformer) -> Iterator[tuple[_Place, Memory]]:
   """All memories, those inside stacks in place of the stacks."""
   for layer, block in enumerate(model.blocks):
-    for prefix, memory in memories(block.memory, Memory).items():
+    for prefix, memory in block.memory.parts().items():
       yield _Place(layer, prefix), memory
-
-
-def memories(memory: Memory, kind: type, prefix: str = '') -> dict[str, Memory]:
-  """The memories of one kind, by their place in a stack: the prefixes of their plots."""
-  if isinstance(memory, Stacked):
-    first, second = (
-      memories(m, kind, f'{prefix}{n}_') for n, m in (('first', memory.first), ('second', memory.second))
-    )
-    return first | second
-  return {prefix: memory} if isinstance(memory, kind) else {}

@@ -11,7 +11,6 @@ from infformer_jax.data.base import Corpus
 from infformer_jax.evaluation import document_record, signal_record
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.memory_config import MemoryConfig
-from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.records import Inspection
 from infformer_jax.trained_model import TrainedModel
 
@@ -48,12 +47,6 @@ def inspect(trained: TrainedModel, corpus: Corpus, split: str, folder: pathlib.P
   ).save(folder)
 
 
-def continuous_configs(config: MemoryConfig, place: str = '') -> dict[str, ContinuousConfig]:
+def continuous_configs(config: MemoryConfig) -> dict[str, ContinuousConfig]:
   """The continuous memories in a config, by place in a stack, such as 'first_' ('' without a stack)."""
-  if isinstance(config, StackedConfig):
-    first, second = (
-      continuous_configs(part, f'{place}{name}_')
-      for name, part in (('first', config.first), ('second', config.second))
-    )
-    return first | second
-  return {place: config} if isinstance(config, ContinuousConfig) else {}
+  return {place: part for place, part in config.parts().items() if isinstance(part, ContinuousConfig)}

@@ -23,7 +23,6 @@ from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.evaluation.results import summarize
 from infformer_jax.evaluation.segment_losses import SegmentLosses, joined
-from infformer_jax.memory.none import Nothing
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
 from infformer_jax.results_schema import Results
@@ -183,7 +182,7 @@ def _absent(
   if num_lanes == 1:
     why = 'evaluation.batch_size = 1' if config.batch_size == 1 else 'one document is evaluated'
     absent['exchanged'] = f'{why}: there is no other lane to exchange memories with'
-  if all(isinstance(block.memory, Nothing) for block in model.blocks):
+  if not any(block.memory.parts() for block in model.blocks):
     absent |= {view: 'the model has no long-term memory' for view in VIEWS if view != 'memory'}
   return absent
 

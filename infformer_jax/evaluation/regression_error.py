@@ -9,9 +9,7 @@ import numpy as np
 from infformer_jax.core import signal
 from infformer_jax.data.base import Split, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
-from infformer_jax.evaluation.document_record import memories
-from infformer_jax.memory.continuous import Continuous, ContinuousState
-from infformer_jax.memory.stacked import StackedState
+from infformer_jax.memory.continuous import Continuous
 from infformer_jax.nn.block import Block, BlockState
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch, PyTree
@@ -43,7 +41,8 @@ def regression_error(
     The relative squared error; None if there is no continuous memory or no document with a second write.
   """
   model = trained.model()
-  if not any(memories(block.memory, Continuous) for block in model.blocks):
+  memories = [memory for block in model.blocks for memory in block.memory.parts().values()]
+  if not any(isinstance(memory, Continuous) for memory in memories):
     return None
   params = trained.local_params()
   length, lanes = model.config.segment_length, min(num_documents, len(split))
@@ -80,7 +79,11 @@ def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array)
   if before.cache_btd is None:
     return total
   h_btd = block.attention_input(before.cache_btd)
-  for memory, state in _states(block.memory, after.memory):
+  states = block.memory.part_states(after.memory)
+  for place, memory in block.memory.parts().items():
+    if not isinstance(memory, Continuous):
+      continue
+    state = states[place]
     x_bld = memory.gated(h_btd[:, block.timeline.past].astype(state.b_bnd.dtype))
     spec = memory.spec
     tau_b1 = spec.tau((state.writes_b - 1).astype(x_bld.dtype))[:, None]
@@ -90,9 +93,3 @@ def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array)
     sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])
     total += jnp.where(written_b, sums, 0).sum(-1)
   return total
-
-
-def _states(memory: Any, state: Any) -> list[tuple[Continuous, ContinuousState]]:
-  if isinstance(state, StackedState):
-    return _states(memory.first, state.first) + _states(memory.second, state.second)
-  return [(memory, state)] if isinstance(memory, Continuous) else []

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
@@ -52,7 +53,7 @@ class Site:
   @property
   def state_dtype(self) -> Any:
     """What accumulates over segments is never narrower than float32, whatever the activations are."""
-    return jnp.promote_types(jnp.float32, self.param_dtype)
+    return at_least_float32(self.param_dtype)
 
 
 class Memory(nnx.Module):

@@ -11,6 +11,7 @@ from flax import nnx
 
 from infformer_jax.core import attention as core
 from infformer_jax.core import positions
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.attention import Part, Queries, WeightDropout, WindowKind
 from infformer_jax.nn.layers import linear
 from infformer_jax.nn.model_config import ModelConfig
@@ -146,7 +147,7 @@ class Attention(nnx.Module):
   @property
   def _wide(self) -> Any:
     """The dtype of offsets and ages."""
-    return jnp.promote_types(jnp.float32, self.config.param_dtype)
+    return at_least_float32(self.config.param_dtype)
 
   def _normalized(self, x: Array) -> Array:
     return core.normalized(x) if self.config.normalize_qk else x

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from infformer_jax.core import losses
+from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array
 
@@ -42,7 +43,7 @@ class Vocabulary(nnx.Module):
   def logits(self, hidden: Array) -> Array:
     """[..., d] -> [..., v], float32 or wider."""
     table_vd = (self.embedding if self.config.tie_embeddings else self.unembedding).embedding[...]
-    wide = jnp.promote_types(jnp.float32, self.config.param_dtype)
+    wide = at_least_float32(self.config.param_dtype)
     logits = jnp.einsum('...d,vd->...v', hidden, table_vd.astype(hidden.dtype), preferred_element_type=wide)
     return logits + self.output_bias_v[...] if self.config.output_bias else logits
 
