@@ -131,7 +131,7 @@ def resolve_experiment(
     ConfigError: the requested config is not valid, or differs.
   """
   file = workdir / 'config.json'
-  before = stored_config.load(Experiment, file) if file.is_file() else None
+  before = stored_config.read_config(Experiment, file) if file.is_file() else None
   if config is not None:
     asked = load_experiment(config, overrides)
   elif before is not None:

@@ -50,7 +50,7 @@ def main(overrides: Overrides) -> None:
   if _MAX_NEW_TOKENS.value < 1:
     raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} is not positive')
   workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
-  experiment = stored_config.load(Experiment, workdir / 'config.json')
+  experiment = stored_config.read_config(Experiment, workdir / 'config.json')
   text = read_utf8(prompt_file)
 
   startup.prepare()

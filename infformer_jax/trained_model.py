@@ -63,7 +63,7 @@ class TrainedModel:
     """
     workdir = pathlib.Path(workdir)
     if model is None:
-      model = stored_config.load(ModelConfig, workdir / 'config.json', 'model')
+      model = stored_config.read_config(ModelConfig, workdir / 'config.json', 'model')
     if mesh is None:
       mesh = make_mesh()
     checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)

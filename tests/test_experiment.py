@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from infformer_jax.config.stored_config import differences, to_json
+from infformer_jax.config.stored_config import differences
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.text import TextConfig
 from infformer_jax.errors import ConfigError
@@ -14,6 +14,7 @@ from infformer_jax.experiment import (
   Experiment,
   resolve_experiment,
 )
+from infformer_jax.files import write_json
 from infformer_jax.train.loop import TrainConfig
 from tests import toy
 
@@ -119,14 +120,14 @@ def test_what_may_change(section, changes, in_training, in_evaluation):
 def test_the_work_directorys_own_config_is_the_default(tmp_path):
   with pytest.raises(ConfigError, match='has no config.json yet'):
     resolve_experiment(None, [], tmp_path, may_change=())
-  (tmp_path / 'config.json').write_text(to_json(EXPERIMENT))
+  write_json(tmp_path / 'config.json', dataclasses.asdict(EXPERIMENT))
   assert resolve_experiment(None, [], tmp_path, may_change=()) == EXPERIMENT
   longer = resolve_experiment(None, [('train.num_steps', '7')], tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
   assert longer == changed('train', num_steps=7)
 
 
 def test_the_work_of_another_config_is_refused_by_what_differs(tmp_path):
-  (tmp_path / 'config.json').write_text(to_json(EXPERIMENT))
+  write_json(tmp_path / 'config.json', dataclasses.asdict(EXPERIMENT))
   overrides = [('model.d_ff', '32'), ('seed', '1'), ('train.num_steps', '7')]
   with pytest.raises(ConfigError) as error:
     resolve_experiment(None, overrides, tmp_path, may_change=MAY_CHANGE_IN_TRAINING)

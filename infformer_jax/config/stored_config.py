@@ -22,7 +22,7 @@ def from_json(cls: type[_T], text: str) -> _T:
   return parse(cls, _object(text))
 
 
-def load(cls: type[_T], file: pathlib.Path, section: str | None = None) -> _T:
+def read_config(cls: type[_T], file: pathlib.Path, section: str | None = None) -> _T:
   """The config in a work directory's config.json, or one of its sections.
 
   Raises:

@@ -1,10 +1,12 @@
 """The grid of a sweep: its runs, and what it refuses."""
 
+import dataclasses
+
 import pytest
 
 from infformer_jax.ablation.grid import Axis, grid
-from infformer_jax.config.stored_config import to_json
 from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.files import write_json
 from tests.ablation.sweep import BASIS, write_config
 
 
@@ -44,7 +46,7 @@ def test_runs_that_could_not_be_compared_are_refused(config, tmp_path):
   asked = [('train.num_steps', '3')]
   for point in grid(config, asked, [BASIS], 1, tmp_path):
     point.workdir.mkdir(parents=True)
-    (point.workdir / 'config.json').write_text(to_json(point.experiment))
+    write_json(point.workdir / 'config.json', dataclasses.asdict(point.experiment))
   assert len(grid(config, [*asked, ('evaluation.batch_size', '4')], [BASIS], 1, tmp_path)) == 2
   for other in (('train.num_steps', '6'), ('evaluation.split', 'test')):
     with pytest.raises(
