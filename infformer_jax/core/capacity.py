@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from infformer_jax.core.basis import evaluate_on_host
-from infformer_jax.core.signal import SignalSpec, even_points, first_operator, first_times, operators
+from infformer_jax.core.signal import first_operator, operators
+from infformer_jax.core.signal_spec import SignalSpec, first_times, new_times
 from infformer_jax.errors import ConfigError
 
 _PEAK_GRID = 20001
@@ -44,7 +45,7 @@ def capacity(spec: SignalSpec, *, tolerance: float = 1e-9) -> float:
   constants, tau = operators(spec), _constant_contraction(spec)
   carry_nn, map_nl = constants.carry_nn, constants.new_ln.T
   covariance_nn = _stationary(carry_nn, map_nl @ map_nl.T)
-  times_l, total = tau + (1 - tau) * even_points(spec.segment_length), 0.0
+  times_l, total = new_times(spec, 1), 0.0
   for _ in range(_MAX_WRITES):
     psi_ln = evaluate_on_host(spec.basis, times_l)
     signal_l = np.einsum('ln,nl->l', psi_ln, map_nl)  # Covariance of the value with the signal there.

@@ -13,9 +13,8 @@ only, and every write solves its own regression (core/ridge.py).
 Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_function`, `update_inf`).
 """
 
-import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,57 +23,8 @@ from jaxtyping import Array, Float, Int
 
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
-from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
-from infformer_jax.errors import ConfigError
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SignalSpec:
-  """Everything that the constants of a write depend on.
-
-  signal_positions: 'plain' puts the first l values at (1..l)/l; 'padded', as published, at the cell centres
-  (i + .5)/l, with a regression to zero at as many positions outside [0, 1], up to -.5 and 1.5.
-
-  Raises:
-    ConfigError: a value outside its range.
-  """
-
-  basis: Basis
-  segment_length: int  # l, values per write
-  num_samples: int  # P, samples of the old signal per write
-  contraction: float | Literal['equal']  # τ: the old signal is squeezed into [0, τ]; 'equal': k/(k+1)
-  ridge: float  # λ
-  signal_positions: Literal['plain', 'padded'] = 'plain'
-
-  def __post_init__(self) -> None:
-    if self.contraction != 'equal' and not 0 < self.contraction < 1:
-      raise ConfigError(
-        f"contraction = {self.contraction!r} must lie between 0 and 1, such as 0.75, or be 'equal'"
-      )
-    if self.ridge <= 0:
-      raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5')
-    if self.num_samples < 1 or self.segment_length < 1:
-      raise ConfigError(
-        f'num_samples = {self.num_samples} and segment_length = {self.segment_length} must be at least 1'
-      )
-    if self.signal_positions not in ('plain', 'padded'):
-      raise ConfigError(f"signal_positions = {self.signal_positions!r} must be 'plain' or 'padded'")
-    if self.signal_positions == 'padded' and (
-      self.contraction == 'equal' or not isinstance(self.basis, GaussianBasis)
-    ):
-      raise ConfigError(
-        "signal_positions = 'padded' is the published layout of a 'gaussian' basis with a constant "
-        "contraction; use 'plain'"
-      )
-
-  def tau(self, writes: Any) -> Any:
-    """The contraction of the write that follows `writes` others.
-
-    Args:
-      writes: an int, or a floating array of NumPy or jax, whose dtype and shape the result has.
-    """
-    return writes / (writes + 1) if self.contraction == 'equal' else 0 * writes + self.contraction
+from infformer_jax.core.signal_spec import SignalSpec, even_points, first_times, later_times, new_times
 
 
 class Operators(NamedTuple):
@@ -84,33 +34,6 @@ class Operators(NamedTuple):
   past_pn: Float[np.ndarray, 'p n']  # G_past
   new_ln: Float[np.ndarray, 'l n']  # G_new = Cᵀ
   carry_nn: Float[np.ndarray, 'n n']  # A = G_pastᵀ Ψ(even)ᵀ
-
-
-def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
-  """(1..P)/P: where the even update samples the old signal."""
-  return np.arange(1, num_samples + 1) / num_samples
-
-
-def first_times(spec: SignalSpec) -> tuple[Float[np.ndarray, 't'], slice]:
-  """All positions of a first write, in order, and which of them are the l values; the rest are zeros."""
-  length = spec.segment_length
-  if spec.signal_positions == 'plain':
-    return even_points(length), slice(None)
-  pad = length // 2
-  return (np.arange(-pad, length + pad) + 0.5) / length, slice(pad, pad + length)
-
-
-def later_times(spec: SignalSpec, writes: int = 1) -> tuple[Float[np.ndarray, 't'], slice]:
-  """All positions of the write after `writes` others; which are the P samples followed by the l values."""
-  length, count, tau = spec.segment_length, spec.segment_length + spec.num_samples, spec.tau(writes)
-  times = np.concatenate([tau * even_points(spec.num_samples), tau + (1 - tau) * even_points(length)])
-  if spec.signal_positions == 'plain':
-    return times, slice(None)
-  # As published: l + P cells from -.5 to 1.5, whose centres an even l misses by a little.
-  shift = 1 / count if length % 2 else 1 / (length + count)
-  padding = np.linspace(-0.5 + shift, 1.5 - shift, 2 * count - length % 2)
-  below, above = padding[padding < 0], padding[padding > 1]
-  return np.concatenate([below, times, above]), slice(len(below), len(below) + count)
 
 
 def operators(spec: SignalSpec, writes: int = 1) -> Operators:
@@ -200,9 +123,9 @@ def update_equal(
     jnp.asarray(even_points(spec.num_samples), dtype), (len(b_bnd), spec.num_samples)
   )
   old_bpd = sample(spec.basis, b_bnd.astype(dtype), even_bp if points_bp is None else points_bp)
-  tau_b1 = spec.tau(writes_b.astype(dtype))[:, None]
-  new_1l = jnp.asarray(even_points(spec.segment_length), dtype)[None]
-  times_bt = jnp.concatenate([tau_b1 * even_bp, tau_b1 + (1 - tau_b1) * new_1l], axis=1)
+  writes_b = writes_b.astype(dtype)
+  tau_b1 = spec.tau(writes_b)[:, None]
+  times_bt = jnp.concatenate([tau_b1 * even_bp, new_times(spec, writes_b)], axis=1)
   values_btd = jnp.concatenate([old_bpd, x_bld.astype(dtype)], axis=1)
   return ridge_solve(spec.basis, times_bt, values_btd, spec.ridge)
 
@@ -234,6 +157,7 @@ def write(
   Returns:
     B' in B's dtype, at least float32.
 
+  >>> from infformer_jax.core.basis_families import GaussianBasis
   >>> basis = GaussianBasis(num_basis=8, widths=(0.75,))
   >>> spec = SignalSpec(basis=basis, segment_length=4, num_samples=8, contraction=0.5, ridge=0.5)
   >>> write(spec, jnp.zeros((2, 8, 3)), jnp.array([0, 1]), jnp.ones((2, 4, 3))).shape

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from infformer_jax.core.signal import even_points
+from infformer_jax.core.signal_spec import even_points
 
 UNIFORM_SHARE = 0.01
 """Mixed in before inverting: without it the inverse has plateaus, and one ulp moves a point far."""

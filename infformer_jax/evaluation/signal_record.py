@@ -3,6 +3,7 @@
 import numpy as np
 
 from infformer_jax.core import basis, signal
+from infformer_jax.core.signal_spec import first_times, new_times
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.records import ReconstructionRecord, SignalRecord
 
@@ -38,7 +39,7 @@ def _reconstructions(
   config: ContinuousConfig, segment_length: int, basis_tn: np.ndarray
 ) -> tuple[ReconstructionRecord, ...]:
   spec = config.signal_spec(segment_length)
-  first, in_first = signal.first_times(spec)
+  first, in_first = first_times(spec)
   num_writes = max(NUM_WRITES)
   noise_t = np.random.default_rng(0).normal(size=(num_writes + 1) * segment_length)
   width = max(1, segment_length // 8)
@@ -49,9 +50,9 @@ def _reconstructions(
   b_n, times_p = signal.first_operator(spec).T @ values_wl[0], first[in_first]
   for write in range(1, num_writes + 1):
     if write > 1:
-      constants, (later, in_later) = signal.operators(spec, write - 1), signal.later_times(spec, write - 1)
+      constants = signal.operators(spec, write - 1)
       b_n = constants.carry_nn @ b_n + constants.new_ln.T @ values_wl[write - 1]
-      times_p = np.concatenate([spec.tau(write - 1) * times_p, later[in_later][spec.num_samples :]])
+      times_p = np.concatenate([spec.tau(write - 1) * times_p, new_times(spec, write - 1)])
     if write in NUM_WRITES:
       records.append(
         ReconstructionRecord(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from infformer_jax.core.signal import SignalSpec
+from infformer_jax.core.signal_spec import SignalSpec, even_points, new_times
 
 
 def edges(spec: SignalSpec, points_wp: Sequence[np.ndarray | None]) -> list[np.ndarray]:
@@ -23,15 +23,14 @@ def edges(spec: SignalSpec, points_wp: Sequence[np.ndarray | None]) -> list[np.n
   Returns:
     An array [l·w + 1] for the w-th write, w = 1, 2, ...
   """
-  new_l = np.arange(1, spec.segment_length + 1) / spec.segment_length
-  all_edges = [np.concatenate([[0.0], new_l])]
+  all_edges = [np.concatenate([[0.0], even_points(spec.segment_length)])]
   index_p = np.arange(spec.num_samples + 1) / spec.num_samples
   for writes, points_p in enumerate(points_wp[1:], start=1):
-    tau, old = spec.tau(writes), all_edges[-1]
+    old = all_edges[-1]
     if points_p is not None:
       old = np.interp(old, np.concatenate([[0.0], points_p]), index_p)
       old[0] = 0.0  # A point at 0 belongs to the first token.
-    all_edges.append(np.concatenate([tau * old, tau + (1 - tau) * new_l]))
+    all_edges.append(np.concatenate([spec.tau(writes) * old, new_times(spec, writes)]))
   return all_edges
 
 

@@ -19,6 +19,7 @@ from infformer_jax.core import losses, read, signal, sticky
 from infformer_jax.core.density import kl_regularizer
 from infformer_jax.core.located import Located
 from infformer_jax.core.pytree import pytree
+from infformer_jax.core.signal_spec import SignalSpec
 from infformer_jax.memory.base import Memory, Site
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
@@ -62,7 +63,7 @@ class Continuous(Memory):
       self.gate = nnx.Conv(d, d, 3, padding='SAME', param_dtype=dtype, rngs=rngs)
 
   @property
-  def spec(self) -> signal.SignalSpec:
+  def spec(self) -> SignalSpec:
     return self.config.signal_spec(self.site.segment_length)
 
   @property

@@ -13,6 +13,7 @@ from infformer_jax.core.density import GaussianDensity, SparsemaxDensity
 from infformer_jax.core.gibbs import GibbsRead
 from infformer_jax.core.located import LocatedRead
 from infformer_jax.core.read import ReadSpec
+from infformer_jax.core.signal_spec import SignalSpec
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 
@@ -120,10 +121,10 @@ class ContinuousConfig(MemoryConfig):
         raise ConfigError(f"{key} = {value!r} with basis = {self.basis!r}: only a 'gaussian' basis has them")
     return others[self.basis](num_basis=self.num_basis)
 
-  def signal_spec(self, segment_length: int) -> signal.SignalSpec:
+  def signal_spec(self, segment_length: int) -> SignalSpec:
     """What the constants of a write depend on."""
     samples = max(self.num_basis, 512) if self.num_samples is None else self.num_samples
-    return signal.SignalSpec(
+    return SignalSpec(
       basis=self.basis_spec(),
       segment_length=segment_length,
       num_samples=samples,

@@ -1,7 +1,7 @@
 """The capacity table of the presets: `python -m tests.benchmarks.capacity`. A minute or two on one core."""
 
 from infformer_jax.core import capacity
-from infformer_jax.core.signal import SignalSpec
+from infformer_jax.core.signal_spec import SignalSpec
 from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
 
 

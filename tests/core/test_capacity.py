@@ -8,7 +8,8 @@ import pytest
 from infformer_jax.core import capacity
 from infformer_jax.core.basis import evaluate_on_host
 from infformer_jax.core.basis_families import GaussianBasis
-from infformer_jax.core.signal import SignalSpec, even_points, operators
+from infformer_jax.core.signal import operators
+from infformer_jax.core.signal_spec import SignalSpec, even_points
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SORTING, ContinuousConfig
 

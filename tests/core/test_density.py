@@ -1,4 +1,4 @@
-"""core/density.py in float32; its formulas are held to quadrature in x64/test_core_density.py."""
+"""core/density.py in float32; its formulas are held to quadrature in tests/x64/core/test_density.py."""
 
 import pathlib
 

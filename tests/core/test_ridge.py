@@ -8,7 +8,7 @@ import scipy.linalg
 from infformer_jax.core.basis import evaluate_on_host
 from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
-from infformer_jax.core.signal import even_points
+from infformer_jax.core.signal_spec import even_points
 
 ILL = GaussianBasis(num_basis=256, widths=(0.02, 0.1), width_unit='absolute')  # Condition number 1e5.
 TIMES = even_points(256)

@@ -10,7 +10,7 @@ from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.density import SparsemaxDensity
 from infformer_jax.core.gibbs import GibbsRead
 from infformer_jax.core.located import LocatedRead
-from infformer_jax.core.signal import even_points
+from infformer_jax.core.signal_spec import even_points
 
 PEAKS = np.array([[0, 0, 9, 1, 0, 0, 0, 5], [1, 2, 3, 4, 5, 6, 7, 8]], np.float32)
 KEYS = jax.random.split(jax.random.key(0), 2)

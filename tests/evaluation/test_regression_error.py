@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.core import signal
+from infformer_jax.core.signal_spec import even_points
 from infformer_jax.evaluation.regression_error import regression_error
 from tests import toy
 from tests.evaluation.documents import split
@@ -14,7 +15,7 @@ def looped(trained, documents):
   """Σ|X - X̄|² / Σ|X|² of the memory of layer 0, which has a short-term memory of one segment."""
   model, totals = trained.model(), np.zeros(2)
   spec, length = model.blocks[0].memory.spec, toy.LENGTH
-  present_l = spec.contraction + (1 - spec.contraction) * signal.even_points(length)
+  present_l = spec.contraction + (1 - spec.contraction) * even_points(length)
   for index in range(len(documents)):
     tokens = np.concatenate([[0], documents.tokens(index)[:-1]])
     x_td = model.blocks[0].attention_input(model.embed(tokens[None], jnp.arange(len(tokens))))[0]

@@ -5,7 +5,7 @@ import pytest
 
 from infformer_jax.core import sticky
 from infformer_jax.core.basis_families import GaussianBasis
-from infformer_jax.core.signal import SignalSpec
+from infformer_jax.core.signal_spec import SignalSpec
 from infformer_jax.evaluation import token_spans
 
 P, L, J = 4096, 8, 16

@@ -19,6 +19,7 @@ import numpy as np
 
 from infformer_jax.core import basis as basis_lib
 from infformer_jax.core import density, read, signal
+from infformer_jax.core.signal_spec import even_points, first_times, later_times
 from infformer_jax.memory.continuous import Continuous, ContinuousState
 from infformer_jax.types import Read
 from tests.golden.lta_case import Case, Params, unused
@@ -53,13 +54,13 @@ def _check_constants(report: Report, case: Case) -> None:
   report.compare('basis_sigma', basis.sigmas_n)
   report.compare('bins', density.bin_edges(case.config.histogram_bins))
   spec = case.config.signal_spec(case.later_length)
-  report.compare('samples', basis_lib.evaluate_on_host(basis, signal.even_points(spec.num_samples)))
-  report.compare('positions_inf', signal.later_times(spec)[0])
+  report.compare('samples', basis_lib.evaluate_on_host(basis, even_points(spec.num_samples)))
+  report.compare('positions_inf', later_times(spec)[0])
   constants = signal.operators(spec)
   report.compare('G_inf', np.concatenate([constants.past_pn, constants.new_ln]))
   for length in {match[1] for key in report.arrays if (match := re.fullmatch(r'(?:positions|G)/(\d+)', key))}:
     spec = case.config.signal_spec(int(length))
-    report.compare(f'positions/{length}', signal.first_times(spec)[0])
+    report.compare(f'positions/{length}', first_times(spec)[0])
     report.compare(f'G/{length}', signal.operators(spec).first_ln)
 
 
@@ -104,7 +105,7 @@ def _check_past(
 ) -> None:
   """What a later write takes from the past: the histogram of the last reads and the samples."""
   if points_bp is None:
-    even_p = signal.even_points(case.config.signal_spec(1).num_samples)
+    even_p = even_points(case.config.signal_spec(1).num_samples)
     points_bp = jnp.broadcast_to(jnp.asarray(even_p, case.dtype), (case.batch, len(even_p)))
   elif case.config.density == 'gaussian':
     report.compare(f'{seg}/p', state.histogram_bj / state.histogram_bj.sum(axis=-1, keepdims=True))

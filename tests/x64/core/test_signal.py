@@ -10,6 +10,7 @@ import scipy.stats
 from infformer_jax.core import signal
 from infformer_jax.core.basis import evaluate_on_host
 from infformer_jax.core.basis_families import FourierBasis, GaussianBasis, RectangularBasis
+from infformer_jax.core.signal_spec import SignalSpec, even_points, later_times
 from tests.golden import TOLERANCE
 from tests.golden.report import relative_error
 
@@ -18,7 +19,7 @@ SHAPES = [(12, 8), (9, 8), (12, 7)]  # l, P
 
 
 def spec(positions, length=12, num_samples=8):
-  return signal.SignalSpec(
+  return SignalSpec(
     basis=GaussianBasis(num_basis=10, widths=(0.02, 0.08), width_unit='absolute'),
     segment_length=length,
     num_samples=num_samples,
@@ -65,13 +66,13 @@ def test_padded_writes_are_regressions_among_zeros(length, num_samples):
   values[inside] = x_ld
   first = ridge(s, cells, values)
 
-  later_times, rows = signal.later_times(s)
-  outside = np.delete(later_times, np.arange(len(later_times))[rows])
+  times, rows = later_times(s)
+  outside = np.delete(times, np.arange(len(times))[rows])
   assert ((outside < 1e-12) | (outside > 1 - 1e-12)).all()
   assert -0.5 < outside.min() < -0.5 + 2 / (length + num_samples)
-  values = np.zeros((len(later_times), 3))
-  values[rows] = np.concatenate([psi(s.basis, signal.even_points(num_samples)) @ b_nd, x_ld])
-  later = ridge(s, later_times, values)
+  values = np.zeros((len(times), 3))
+  values[rows] = np.concatenate([psi(s.basis, even_points(num_samples)) @ b_nd, x_ld])
+  later = ridge(s, times, values)
   written = signal.write(s, np.stack([b_nd] * 2), np.array([0, 3]), np.stack([x_ld] * 2))
   assert relative_error(written, np.stack([first, later])) < TOLERANCE
 
@@ -83,7 +84,7 @@ def test_an_update_is_linear_and_even_is_a_choice_of_points(positions):
   mixed = signal.update_even(s, 2 * b[0] - b[1], 2 * x[0] - x[1])
   parts = 2 * signal.update_even(s, b[0], x[0]) - signal.update_even(s, b[1], x[1])
   np.testing.assert_allclose(mixed, parts, atol=1e-12)
-  even_bp = jnp.broadcast_to(signal.even_points(8), (2, 8))
+  even_bp = jnp.broadcast_to(even_points(8), (2, 8))
   np.testing.assert_allclose(
     signal.update_at(s, b[0], x[0], even_bp), signal.update_even(s, b[0], x[0]), atol=1e-12
   )
@@ -94,7 +95,7 @@ def test_the_padding_is_why_the_published_signal_fades_at_its_end(positions, sha
   """A constant written without end reads back at .55 of itself at t = 1 (GPT-2's settings)."""
   basis = GaussianBasis(num_basis=512, widths=(0.005, 0.01), width_unit='absolute')
   constants = signal.operators(
-    signal.SignalSpec(
+    SignalSpec(
       basis=basis, segment_length=512, num_samples=512, contraction=0.5, ridge=0.5, signal_positions=positions
     )
   )
@@ -108,7 +109,7 @@ def test_equal_writes_are_regressions_at_their_own_times(family):
   basis = family(num_basis=10)
   s = dataclasses.replace(spec('plain'), basis=basis, contraction='equal')
   b_nd, x_ld, points_p = RNG.normal(size=(10, 3)), RNG.normal(size=(12, 3)), np.sort(RNG.uniform(size=8))
-  even_p = signal.even_points(8)
+  even_p = even_points(8)
   for points in (even_p, points_p):
     given = None if points is even_p else np.stack([points] * 4)
     writes_b = np.array([0, 1, 2, 9])
@@ -132,15 +133,15 @@ def test_equal_writes_leave_every_segment_the_same_share_and_accuracy():
   settings = {'basis': GaussianBasis(num_basis=64), 'segment_length': 64, 'num_samples': 512, 'ridge': 0.5}
   errors = {}
   for contraction in ('equal', 0.75):
-    s = signal.SignalSpec(contraction=contraction, **settings)
+    s = SignalSpec(contraction=contraction, **settings)
     noise = np.random.default_rng(1).normal(size=(8, 64, 200))
     smooth = np.apply_along_axis(lambda x: np.convolve(x, np.hanning(34)[1:-1] / 4, 'same'), 1, noise)
     b_nd = signal.first_operator(s).T @ smooth[0]
-    times = [signal.even_points(64)]
+    times = [even_points(64)]
     for k in range(1, 8):
       constants, tau = signal.operators(s, k), s.tau(k)
       b_nd = constants.carry_nn @ b_nd + constants.new_ln.T @ smooth[k]
-      times = [tau * t for t in times] + [tau + (1 - tau) * signal.even_points(64)]
+      times = [tau * t for t in times] + [tau + (1 - tau) * even_points(64)]
     if contraction == 'equal':
       np.testing.assert_allclose(np.concatenate(times), np.arange(1, 513) / 512, atol=1e-12)
     inner = slice(16, 48)  # Away from the jumps between segments.
