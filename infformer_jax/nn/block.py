@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,6 +185,7 @@ class Block(nnx.Module):
       answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
       rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (local, answer))
       out_bsld = self._attended(*rows, biases=chunk.biases).reshape(b, s, length, d)
+    chex.assert_tree_shape_prefix(memory, (b,))  # Memories that override `scan` keep the lanes first, too.
     cache_btd = state.cache_btd
     if cache_btd is not None:
       cache_btd = timeline_btd[:, -self.timeline.cache_length :].astype(cache_btd.dtype)

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from infformer_jax.memory.recent import Recent
+from infformer_jax.nn import transformer
+from infformer_jax.types import Read
 from tests import toy
 
 L = toy.LENGTH
@@ -142,3 +145,14 @@ def test_rematerialization_changes_nothing(name):
   config = toy.config(toy.MEMORIES[name], num_layers=1, dropout=0.1)
   kept, again = (gradients(dataclasses.replace(config, remat=remat), key=KEY) for remat in (False, True))
   assert toy.error(again, kept) < toy.TOLERANCE
+
+
+def test_a_scan_that_loses_the_lanes_is_refused(monkeypatch):
+  def scan(self, state, *args, **kwargs):
+    return jax.tree.map(lambda leaf: leaf[:1], state), Read()
+
+  monkeypatch.setattr(Recent, 'scan', scan)
+  graphdef, params = toy.build(toy.config(toy.MEMORIES['recent']))
+  model = transformer.merge(graphdef, params)
+  with pytest.raises(AssertionError, match='shape prefix'):
+    jax.eval_shape(lambda: model(toy.batch(), model.init_state(len(toy.DOCUMENTS))))
