@@ -189,12 +189,11 @@ class Compressive(Memory):
   def prepare(self, state: CompressiveState, project: Project | None = None) -> PyTree:
     project = self.require(project)
     k_bmhk, v_bmhk = project(state.x_bmd)
-    from_newest_m = np.arange(self.config.length)[::-1] // self.per_segment  # segments
     slots = Slots(
       k_bmhk=k_bmhk,
       v_bmhk=v_bmhk,
-      age_bm=jnp.broadcast_to(self._ages(state, from_newest_m), k_bmhk.shape[:2]),
-      ok_bm=jnp.asarray(from_newest_m) < state.segments_b[:, None],
+      age_bm=jnp.broadcast_to(self._ages(state), k_bmhk.shape[:2]),
+      ok_bm=jnp.asarray(self._segments_back, state.segments_b.dtype) < state.segments_b[:, None],
     )
     return slots, self._compared(state, project), self.filled(state)
 
@@ -212,16 +211,22 @@ class Compressive(Memory):
       )
     return compression.most_used(past.x_bld, past.received_bl, self.config.rate)
 
-  def _ages(self, state: CompressiveState, from_newest_m: np.ndarray) -> Array:
-    """age_m, or age_bm where every row keeps other tokens."""
+  @property
+  def _segments_back(self) -> np.ndarray:
+    """[1, m]: the number of segments that are stored after that of a slot."""
+    return np.arange(self.config.length)[None, ::-1] // self.per_segment
+
+  def _ages(self, state: CompressiveState) -> Array:
+    """age_bm; b is 1 where all rows keep the same tokens of a segment."""
     site, rate, num = self.site, self.config.rate, self.config.length
     if self.config.positions == 'index':
-      age: Any = (site.lag - 1) * site.segment_length + 1 + np.arange(num)[::-1]
-    else:
-      middle = (np.arange(num) % self.per_segment) * rate + (rate - 1) / 2
-      place = middle if state.index_bm is None else state.index_bm  # tokens after the segment's first
-      age = (from_newest_m + site.lag) * site.segment_length - place
-    return jnp.asarray(age, site.state_dtype)
+      newest = (site.lag - 1) * site.segment_length + 1
+      return jnp.asarray(newest + np.arange(num)[None, ::-1], site.state_dtype)
+    start_1m = (self._segments_back + site.lag) * site.segment_length  # of the first token of its segment
+    if state.index_bm is not None:
+      return (jnp.asarray(start_1m, state.index_bm.dtype) - state.index_bm).astype(site.state_dtype)
+    middle_m = (np.arange(num) % self.per_segment) * rate + (rate - 1) / 2
+    return jnp.asarray(start_1m - middle_m[None], site.state_dtype)
 
   def _compared(self, state: CompressiveState, project: Project) -> PyTree:
     """What a loss compares; only the compressor, and the decoder, learn from it."""

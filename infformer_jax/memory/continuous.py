@@ -95,7 +95,7 @@ class Continuous(Memory):
     histogram_bj = state.histogram_bj
     return ContinuousState(
       b_bnd=jnp.where(whole_b[:, None, None], written_bnd, state.b_bnd),
-      writes_b=state.writes_b + whole_b,
+      writes_b=state.writes_b + whole_b.astype(state.writes_b.dtype),
       histogram_bj=None if histogram_bj is None else jnp.where(whole_b[:, None], 0, histogram_bj),
     )
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from infformer_jax.core import attention, losses, nearest_neighbours
@@ -117,20 +116,21 @@ class Neighbours(Memory):
     return NeighboursState(
       k_bmhk=jax.vmap(put)(state.k_bmhk, attention.normalized(k_blhk), *where),
       v_bmhk=jax.vmap(put)(state.v_bmhk, v_blhk, *where),
-      segments_b=state.segments_b + past.whole_b,
+      segments_b=state.segments_b + past.whole_b.astype(state.segments_b.dtype),
     )
 
   def prepare(self, state: NeighboursState, project: Project | None = None) -> Stored:
     length = self.site.segment_length
-    segment_m, offset_m = np.divmod(np.arange(self.config.length), length)
     written_b1 = state.segments_b[:, None]
-    back_bm = (written_b1 - 1 - segment_m) % self.capacity  # segments written since the slot's own
-    age_bm = (self.site.lag + back_bm) * length - offset_m
+    slot_1m = jnp.arange(self.config.length, dtype=written_b1.dtype)[None]
+    segment_1m, offset_1m = slot_1m // length, slot_1m % length
+    back_bm = (written_b1 - 1 - segment_1m) % self.capacity  # segments written since the slot's own
+    age_bm = (self.site.lag + back_bm) * length - offset_1m
     return Stored(
       k_bmhk=state.k_bmhk,
       v_bmhk=state.v_bmhk,
       age_bm=age_bm.astype(self.site.state_dtype),
-      ok_bm=jnp.asarray(segment_m) < written_b1,
+      ok_bm=segment_1m < written_b1,
     )
 
   def answer(self, prepared: Stored, segment: Segment) -> Read:
@@ -149,8 +149,9 @@ class Neighbours(Memory):
     )
     context_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, self.scale_h[...])
     filled_b = stored.ok_bm.any(axis=1)
-    gate_blh = jnp.where(filled_b[:, None, None], jax.nn.sigmoid(self.gate_h[...]), 0)
-    distance_blhj = jnp.where(ok_blhj, segment.offset_bl[:, :, None, None] + age_blhj, 0)
+    gate_blh = jnp.where(filled_b[:, None, None], jax.nn.sigmoid(self.gate_h[...])[None, None], 0)
+    offset_bl11 = segment.offset_bl[:, :, None, None].astype(age_blhj.dtype)
+    distance_blhj = jnp.where(ok_blhj, offset_bl11 + age_blhj, 0)
     return Read(
       gated=Gated(context_blhk=context_blhk, gate_blh=jnp.broadcast_to(gate_blh, context_blhk.shape[:3])),
       aux={'neighbours_recall': self._recall(q_blhk, stored, index_blhj, segment)} if approximate else {},

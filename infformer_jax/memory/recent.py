@@ -97,7 +97,7 @@ class Recent(Memory):
 
     def count(stored_b: Array, new_and_whole: tuple[Array, Array]) -> tuple[Array, Array]:
       new_b, whole_b = new_and_whole
-      stored_b = jnp.minimum(jnp.where(new_b, 0, stored_b) + whole_b, self.capacity)
+      stored_b = jnp.minimum(jnp.where(new_b, 0, stored_b) + whole_b.astype(stored_b.dtype), self.capacity)
       return stored_b, stored_b
 
     _, stored_sb = jax.lax.scan(count, state.segments_b, (new_doc_bs.T, pasts.whole_b.T))
@@ -117,10 +117,10 @@ class Recent(Memory):
   def _ok(self, segments_b: Array) -> Array:
     """ok_bm: slot m is stored when its segment, counted from the newest, is among the stored ones."""
     from_newest_m = np.arange(self.config.length)[::-1] // self.site.segment_length
-    return jnp.asarray(from_newest_m) < segments_b[:, None]
+    return jnp.asarray(from_newest_m, segments_b.dtype)[None] < segments_b[:, None]
 
   def _slots(self, k_bmhk: Array, v_bmhk: Array, segments_b: Array) -> Slots:
     newest = (self.site.lag - 1) * self.site.segment_length + 1  # the newest stored token's age
     age_m = newest + np.arange(self.config.length)[::-1]
-    age_bm = jnp.broadcast_to(jnp.asarray(age_m, self.site.state_dtype), k_bmhk.shape[:2])
+    age_bm = jnp.broadcast_to(jnp.asarray(age_m, self.site.state_dtype)[None], k_bmhk.shape[:2])
     return Slots(k_bmhk=k_bmhk, v_bmhk=v_bmhk, age_bm=age_bm, ok_bm=self._ok(segments_b))

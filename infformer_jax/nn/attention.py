@@ -75,9 +75,9 @@ class Attention(nnx.Module):
     offset_bl, q_blhk = offset_bl.astype(self._wide), self._normalized(q_blhk)
     scale_h = jnp.abs(self.scale_h[...]) if self.config.normalize_qk else None
     if biases is not None:
-      u_hk, v_hk = (bias.astype(q_blhk.dtype) for bias in biases)
+      u_11hk, v_11hk = (bias.astype(q_blhk.dtype)[None, None] for bias in biases)
       return Queries(
-        q_blhk=q_blhk + u_hk, offset_bl=offset_bl, position_q_blhk=q_blhk + v_hk, scale_h=scale_h
+        q_blhk=q_blhk + u_11hk, offset_bl=offset_bl, position_q_blhk=q_blhk + v_11hk, scale_h=scale_h
       )
     if self.config.positions == 'rotary':
       q_blhk = positions.rotary(q_blhk, offset_bl)

@@ -5,6 +5,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from infformer_jax.core.arrays import on_last_axis
 from infformer_jax.memory.recent import windows
 from infformer_jax.types import Array
 
@@ -60,4 +61,4 @@ class Timeline:
     """[...] -> [..., M]: which tokens of a segment's short-term window are of the same document."""
     tokens_back = self.short_term_length - np.arange(self.short_term_length)
     segments_back = (tokens_back - 1) // self.segment_length + 1
-    return jnp.asarray(segments_back) <= since[..., None]
+    return on_last_axis(jnp.asarray(segments_back, since.dtype), since.ndim + 1) <= since[..., None]

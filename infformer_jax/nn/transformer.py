@@ -81,7 +81,11 @@ class Transformer(nnx.Module):
     b, s, _ = batch.tokens_bsl.shape
     since_bs = _since(state.segments_b, batch.new_doc_bs)
     chunk = Chunk(ok_bsl=batch.ok_bsl, new_doc_bs=batch.new_doc_bs, since_bs=since_bs, biases=self.biases())
-    keys_bs = None if key is None else _segment_keys(key, state.index_b[:, None] + jnp.arange(s))
+    keys_bs = (
+      None
+      if key is None
+      else _segment_keys(key, state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None])
+    )
     x_bsld = self.embed(batch.tokens_bsl, jnp.arange(self.config.segment_length))
     x_bsld = dropout(x_bsld, keys_bs, self.config.dropout, self.config.num_layers)
 
@@ -108,7 +112,10 @@ class Transformer(nnx.Module):
   def embed(self, tokens: Array, offset: Array) -> Array:
     """Token embeddings [..., d], with the position in the segment added where positions are learned."""
     x = self.vocabulary.embed(tokens)
-    return x + self.position_embedding(offset) if self.config.positions == 'learned' else x
+    if self.config.positions != 'learned':
+      return x
+    position = self.position_embedding(offset)
+    return x + position.reshape((1,) * (x.ndim - position.ndim) + position.shape)
 
   def _run(
     self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View
@@ -128,9 +135,9 @@ class Transformer(nnx.Module):
 
 def _since(segments_b: Array, new_doc_bs: Array) -> Array:
   """[b, s]: the number of segments of the same document before each segment."""
-  index_s = jnp.arange(new_doc_bs.shape[1])
-  start_bs = jax.lax.cummax(jnp.where(new_doc_bs, index_s, -1), axis=1)
-  return jnp.where(start_bs >= 0, index_s - start_bs, segments_b[:, None] + index_s).astype(jnp.int32)
+  index_1s = jnp.arange(new_doc_bs.shape[1], dtype=segments_b.dtype)[None]
+  start_bs = jax.lax.cummax(jnp.where(new_doc_bs, index_1s, -1), axis=1)
+  return jnp.where(start_bs >= 0, index_1s - start_bs, segments_b[:, None] + index_1s)
 
 
 def _segment_keys(key: jax.Array, index_bs: Array) -> Array:

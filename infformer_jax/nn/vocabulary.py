@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from infformer_jax.core import losses
-from infformer_jax.core.arrays import at_least_float32
+from infformer_jax.core.arrays import at_least_float32, on_last_axis
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array
 
@@ -45,7 +45,9 @@ class Vocabulary(nnx.Module):
     table_vd = (self.embedding if self.config.tie_embeddings else self.unembedding).embedding[...]
     wide = at_least_float32(self.config.param_dtype)
     logits = jnp.einsum('...d,vd->...v', hidden, table_vd.astype(hidden.dtype), preferred_element_type=wide)
-    return logits + self.output_bias_v[...] if self.config.output_bias else logits
+    if not self.config.output_bias:
+      return logits
+    return logits + on_last_axis(self.output_bias_v[...], logits.ndim)
 
   def token_losses(self, hidden_bsld: Array, targets_bsl: Array) -> Array:
     """-ln p(target) [b, s, l], nats.

@@ -42,7 +42,7 @@ def test_the_search_is_that_of_numpy(stored, approximate):
 
 def test_attention_over_what_was_found_is_a_softmax_of_its_own():
   q, k, v = unit(0, B, L, H, K), unit(1, B, M, H, K), unit(2, B, M, H, K)
-  scale_h, ok_bm = jnp.array([3.0, -7.0], toy.DTYPE), jnp.arange(M) < jnp.array([[2], [0]])
+  scale_h, ok_bm = jnp.array([3.0, -7.0], toy.DTYPE), jnp.arange(M)[None] < jnp.array([[2], [0]])
   index = nearest_neighbours.search(q, k, ok_bm, 3)
   ok = jax.vmap(lambda ok_m, i: ok_m[i])(ok_bm, index)
   found = nearest_neighbours.attend(
