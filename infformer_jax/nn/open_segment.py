@@ -74,7 +74,7 @@ def append(model: Transformer, opened: Open, token_b: Array, active_b: Array) ->
     states.append(block_state)
   hidden_bld = model.final_norm(x_bld) if model.config.final_norm else x_bld
   state = ModelState(segments_b=opened.state.segments_b, index_b=opened.state.index_b, blocks=tuple(states))
-  opened = Open(state=state, count_b=opened.count_b + active_b, blocks=tuple(blocks))
+  opened = Open(state=state, count_b=opened.count_b + active_b.astype(jnp.int32), blocks=tuple(blocks))
   full_b = opened.count_b == model.config.segment_length
   opened = jax.lax.cond(full_b.any(), lambda: _renewed(model, opened, full_b), lambda: opened)
   return model.vocabulary.logits(hidden_bld[:, 0]), opened
@@ -122,7 +122,8 @@ def _append_block(
   attention = block.attention
   h_bld = block.attention_input(x_bld)
   q_blhk, (k_blhk, v_blhk) = attention.queries(h_bld), attention.project(h_bld)
-  here_bl = active_b[:, None] & (count_b[:, None] == jnp.arange(block.config.segment_length))
+  place_1l = jnp.arange(block.config.segment_length, dtype=count_b.dtype)[None]
+  here_bl = active_b[:, None] & (count_b[:, None] == place_1l)
 
   def put(buffer_bl: Array, new_bl: Array) -> Array:
     where = here_bl.reshape(here_bl.shape + (1,) * (buffer_bl.ndim - 2))
@@ -170,8 +171,8 @@ def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
     return jax.tree.map(choose, pushed, state)
 
   state = ModelState(
-    segments_b=opened.state.segments_b + full_b,
-    index_b=opened.state.index_b + full_b,
+    segments_b=opened.state.segments_b + full_b.astype(jnp.int32),
+    index_b=opened.state.index_b + full_b.astype(jnp.int32),
     blocks=tuple(map(closed, opened.state.blocks, opened.blocks)),
   )
   renewed = open_segment(model, state, jnp.zeros_like(full_b))

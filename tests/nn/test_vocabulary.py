@@ -42,8 +42,8 @@ def test_the_bias_and_the_separate_table_read_out(vocabulary):
   config = vocabulary.config
   hidden_td = jax.random.normal(jax.random.key(7), (3, 16), toy.DTYPE)
   table_vd = (vocabulary.embedding if config.tie_embeddings else vocabulary.unembedding).embedding[...]
-  bias_v = vocabulary.output_bias_v[...] if config.output_bias else 0
-  assert toy.error(vocabulary.logits(hidden_td), hidden_td @ table_vd.T + bias_v) < toy.TOLERANCE
+  bias_1v = vocabulary.output_bias_v[...][None] if config.output_bias else 0
+  assert toy.error(vocabulary.logits(hidden_td), hidden_td @ table_vd.T + bias_1v) < toy.TOLERANCE
 
 
 def test_embeddings_are_rows_scaled_by_the_root_of_the_width(vocabulary):
