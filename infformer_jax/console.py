@@ -1,4 +1,4 @@
-"""Status lines and progress for the people who watch a program."""
+"""Status lines and progress on the terminal."""
 
 import sys
 import time

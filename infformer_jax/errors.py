@@ -1,11 +1,11 @@
-"""What the user can correct. The other reasons for which a run ends are in train/exits.py."""
+"""Errors that the user can correct. The other reasons for which a run ends are in train/exits.py."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-  """Something that the user can mend: the command lines print it as one line and exit with 2."""
+  """An error that the user can correct. The command lines print it as one line and exit with code 2."""
 
 
 class ConfigError(UserError, ValueError):
@@ -13,7 +13,15 @@ class ConfigError(UserError, ValueError):
 
 
 def unknown(what: str, key: str, name: str, allowed: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
-  """The sentence about a name that does not exist: the nearest one, and what is allowed."""
+  """The message about an unknown name, with the most similar name and the allowed ones.
+
+  Args:
+    what: the kind of name, such as 'key'.
+    key: the name as the user wrote it.
+    name: the part of it that is compared with `allowed`.
+    allowed: the valid names.
+    elsewhere: names that are suggested first.
+  """
   allowed = list(allowed)
   near = [*elsewhere, *difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)]
   suggestion = f"; did you mean '{near[0]}'?" if near else ''

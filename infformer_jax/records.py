@@ -185,12 +185,12 @@ def _joined(hint: Any, content: Any, path: str, arrays: dict[str, np.ndarray]) -
     for what, names in (('no field', hints.keys() - content), ('unknown field', content.keys() - hints)):
       if names:
         raise _Mismatch(f'{what} {below + min(names)!r}')
-    fields = {name: _joined(of, content[name], f'{below}{name}', arrays) for name, of in hints.items()}
+    fields = {name: _joined(inner, content[name], f'{below}{name}', arrays) for name, inner in hints.items()}
     return hint(**fields)
   if kind is dict:
-    of = typing.get_args(hint)[1]
-    return {key: _joined(of, item, f'{below}{key}', arrays) for key, item in content.items()}
+    inner = typing.get_args(hint)[1]
+    return {key: _joined(inner, item, f'{below}{key}', arrays) for key, item in content.items()}
   if kind is tuple:
-    of = typing.get_args(hint)[0]
-    return tuple(_joined(of, item, f'{below}{index}', arrays) for index, item in enumerate(content))
+    inner = typing.get_args(hint)[0]
+    return tuple(_joined(inner, item, f'{below}{index}', arrays) for index, item in enumerate(content))
   return content

@@ -24,7 +24,7 @@ class PerToken(TypedDict):
   loss_nats_per_token_reason: NotRequired[str]
   perplexity_per_token: float | None
   perplexity_per_token_reason: NotRequired[str]
-  accuracy: float | None  # the share of targets that the model found most likely
+  accuracy: float | None  # the share of targets that were the most likely token
   accuracy_reason: NotRequired[str]
   num_tokens: int
 

@@ -1,4 +1,4 @@
-"""What the command lines that compute do first: a compilation cache, and no log of Orbax."""
+"""The start of the command lines that compute: a compilation cache, and no log of Orbax."""
 
 import errno
 import os
@@ -11,17 +11,17 @@ from absl import flags
 from infformer_jax.train.orbax_log import hush_orbax
 
 _MIN_COMPILE_SECONDS = 0.1
-"""Programs that compile faster are not kept: many small ones, which take as long to read."""
+"""Programs that compile faster are not cached: reading them takes as long."""
 
 _COMPILATION_CACHE = flags.DEFINE_bool(
   'compilation_cache',
   True,
-  'keep compiled programs for later starts, in $JAX_COMPILATION_CACHE_DIR or ~/.cache/infformer_jax/compiled',
+  'cache compiled programs on disk, in $JAX_COMPILATION_CACHE_DIR or ~/.cache/infformer_jax/compiled',
 )
 
 
 def prepare() -> None:
-  """To be called once, before JAX compiles anything."""
+  """Call this once, before JAX compiles anything."""
   hush_orbax()
   if _COMPILATION_CACHE.value:
     use_compilation_cache()
@@ -30,11 +30,11 @@ def prepare() -> None:
 
 
 def use_compilation_cache() -> None:
-  """Keeps compiled programs on disk, where other processes and later starts find them.
+  """Caches compiled programs on disk, for other processes and later starts.
 
-  The variables JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS have precedence. A
-  directory that cannot be written costs a warning, never the run: JAX warns of entries that it cannot read or
-  write, and compiles.
+  The variables JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS have precedence. This
+  prints a warning, and there is no cache, if the directory cannot be written. JAX prints a warning and
+  compiles if an entry cannot be read or written.
   """
   if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', _MIN_COMPILE_SECONDS)

@@ -11,8 +11,11 @@ import sys
 import time
 import warnings
 
+import chex
 import numpy as np
 import orbax.checkpoint as ocp
+
+from tests.bits import bits
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 30
@@ -113,12 +116,9 @@ def results(workdir: pathlib.Path) -> dict:
 def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
   """Parameters, optimizer, memory bit for bit; every line of metrics once; the same results."""
   mine, theirs = arrays(workdir), arrays(undisturbed)
-  assert mine.keys() == theirs.keys()
   assert any(name.startswith('memory/') for name in mine)
-  different = [
-    name for name in mine if np.asarray(mine[name]).tobytes() != np.asarray(theirs[name]).tobytes()
-  ]
-  assert different == []
+  chex.assert_trees_all_equal_shapes_and_dtypes(mine, theirs)
+  chex.assert_trees_all_equal(bits(mine), bits(theirs))
   assert metrics(workdir) == metrics(undisturbed)
   assert results(workdir) == results(undisturbed)
 

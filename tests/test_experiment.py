@@ -131,6 +131,6 @@ def test_the_work_of_another_config_is_refused_by_what_differs(tmp_path):
   overrides = [('model.d_ff', '32'), ('seed', '1'), ('train.num_steps', '7')]
   with pytest.raises(ConfigError) as error:
     resolve_experiment(None, overrides, tmp_path, may_change=MAY_CHANGE_IN_TRAINING)
-  assert 'model.d_ff: 16 in the work directory, 32 asked for' in str(error.value)
-  assert 'seed: 0 in the work directory, 1 asked for' in str(error.value)
+  assert 'model.d_ff: 16 in the work directory, 32 requested' in str(error.value)
+  assert 'seed: 0 in the work directory, 1 requested' in str(error.value)
   assert 'num_steps' not in str(error.value)

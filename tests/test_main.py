@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import time
 
+import chex
 import numpy as np
 import pytest
 
+from tests.bits import bits
 from tests.program import (
   STEPS,
   Program,
@@ -68,7 +70,7 @@ def test_killed_between_checkpoints_and_epochs_it_ends_the_same(program, killed,
   workdir = shutil.copytree(killed, tmp_path / 'work')
   assert 0 < checkpoint_steps(workdir)[-1] < last_step(workdir)
   out, _ = program.run(workdir)
-  assert f'going on from checkpoint {checkpoint_steps(killed)[-1]}\n' in out
+  assert f'resuming from checkpoint {checkpoint_steps(killed)[-1]}\n' in out
   assert_same(workdir, undisturbed)
 
 
@@ -96,7 +98,7 @@ def test_killed_again_and_again_at_any_moment_it_ends_the_same(program, undistur
   assert_same(workdir, undisturbed)
 
 
-def test_sigterm_saves_and_exits_and_the_next_run_goes_on(program, undisturbed, tmp_path):
+def test_sigterm_saves_and_exits_and_the_next_run_resumes(program, undisturbed, tmp_path):
   workdir = tmp_path / 'work'
   process = program.start(workdir)
   while last_step(workdir) < 8:
@@ -106,12 +108,12 @@ def test_sigterm_saves_and_exits_and_the_next_run_goes_on(program, undisturbed, 
   _, err = process.communicate()
   assert process.returncode == 143, err
   saved = checkpoint_steps(workdir)[-1]
-  assert (
-    err == f'stopped: SIGTERM came after step {saved}, which is saved; the same command goes on from there\n'
+  assert err == (
+    f'stopped: received SIGTERM; checkpoint {saved} is saved, run the same command again to resume\n'
   )
   assert saved < STEPS
   out, _ = program.run(workdir)
-  assert f'going on from checkpoint {saved}\n' in out
+  assert f'resuming from checkpoint {saved}\n' in out
   assert_same(workdir, undisturbed)
 
 
@@ -123,11 +125,11 @@ def test_a_finished_run_is_only_evaluated(program, undisturbed, tmp_path):
   assert_same(workdir, undisturbed)
 
 
-def test_other_numbers_of_steps_go_on_and_another_model_is_refused(program, undisturbed, tmp_path):
+def test_other_numbers_of_steps_resume_and_another_model_is_refused(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   _, err = program.run(workdir, '--config.model.d_ff=32', '--config.train.optimizer.b1=0.8', code=2)
-  assert 'model.d_ff: 16 in the work directory, 32 asked for' in err
-  assert 'train.optimizer.b1: 0.9 in the work directory, 0.8 asked for' in err
+  assert 'model.d_ff: 16 in the work directory, 32 requested' in err
+  assert 'train.optimizer.b1: 0.9 in the work directory, 0.8 requested' in err
   program.run(workdir, '--config.train.num_steps=32', '--config.train.log_every=1')
   assert [line['step'] for line in metrics(workdir) if line['split'] == 'train'][-3:] == [30, 31, 32]
 
@@ -199,7 +201,7 @@ def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(program, 
   reports = [line for line in out.splitlines() if 'is damaged' in line]
   assert len(reports) == 1
   assert reports[0].startswith('checkpoint 30 is damaged (')
-  assert reports[0].endswith('; going back to checkpoint 28')
+  assert reports[0].endswith('; falling back to checkpoint 28')
   assert err == ''
   assert (workdir / 'checkpoints/30.damaged').is_dir()
   assert_same(workdir, undisturbed)
@@ -213,10 +215,10 @@ def test_without_space_it_stops_in_one_line_and_resumes_later(program, killed, u
   largest = max(file.stat().st_size for file in files)
   _, err = program.run(workdir, '--config.train.evaluate_every=100', code=1, kilobytes=largest // 2048)
   assert err.startswith('stopped: a checkpoint could not be written')
-  assert f'(File too large); checkpoint {good} is the last good one' in err
+  assert f'(File too large); checkpoint {good} is the last complete one' in err
   assert checkpoint_steps(workdir)[-1] == good
   after = arrays(workdir, good)
-  assert all(np.array_equal(before[name], after[name]) for name in before)
+  chex.assert_trees_all_equal(bits(after), bits(before))
   program.run(workdir)
   assert_same(workdir, undisturbed)
 

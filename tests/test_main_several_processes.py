@@ -54,8 +54,8 @@ def test_two_processes_stop_together_go_on_and_end_as_one(tmp_path):
   assert 8 <= stopped < STEPS
 
   first, second = finish(start(program, workdir), code=0)
-  assert f'going on from checkpoint {stopped}\n' in first[0]
-  assert 'going on' not in second[0]  # Only process 0 tells and writes.
+  assert f'resuming from checkpoint {stopped}\n' in first[0]
+  assert 'resuming' not in second[0]  # Only process 0 prints and writes.
   for mine, theirs in zip(losses(workdir), losses(tmp_path / 'one'), strict=True):
     assert mine[:2] == theirs[:2]
     assert mine[2] == pytest.approx(theirs[2], rel=0, abs=TOLERANCE)

@@ -97,7 +97,7 @@ def test_another_config_is_allowed_if_the_parameters_are_the_same(workdir):
 @pytest.mark.parametrize(
   ('config', 'message'),
   [
-    (None, 'does not exist; name the work directory of a training'),
+    (None, 'does not exist; use the work directory of a training run'),
     ('{"model": ', 'not a config in JSON'),
     ('{"model": {"d_modle": 8}}', "unknown key 'model.d_modle'; did you mean 'd_model'?"),
     (json.dumps({'model': dataclasses.asdict(MODEL)}), 'has no checkpoint yet'),

@@ -1,4 +1,4 @@
-"""What a config file needs: `config_dict` and `parse_argument`."""
+"""Configs. A config file needs `config_dict` and `parse_argument`."""
 
 from infformer_jax.config.parsing import config_dict, parse_argument
 

@@ -1,4 +1,4 @@
-"""What all command lines share: absl flags, `--config.a.b=value` overrides, and errors of one line.
+"""The frame of all command lines: absl flags, `--config.a.b=value` overrides, and errors of one line.
 
 flags.DEFINE_string('config', None, 'FILE[:argument]')
 
@@ -24,10 +24,10 @@ _PREFIX = '--config.'
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-  """Takes `--config.a.b=value` and `--config.a.b value` out of a command line.
+  """Separates `--config.a.b=value` and `--config.a.b value` from the other arguments.
 
   Returns:
-    The arguments that are left, for absl, and the overrides: (dotted key, text), in order.
+    The other arguments, for absl, and the overrides (dotted key, text), in order.
   Raises:
     ConfigError: an override has no value.
   """
@@ -47,8 +47,8 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   """Parses the command line, calls `main` with the overrides and exits.
 
-  What the user can mend, a `UserError` or a flag that does not parse, becomes one line on stderr and exit
-  code 2. Anything else is a bug and keeps its traceback.
+  An error that the user can correct, a `UserError` or an invalid flag, becomes one line on stderr and exit
+  code 2. Any other error is a bug and keeps its traceback.
   """
   overrides: list[tuple[str, str]] = []
 
@@ -56,7 +56,7 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
     # A command line without --config has no overrides either: absl refuses them.
     rest, overrides[:] = split_overrides(argv) if 'config' in flags.FLAGS else (argv, [])
     names = [f'--{flag.name}' for flag in flags.FLAGS.get_key_flags_for_module(argv[0])]
-    quiet = f'--verbosity={logging.WARNING}'  # What libraries log is not for those who watch a run.
+    quiet = f'--verbosity={logging.WARNING}'  # Hides the logs of libraries.
     try:
       positional = flags.FLAGS([rest[0], quiet, *rest[1:]])[1:]
     except flags.UnrecognizedFlagError as error:
@@ -82,13 +82,13 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     sys.exit(130)
-  except BrokenPipeError:  # The reader of a pipe has left, as in `... | head`.
+  except BrokenPipeError:  # The reader of a pipe has exited, as in `... | head`.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)
 
 
 def _sentence(absl_error: str) -> str:
-  """What absl says of a flag's value, in the words of the config's errors."""
+  """absl's message about the value of a flag, in the style of the errors of configs."""
   refused = re.match(r'flag --(\w+)=(.*?): ', absl_error, re.DOTALL)
   if refused is None:
     return absl_error

@@ -1,11 +1,11 @@
-"""Configs: `ConfigDict` at the edge, frozen dataclasses inside, one clear line when something is wrong.
+"""Configs: a `ConfigDict` in config files, frozen dataclasses in the package.
 
-A config file has `get_config`, which returns `config_dict(Experiment(...))`. `load_config` runs it, applies
-the flags and builds the dataclasses again, strictly: a key or value that no dataclass declares is an error
-that names the key, the value, what is allowed and the nearest valid name. This file knows none of the
-dataclasses.
-A dataclass with a static `kinds() -> {kind: dataclass}` stands for the one that its key `kind` picks.
-The flags themselves, and what a program prints when it stops, are in command_line.py.
+A config file has a function `get_config` that returns `config_dict(Experiment(...))`. `load_config` calls it,
+applies the flags and builds the dataclasses again. A key or value that no dataclass declares is an error that
+names the key, the value, what is allowed and the most similar valid name. This module depends on none of the
+dataclasses. One with a static method `kinds() -> {kind: dataclass}` is replaced by the dataclass that its key
+`kind` selects.
+Flags and exit codes are in command_line.py.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from infformer_jax.errors import ConfigError, unknown
 
 _T = TypeVar('_T')
 Overrides = Iterable[tuple[str, str]]
-"""What the flags say: dotted key and text, e.g. ('model.memory.num_basis', '256')."""
+"""Dotted keys and texts from the flags, e.g. ('model.memory.num_basis', '256')."""
 
 
 def config_dict(instance: Any) -> ConfigDict:
-  """The ConfigDict of a dataclass, nested. Fields of several types are references, so that each can be set.
+  """The nested ConfigDict of a dataclass. Fields of a union type are references, which accept all its types.
 
   Raises:
     ConfigError: a value is not of its field's type.
@@ -47,14 +47,14 @@ def config_dict(instance: Any) -> ConfigDict:
 
 
 def parse(cls: type[_T], config: Mapping[str, Any] | ConfigDict, path: str = '') -> _T:
-  """Builds a dataclass, or the one that `kind` picks, and the dataclasses inside it.
+  """Builds a dataclass, or the one that `kind` selects, and the dataclasses inside it.
 
   Args:
     cls: a frozen dataclass, or one with `kinds()`.
     config: nested; keys that are absent keep the dataclass's default.
-    path: the dotted key of `config` in the whole, for the errors.
+    path: the dotted key of `config` in the full config, for errors.
   Raises:
-    ConfigError: a key is unknown or missing, a value has the wrong type, or a dataclass refused them.
+    ConfigError: a key is unknown or missing, a value has the wrong type, or a dataclass refuses a value.
   """
   picked = _picked(cls, config, path)
   known = type_hints.fields(picked)
@@ -71,20 +71,20 @@ def parse(cls: type[_T], config: Mapping[str, Any] | ConfigDict, path: str = '')
   }
   try:
     return picked(**values)
-  except ConfigError as error:  # A dataclass knows its own keys only.
+  except ConfigError as error:  # A dataclass does not know its path.
     named = not path or str(error).startswith(tuple(known))
     raise ConfigError(join(path, str(error)) if named else f'{path}: {error}') from None
 
 
 def override(instance: _T, overrides: Overrides) -> _T:
-  """A config with flags laid over it.
+  """A config with the overrides from flags.
 
-  Another `kind` first replaces its section by the defaults of the new kind, but for what all kinds have and
-  this config has set; then come the other keys, whatever their order on the command line.
-  Of several values for one key the last holds.
+  Overrides of `kind` are applied first, wherever they are on the command line. Another kind replaces the
+  section by its defaults, except for fields that all kinds have and whose values in this config are not the
+  defaults. Of several values for one key, the last one applies.
 
   Raises:
-    ConfigError: as `parse`; the text of a flag is read by the type of its field.
+    ConfigError: as `parse`; the text of a flag is converted to the type of its field.
   """
   config = dataclasses.asdict(instance)  # type: ignore[call-overload]
   everywhere = _leaves(config)
@@ -99,10 +99,10 @@ def override(instance: _T, overrides: Overrides) -> _T:
 
 
 def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
-  """The config of a file, e.g. 'configs/pg19.py:size=tiny', with flags laid over it.
+  """The config of a file, e.g. 'configs/pg19.py:size=tiny', with the overrides from flags.
 
   Raises:
-    ConfigError: there is no such file, it has no `get_config`, its argument does not parse, or as `override`.
+    ConfigError: the file does not exist, it has no `get_config`, its argument is invalid, or as `override`.
   """
   name, _, argument = path.partition(':')
   file = pathlib.Path(name)
@@ -125,34 +125,44 @@ def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
 
 
 def parse_argument(argument: str | None, **allowed: tuple[Any, Any]) -> types.SimpleNamespace:
-  """Reads what follows the colon in 'configs/pg19.py:size=tiny'.
+  """Parses the text after the colon in 'configs/pg19.py:size=tiny'.
 
   Args:
     argument: 'key=value,key=value', or None.
-    allowed: for every key its default, and its choices or its type, such as int.
+    allowed: the default of every key, and its choices or its type, such as int.
   Raises:
-    ConfigError: something in it is not allowed.
+    ConfigError: a key or a value is not allowed.
 
   >>> parse_argument('size=tiny', size=('base', ('tiny', 'base'))).size
   'tiny'
   """
   values = {key: default for key, (default, _) in allowed.items()}
-  hint_of = {key: of if isinstance(of, type) else Literal[of] for key, (_, of) in allowed.items()}
+  hints = {key: type_ if isinstance(type_, type) else Literal[type_] for key, (_, type_) in allowed.items()}
   for item in argument.split(',') if argument else []:
     key, _, value = item.partition('=')
     if key not in allowed:
       examples = [
-        f'{k}={of.__name__ if isinstance(of, type) else "|".join(of)}' for k, (_, of) in allowed.items()
+        f'{k}={type_.__name__ if isinstance(type_, type) else "|".join(type_)}'
+        for k, (_, type_) in allowed.items()
       ]
       raise ConfigError(unknown('argument', item, item, examples))
-    values[key] = _value(type_hints.read(value, hint_of[key]), hint_of[key], f'argument {key}')
+    values[key] = _value(type_hints.read(value, hints[key]), hints[key], f'argument {key}')
   return types.SimpleNamespace(**values)
 
 
 def _set(
   cls: Any, config: dict[str, Any], keys: list[str], text: str, path: str, everywhere: list[str]
 ) -> None:
-  """Sets one key of a plain nested config, in place, to what the text of a flag means there."""
+  """Sets one key of a plain nested config, in place, to the value of a flag.
+
+  Args:
+    cls: the dataclass of `config`.
+    config: a section, without dataclasses.
+    keys: the rest of the dotted key, in `config`.
+    text: of the flag.
+    path: the dotted key of `config` in the full config.
+    everywhere: all dotted keys of the full config, for suggestions.
+  """
   name, *rest = keys
   key, full = join(path, name), join(path, '.'.join(keys))
   if name == 'kind' and not rest and hasattr(cls, 'kinds'):
@@ -196,7 +206,7 @@ def _value(value: Any, hint: Any, key: str) -> Any:
 
 
 def _picked(cls: Any, config: Mapping[str, Any] | ConfigDict, path: str) -> Any:
-  """The dataclass itself, or the one that the config's `kind` picks."""
+  """The dataclass itself, or the one that the config's `kind` selects."""
   if not hasattr(cls, 'kinds'):
     return cls
   kinds, key = cls.kinds(), join(path, 'kind')

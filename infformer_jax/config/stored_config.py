@@ -1,4 +1,4 @@
-"""The config that a work directory stores as JSON, and how another config differs from it."""
+"""The config in a work directory, which is stored as JSON, and its differences from another config."""
 
 import dataclasses
 import json
@@ -34,17 +34,17 @@ def read_config(cls: type[_T], file: pathlib.Path, section: str | None = None) -
       return from_json(cls, text)
     return parse(cls, _object(text).get(section, {}), section)
   except FileNotFoundError:
-    raise ConfigError(f'{file} does not exist; name the work directory of a training') from None
+    raise ConfigError(f'{file} does not exist; use the work directory of a training run') from None
   except (ConfigError, UnicodeDecodeError) as error:
     raise ConfigError(f'{file}: {error}') from None
 
 
 def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[str]:
-  """What a work directory's config and the one asked for disagree in, one line each; [] where they agree.
+  """The differences of the requested config from that of a work directory, one line each.
 
   Args:
-    old, new: instances of one dataclass. Of a section whose kind differs only the kind is named.
-    except_for: dotted keys, of values or of whole sections, that may differ.
+    old, new: instances of one dataclass. If the kind of a section differs, only the kind is named.
+    except_for: dotted keys of values or sections that may differ.
   """
   skipped = tuple(except_for)
 
@@ -52,7 +52,7 @@ def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[s
     if path in skipped or old == new:
       return []
     if not dataclasses.is_dataclass(old) or not dataclasses.is_dataclass(new):
-      return [f'{path}: {old} in the work directory, {new} asked for']
+      return [f'{path}: {old} in the work directory, {new} requested']
     names = type_hints.fields(type(old)) if type(old) is type(new) else ['kind']
     return [line for n in names for line in compare(getattr(old, n), getattr(new, n), join(path, n))]
 

@@ -1,6 +1,6 @@
-"""Type hints of config dataclasses: their fields, what a text or a value means for one, and one in words.
+"""Type hints of config dataclasses: conversion of texts and values, and descriptions in words.
 
-Understood are int, float, bool, str, None, Literal, tuples of these, dataclasses, and unions of all of them.
+Supported types are int, float, bool, str, None, Literal, tuples of these, dataclasses, and their unions.
 """
 
 import ast
@@ -14,18 +14,18 @@ from typing import Any, Literal, Union
 
 
 def fields(cls: Any) -> dict[str, Any]:
-  """The fields of a dataclass, in order, with their resolved types."""
+  """The fields of a dataclass and their resolved types, in order."""
   hints = typing.get_type_hints(cls)
   return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def required(field: 'dataclasses.Field[Any]') -> bool:
-  """Whether a dataclass's field has no default."""
+  """Whether a field of a dataclass has no default."""
   return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def defaults(cls: Any) -> dict[str, Any]:
-  """The defaults of a dataclass as a plain nested dict, {} for a section that has none."""
+  """The defaults of a dataclass as a plain nested dict; a section without a default is {}."""
   values: dict[str, Any] = {}
   for field in dataclasses.fields(cls):
     if not required(field):
@@ -38,7 +38,7 @@ def defaults(cls: Any) -> dict[str, Any]:
 
 
 def options(hint: Any) -> tuple[Any, ...]:
-  """The members of a union; any other type is its own only one."""
+  """The members of a union; of any other type, the type itself."""
   return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
@@ -48,7 +48,7 @@ def section(hint: Any) -> Any:
 
 
 def choices(hint: Any) -> list[Any]:
-  """All values of the Literals in a type."""
+  """The values of all Literals in a type."""
   return [c for o in options(hint) if typing.get_origin(o) is Literal for c in typing.get_args(o)]
 
 
@@ -70,7 +70,7 @@ def describe(hint: Any) -> str:
 
 
 def read(text: str, hint: Any) -> Any:
-  """What the text of a flag means for a type. One without a meaning stays text, for `convert` to refuse."""
+  """The value of a flag's text for a type. A text that is no such value is returned; `convert` refuses it."""
   members = options(hint)
   if type(None) in members and text.lower() == 'none':
     return None
@@ -89,23 +89,23 @@ def read(text: str, hint: Any) -> Any:
 
 
 def convert(value: Any, hint: Any) -> Any:
-  """The value as its type wants it: an int becomes a float where one is wanted, a list a tuple.
+  """The value converted to a type: an int to a float, a list to a tuple.
 
   Raises:
-    TypeError: it does not fit; the message completes the sentence 'key = value ...'.
+    TypeError: the value does not have the type; the message completes the sentence 'key = value ...'.
   """
   for option in options(hint):
     args = typing.get_args(option)
     if typing.get_origin(option) is tuple:
       repeated = args[-1] is Ellipsis
       if isinstance(value, tuple | list) and (repeated or len(args) == len(value)):
-        with contextlib.suppress(TypeError):  # The sentence is about the whole tuple.
+        with contextlib.suppress(TypeError):  # The message is about the whole tuple.
           return tuple(convert(v, args[0] if repeated else args[i]) for i, v in enumerate(value))
     elif option is float and type(value) in (int, float):
       if not math.isfinite(value):
         raise TypeError('is not a finite number')
       return float(value)
-    elif type(value) is option:  # Not isinstance: True is no int.
+    elif type(value) is option:  # Not isinstance, because True is not an int here.
       return value
   if any(value == choice and type(value) is type(choice) for choice in choices(hint)):
     return value

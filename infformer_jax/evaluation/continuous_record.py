@@ -1,4 +1,4 @@
-"""What the plots show of a continuous memory: where its heads read, and what it keeps of each token."""
+"""Records a continuous memory for the plots: where its heads read, and the share of each token."""
 
 from collections.abc import Mapping
 
@@ -22,13 +22,13 @@ class Reads:
 
   density_shj: HostArray  # mean over tokens; 1 is uniform; NaN while the memory is empty
   histogram_sj: HostArray | None  # mean over heads and tokens; None: even sampling
-  mu_shl: HostArray | None  # the location of each density; None: it has none, or several
+  mu_shl: HostArray | None  # the location of each density; None: no location, or several
 
 
 class ContinuousRecorder:
   """Collects the reads of one memory over a document.
 
-  `seen` is called inside a jitted step, `add` with its result on the host, `record` at the end.
+  Call `seen` inside a jitted step, `add` with its result on the host, and `record` at the end.
   """
 
   def __init__(self, memory: Continuous):
@@ -51,11 +51,11 @@ class ContinuousRecorder:
     )
 
   def add(self, reads: Reads) -> None:
-    """Takes the reads of the next chunk."""
+    """Adds the reads of the next chunk."""
     self._chunks.append(reads)
 
   def record(self, num_tokens: int) -> ContinuousRecord:
-    """The record of a document of so many tokens, all of whose chunks were added."""
+    """The record of a document of `num_tokens` tokens, after all of its chunks were added."""
     num_segments = -(-num_tokens // self._site.segment_length)
     reads = jax.tree.map(lambda *chunks: np.concatenate(chunks)[:num_segments], *self._chunks)
     held_th, shares = None, None
@@ -74,13 +74,13 @@ class ContinuousRecorder:
     """Where each write samples the old signal; None: evenly."""
     if reads.histogram_sj is None:
       return [None] * num_writes
-    lag = self._site.lag  # The write at segment i samples according to the reads of segment i - 1.
+    lag = self._site.lag  # The write at segment i samples by the reads of segment i - 1.
     histogram_wj = jnp.asarray(np.nan_to_num(reads.histogram_sj[lag - 1 : lag - 1 + num_writes]))
     draw = sticky.left_edge_points if self._config.sampling == 'edges' else sticky.points
     return list(np.asarray(draw(histogram_wj, self._spec.num_samples)))
 
   def _held(self, reads: Reads, edges_w: list[np.ndarray]) -> np.ndarray:
-    """The token where each head reads [t, h]: at the location of its density or, if None, at its mode."""
+    """The token that each head reads [t, h]: at the location of its density or, if None, at its mode."""
     density_shj, lag = reads.density_shj, self._site.lag
     num_segments, num_heads, num_bins = density_shj.shape
     shape = (num_segments, self._site.segment_length, num_heads)
@@ -108,7 +108,7 @@ class ContinuousRecorder:
 
 
 def _share_t(edges_e: np.ndarray, num_tokens: int) -> np.ndarray:
-  """The share of each token. Token t, when it was just read, is at position t + 1, after BOS."""
+  """The share of each token. Token t is at position t + 1, after BOS."""
   share_t = np.zeros(num_tokens, np.float32)
   share_t[: len(edges_e) - 2] = np.diff(edges_e)[1:]
   return share_t

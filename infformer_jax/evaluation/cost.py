@@ -1,6 +1,6 @@
-"""What a model costs: parameters, bytes of memory, arithmetic, time.
+"""The cost of a model: parameters, bytes of memory, arithmetic, time.
 
-Memories are compared at equal bytes; their arithmetic differs.
+Memories of equal size in bytes can differ in arithmetic and time.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from infformer_jax.types import Array, Batch, PyTree
 
 
 def cost(model: ModelConfig, vocab_size: int) -> Cost:
-  """What follows from shapes alone; computes nothing.
+  """The costs that follow from shapes; runs nothing on a device.
 
   Args:
     model: the trunk and its memory.
@@ -29,7 +29,7 @@ def cost(model: ModelConfig, vocab_size: int) -> Cost:
   Returns:
     The figures. forward_flops_per_token excludes the read-out; memory_flops_per_token is the difference to
     the same model without a long memory. Arithmetic is XLA's count for one lane and one segment per chunk:
-    what a memory computes once per write is spread over one segment, and sorting for top-k counts as nothing.
+    the cost of a write counts for one segment, and sorting for top-k counts as 0.
   """
   params, state, flops = _shapes(model, vocab_size)
   nothing = dataclasses.replace(model, memory=NothingConfig())
@@ -49,7 +49,7 @@ def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, rep
     model, vocab_size: as in `cost`.
     lanes: rows of the chunk.
     segments: s.
-    repeats: runs after a first one, which is not counted.
+    repeats: measured runs, after a first one that is not measured.
   Returns:
     The figures. peak_memory_bytes is that of forward and backward: arguments, results and temporaries.
   """

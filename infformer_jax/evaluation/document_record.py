@@ -1,4 +1,4 @@
-"""One document through the model: the losses of its tokens, and what each memory reads there."""
+"""Runs one document through the model: the losses of its tokens, and the reads of each memory."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -25,23 +25,23 @@ from infformer_jax.types import Array, Batch, PyTree
 class Document(Split):
   """The beginning of one document of a split."""
 
-  of: Split
+  split: Split
   index: int
 
   def tokens(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
     del index
-    return self.of.tokens(self.index, start, int(self.offsets[1]) if stop is None else stop)
+    return self.split.tokens(self.index, start, int(self.offsets[1]) if stop is None else stop)
 
   def group(self, index: int, start: int, stop: int) -> np.ndarray:
     del index
-    return self.of.group(self.index, start, stop)
+    return self.split.group(self.index, start, stop)
 
 
 def longest(split: Split, max_tokens: int) -> Document:
   """The longest document of a split, or its first tokens."""
   index = int(np.argmax(split.lengths))
   length = min(int(split.lengths[index]), max_tokens)
-  return Document(offsets=np.array([0, length]), groups=split.groups, of=split, index=index)
+  return Document(offsets=np.array([0, length]), groups=split.groups, split=split, index=index)
 
 
 def record(
@@ -50,8 +50,7 @@ def record(
   """Runs a document through the model and records its losses and the reads of its memories.
 
   Only losses are recorded for a kind of memory that has no recorder. The model runs on one device of this
-  process, so that one of several processes can call this alone. The position of a token is where the model
-  has just read it.
+  process, so that one of several processes can call this. A token is at the position where it is read.
   """
   model, params = trained.model(), trained.local_params()
   memories = list(_memories(model))

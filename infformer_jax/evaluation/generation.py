@@ -1,4 +1,4 @@
-"""Generation: a prompt of any length through the memory in constant space, then one token after another."""
+"""Generation: reads prompts of any length in constant space, then yields one token at a time."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from infformer_jax.types import Array, Batch, PyTree
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-  """How the next token is chosen: top_k, then top_p, apply to the probabilities at the temperature."""
+  """How the next token is sampled: top_k, then top_p, are applied to the probabilities at the temperature."""
 
   temperature: float = 1.0  # 0: greedy
   top_k: int | None = None
@@ -36,7 +36,7 @@ class Sampling:
 def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
   """One token per row [b], int32.
 
-  top_p keeps the most likely tokens until their probability reaches it (Holtzman et al. 2020), at least one.
+  top_p keeps the fewest most likely tokens with at least that probability in total (Holtzman et al. 2020).
   """
   if sampling.temperature == 0:
     return jnp.argmax(logits_bv, axis=-1).astype(jnp.int32)
@@ -55,7 +55,7 @@ def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
 
 
 class Generator:
-  """A model with its compiled functions; prompts of the same batch size share them."""
+  """A model with compiled functions, which prompts of the same batch size share."""
 
   def __init__(self, trained: TrainedModel, *, bos_id: int, segments_per_chunk: int = 8):
     self.params, self.bos_id, self.segments_per_chunk = trained.params, bos_id, segments_per_chunk
@@ -76,9 +76,9 @@ class Generator:
   def read(
     self, prompts: Sequence[np.ndarray], progress: Callable[[int], None] | None = None
   ) -> tuple[Array, Open]:
-    """Reads one prompt per row, each a document of its own that begins with BOS.
+    """Reads one prompt per row, each of them a document that starts with BOS.
 
-    Whole segments are right-aligned, after idle ones, and read by chunks; the remaining tokens, at least one,
+    Whole segments are right-aligned, after idle ones, and read in chunks. The remaining tokens, at least one,
     are appended to the open segment.
 
     Args:

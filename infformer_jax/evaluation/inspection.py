@@ -1,6 +1,6 @@
-"""Writes W/inspection, the data of the plots besides losses, so that plots are drawn without the model.
+"""Writes W/inspection, the data of the plots other than losses, so that plotting needs no model.
 
-An evaluation writes the same into W/inspection_NAME, for plot.py --against. records.py has the schema.
+An evaluation writes the same to W/inspection_NAME, for plot.py --against. records.py has the schema.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from infformer_jax.records import Inspection
 from infformer_jax.trained_model import TrainedModel
 
 MAX_SEGMENTS = 256
-"""The document is cut after so many segments."""
+"""The length at which the document is cut, in segments."""
 
 
 def inspect(trained: TrainedModel, corpus: Corpus, split: str, folder: pathlib.Path) -> None:
-  """Records how a model reads the longest document of a split, and what its memories can hold.
+  """Records the reads of the longest document of a split, and the signals that the memories can hold.
 
-  Of several processes, only one calls this.
+  If there are several processes, one of them calls this.
 
   Args:
     trained: the model.

@@ -1,4 +1,4 @@
-"""What the plots show of a memory of nearest neighbours: the ages of what it retrieves."""
+"""Records the ages of the tokens that a memory of nearest neighbours retrieves, for the plots."""
 
 from collections.abc import Mapping
 
@@ -11,9 +11,9 @@ from infformer_jax.types import Array
 
 
 class NeighboursRecorder:
-  """Collects what one memory retrieves over a document.
+  """Collects the ages that one memory retrieves over a document.
 
-  `seen` is called inside a jitted step, `add` with its result on the host, `record` at the end.
+  Call `seen` inside a jitted step, `add` with its result on the host, and `record` at the end.
   """
 
   def __init__(self, memory: Neighbours):
@@ -27,14 +27,14 @@ class NeighboursRecorder:
     return jnp.where(ok_bslhj, plots['retrieved_age_blhj'], 0)[0]
 
   def add(self, age_slhj: np.ndarray) -> None:
-    """Takes the ages of the next chunk. Only their counts are kept."""
+    """Adds the ages of the next chunk. Only the nearest ones and the counts of all are kept."""
     count_a = np.bincount(age_slhj.astype(np.int64).ravel(), minlength=len(self._count_a))
     count_a[: len(self._count_a)] += self._count_a
     self._count_a = count_a
     self._nearest_age_slh.append(age_slhj[..., 0])
 
   def record(self, num_tokens: int) -> NeighboursRecord:
-    """The record of a document of so many tokens, all of whose chunks were added."""
+    """The record of a document of `num_tokens` tokens, after all of its chunks were added."""
     age_slh = np.concatenate(self._nearest_age_slh)
     age_th = age_slh.reshape(-1, age_slh.shape[-1])[:num_tokens].astype(np.int32)
     retrieved_a = np.zeros(num_tokens + 1, np.int64)

@@ -1,8 +1,8 @@
 """Perplexity on a split, with the memory and with its controls.
 
-Every token counts once, and memories are empty at the start of a document. The controls show what a gain is
-worth: the same parameters read an emptied memory, or the memory of another lane (memory/views.py). All views
-read the same batches, so that their losses are paired.
+Every token counts once, and memories are empty at the start of a document. The controls show whether a gain
+comes from the memory: the same parameters read an emptied memory, or that of another lane (memory/views.py).
+All views read the same batches, so that their losses are paired.
 """
 
 import dataclasses
@@ -35,9 +35,9 @@ PROGRESS_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-  """What is evaluated, and the sizes of a chunk, which change the speed but not the loss of any token."""
+  """The evaluated text, and the size of a chunk, which changes the speed but not the loss of any token."""
 
-  batch_size: int = 8  # lanes over all devices; not more than documents, rounded up to the devices
+  batch_size: int = 8  # lanes over all devices; at most the number of documents, rounded up to the devices
   segments_per_chunk: int = 4
   max_tokens: int | None = None  # None: the whole split
   split: Literal['train', 'validation', 'test'] = 'validation'
@@ -62,14 +62,14 @@ def evaluate(
   Args:
     trained: the model.
     corpus: its split `config.split` is evaluated.
-    config: what to evaluate, and the sizes of a chunk.
+    config: the evaluated text, and the size of a chunk.
     views: names in memory/views.py, 'memory' among them; the time grows with their number.
     report: called with a line of progress every few seconds.
   Returns:
     The losses of every view, as `summarize` in evaluation/results.py describes them, and beside them the
     step, the split, the corpus's fingerprint, what the model costs (evaluation/cost.py) and the settings.
   Raises:
-    ConfigError: lanes that cannot be spread evenly over the devices, or an unknown split.
+    ConfigError: the lanes are not divisible by the devices, or the split is unknown.
     UserError: no target of the split would be evaluated.
   """
   sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
@@ -132,7 +132,7 @@ def segment_losses(
   num_groups: int = 1,
   report: Callable[[str], None] = lambda line: None,
 ) -> SegmentLosses:
-  """The loss of every segment with each view, ordered by document and segment, whatever the lanes were.
+  """The loss of every segment with each view, ordered by document and segment, independent of the lanes.
 
   Args:
     trained: the model.
@@ -150,7 +150,7 @@ def segment_losses(
     report, 'evaluation: chunk', len(batches), every=PROGRESS_SECONDS, after=PROGRESS_SECONDS, compiles=True
   )
 
-  def rate(seconds: float) -> str:  # The first chunk came before the start.
+  def rate(seconds: float) -> str:  # The clock starts after the first chunk.
     tokens = sum(int(row[views[0]]['read'].sum()) for row in rows[1:])
     return f'{tokens / seconds:,.0f} tokens/s'
 
@@ -168,7 +168,7 @@ def segment_losses(
 
 
 def _num_lanes(split: Split, config: EvaluationConfig) -> int:
-  """At most one lane per document: a lane without a document would only cost time."""
+  """At most one lane per document, because a lane without a document only costs time."""
   num_documents = int(np.count_nonzero(evaluated_lengths(split, config.max_tokens)))
   devices = jax.device_count()
   return min(config.batch_size, max(1, -(-num_documents // devices)) * devices)
@@ -178,7 +178,7 @@ def _absent(
   model: transformer.Transformer, config: EvaluationConfig, num_lanes: int, views: Sequence[str]
 ) -> dict[str, str]:
   """The reasons why views are not evaluated, by view."""
-  absent = {view: 'this control was not asked for' for view in VIEWS if view not in views}
+  absent = {view: 'this control was not requested' for view in VIEWS if view not in views}
   if num_lanes == 1:
     why = 'evaluation.batch_size = 1' if config.batch_size == 1 else 'one document is evaluated'
     absent['exchanged'] = f'{why}: there is no other lane to exchange memories with'
@@ -219,9 +219,9 @@ def _make_step(
       'document': batch.document_bs,
       'segment': batch.segment_bs,
     }
-    if view == 'memory':  # Not the auxiliary losses: only training needs them.
+    if view == 'memory':  # Excludes the auxiliary losses, which only training needs.
       rows['figures'] = {name: sums for name, sums in output.aux.items() if name not in model.aux_weights()}
-    # All processes get these few numbers per segment, so that all have the same results.
+    # All processes get these few numbers per segment, and compute the same results.
     return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
 
   return step

@@ -36,8 +36,8 @@ def regression_error(
     trained: the model.
     split: its first documents are read.
     bos_id: the first input of a document.
-    num_documents: their number.
-    max_segments: each is cut after so many segments.
+    num_documents: the number of documents.
+    max_segments: each document is cut after this number of segments.
   Returns:
     The relative squared error; None if there is no continuous memory or no document with a second write.
   """
@@ -74,7 +74,7 @@ def regression_error(
 
 
 def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array) -> Array:
-  """(Σ|X - X̄|², Σ|X|²) of what the memories of one layer have written between two states."""
+  """(Σ|X - X̄|², Σ|X|²) of the writes of the memories of one layer between two states."""
   total = jnp.zeros(2)
   if before.cache_btd is None:
     return total

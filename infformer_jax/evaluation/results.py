@@ -21,7 +21,7 @@ from infformer_jax.results_schema import (
 
 CONTROLS = tuple(view for view in VIEWS if view != 'memory')
 POSITION_BINS = 16
-NO_CONTROL = 'no two lanes had filled memories at the same time: one document ran alone, or all are short'
+NO_CONTROL = 'no two lanes had filled memories at the same time: there is one document, or all are short'
 LEFT_OUT = 'segments without this control are left out, and their share of the text is not known'
 NO_TEXT = 'the data are not text'
 CUT = 'evaluation.max_tokens cuts a document, and the share of its text is not known'

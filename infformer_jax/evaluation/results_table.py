@@ -8,7 +8,7 @@ NAMES_WIDTH = 27
 
 
 def results_table(results: Summary) -> str:
-  """A line per view of the memory and, for a task, another table with a line per group of targets.
+  """A line per view of the memory and, for a task, a second table with a line per group of targets.
 
   >>> memory = {'loss_nats_per_token': 2.5, 'beyond_reach': None}
   >>> others = {'emptied': None, 'exchanged': None, 'by_group': {}}

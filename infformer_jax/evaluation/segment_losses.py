@@ -1,4 +1,4 @@
-"""What an evaluation keeps of every segment: sums by group of targets, from which all figures follow."""
+"""The sums that an evaluation keeps for every segment and group of targets; all figures follow from them."""
 
 import dataclasses
 import functools
@@ -19,9 +19,9 @@ class SegmentLosses:
   segment_r: np.ndarray  # the segment's index in its document
   tokens_rg: np.ndarray  # targets that count
   nll_nats_rg: Mapping[str, np.ndarray]  # by view, the sum over these targets
-  correct_rg: Mapping[str, np.ndarray]  # by view, how many of them the model found most likely
+  correct_rg: Mapping[str, np.ndarray]  # by view, the number of them that were the most likely token
   ok_r: Mapping[str, np.ndarray]  # by view; False: the view does not exist here (memory/views.py)
-  # Metrics of the reads (Read.aux without losses): (sum, count) over everything that was read.
+  # Metrics of the reads (Read.aux without losses): (sum, count) over all tokens read.
   figures: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
   @functools.cached_property
@@ -60,7 +60,7 @@ def joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]
   """One table of all steps, ordered by document and segment, without segments that have no targets.
 
   Args:
-    rows: what each step returns for each view, with lanes and segments first (evaluation/perplexity.py).
+    rows: the results of each step for each view, with lanes and segments first (evaluation/perplexity.py).
     views: their names; documents, segments and tokens are taken from the first.
   """
 

@@ -1,4 +1,4 @@
-"""What the signal of a continuous memory can hold, from its config alone."""
+"""The capacity of the signal of a continuous memory, from its config alone."""
 
 from infformer_jax.core import capacity
 from infformer_jax.evaluation.inspection import continuous_configs

@@ -1,4 +1,4 @@
-"""What the plots show of a continuous memory's config alone: its basis, and how well it holds a signal."""
+"""Records the basis of a continuous memory and its reconstruction of a signal, from the config alone."""
 
 import numpy as np
 

@@ -36,5 +36,5 @@ def edges(spec: SignalSpec, points_wp: Sequence[np.ndarray | None]) -> list[np.n
 
 def token_at(edges_e: np.ndarray, times: np.ndarray) -> np.ndarray:
   """The position in the document at each of some times, int32; times are clipped to [0, 1]."""
-  found = np.searchsorted(edges_e, np.clip(times, 0, 1), side='right') - 1
-  return np.minimum(found, len(edges_e) - 2).astype(np.int32)
+  token = np.searchsorted(edges_e, np.clip(times, 0, 1), side='right') - 1
+  return np.minimum(token, len(edges_e) - 2).astype(np.int32)

@@ -140,7 +140,7 @@ def _append_block(
   read = block.memory.answer(opened.prepared, segment)
   memory = block.memory.observe(state.memory, read.stats)
   local = [own] if opened.window is None else [opened.window, own]  # In the order of time.
-  parts = [attention.keys(of.k_bmhk, of.v_bmhk, of.age_bm, of.ok_bm) for of in local]
+  parts = [attention.keys(each.k_bmhk, each.v_bmhk, each.age_bm, each.ok_bm) for each in local]
   parts += map(attention.slots, read.slots)
   queries = attention.ask(q_blhk, offset_bl, model.biases())
   out_bld = attention.attend(queries, parts, read.gated)

@@ -26,7 +26,7 @@ def sweep(data: Sweep, workdir: Path) -> None:
 
   Args:
     data: the content of ablation.json.
-    workdir: of the sweep; the plots go into its plots/.
+    workdir: the work directory of the sweep; the plots are written to its plots/.
   """
   folder = workdir / 'plots'
   if not data['rows']:
@@ -42,7 +42,7 @@ def _metric(data: Sweep, path: Path) -> None:
   """The metric and the regression error over the first axis, each with its own scale: Figure 3, right."""
   metric = data['metric']
   numeric = _numbers(data) is not None
-  # Memories without a signal have no such error, so it is not compared if the values are not numbers.
+  # An axis of memories is not one of numbers; some of them have no signal and no regression error.
   has_error = numeric and any(row['regression_error'] is not None for row in data['rows'])
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()

@@ -19,7 +19,7 @@ VIEWS = ('memory', 'emptied', 'exchanged')
 def logged(workdir: Path) -> list[dict[str, Any]]:
   """The lines of W/metrics.jsonl; [] if there is no such file."""
   file = workdir / 'metrics.jsonl'
-  # What follows the last newline is a line that is still being written.
+  # The text after the last newline is a line that is still being written.
   lines = file.read_text(encoding='utf-8').split('\n')[:-1] if file.is_file() else []
   return [json.loads(line) for line in lines]
 
@@ -71,8 +71,8 @@ def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Pat
   """The loss against the position in the document, and its differences from the controls.
 
   Args:
-    by_position: of results.json, one entry per bin; None where there is no figure.
-    reach_tokens: the position from which the short-term window no longer reaches the beginning.
+    by_position: from results.json, one entry per bin; None where there is no figure.
+    reach_tokens: the position from which the short-term window no longer reaches the start of the document.
     path: the PNG file.
   """
   start, stop = np.array(by_position['start_tokens'], float), np.array(by_position['stop_tokens'], float)
@@ -112,7 +112,7 @@ def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
   """The accuracy of each group of answers; if their names are like 'distance_4', a curve over distances.
 
   Args:
-    by_group: of results.json: `accuracy` by group and view; None where there is none.
+    by_group: from results.json, `accuracy` by group and view; None where there is none.
     path: the PNG file.
   """
   groups = list(by_group)
@@ -137,7 +137,7 @@ def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
       axes.set_xticks(distances, [str(distance) for distance in distances])
       axes.minorticks_off()
       axes.set(xlabel='distance between question and answer [segments]', ylim=(-0.03, 1.05))
-      axes.set_xlim(min(distances) / 1.2, max(distances) * 1.2)  # Also if some distances have no answers.
+      axes.set_xlim(min(distances) / 1.2, max(distances) * 1.2)  # Includes distances without answers.
     else:
       axes.set_xticks(range(len(groups)), [group.replace('_', ' ') for group in groups])
       axes.set(xlabel='group of answers', ylim=(0, 1.05))

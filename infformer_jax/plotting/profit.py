@@ -1,6 +1,6 @@
-"""Which tokens profit: those with a lower loss than in another run, in context, with what the heads read.
+"""The tokens with a lower loss than in another run, in context, with the spans that the heads read.
 
-The analysis of the Memorizing Transformer (Wu et al. 2022, section 4.6 and appendix).
+Source: the analysis of the Memorizing Transformer (Wu et al. 2022, section 4.6 and appendix).
 """
 
 import collections
@@ -36,8 +36,8 @@ def profit(
     nll_t, other_nll_t: nats, of the same text.
     counts_t: bool, which tokens are part of the loss.
     pieces: the text, token by token.
-    held_th: by layer, the token that each head read when token t was predicted; -1: none. What heads read is
-      not shown if no layer has any, as for memories that are read in one softmax with the window.
+    held_th: by layer, the token that each head read when token t was predicted; -1: none. Reads are not shown
+      if no layer has any, as for memories that are read in one softmax with the window.
     names: of the two losses.
     path: the PNG file; the page has the same name with .html.
   Returns:

@@ -1,4 +1,4 @@
-"""Plots of memories that retrieve: the ages of what they find."""
+"""Plots of the ages of the tokens that a memory retrieves."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ BINS_PER_DOUBLING = 2
 
 
 def ages(neighbours: Mapping[str, NeighboursRecord], path: str | Path) -> Figure:
-  """The ages of what all queries of one document retrieve; one panel per layer, on a log scale.
+  """The ages of the tokens that all queries of one document retrieve; one panel per layer, on a log scale.
 
   Args:
     neighbours: by layer.

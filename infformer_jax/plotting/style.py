@@ -1,4 +1,4 @@
-"""The style of all plots. They are drawn off screen, without pyplot and its global state."""
+"""The style of all plots. Figures are drawn without pyplot and its global state."""
 
 import contextlib
 import textwrap
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from infformer_jax.files import write_atomically
 
-# Okabe and Ito's palette, for any kind of colour vision. A thing has the same colour in all plots.
+# Okabe and Ito's palette, which is distinct for any colour vision. Each name has one colour in all plots.
 COLORS = {
   'memory': '#0072B2',
   'emptied': '#D55E00',
@@ -28,7 +28,7 @@ OTHER = '#56B4E9'  # everything else
 INK = '#262626'
 EMPTY = '#E4E4E4'  # no data, in images
 COLORMAP = 'viridis'
-# Open marks: all are visible where curves coincide.
+# Open marks, so that all are visible where curves coincide.
 MARKERS = 'os^DvP<>*Xph'
 OPEN: Any = {'markersize': 6.5, 'markerfacecolor': 'none', 'markeredgewidth': 1.2}
 
@@ -70,7 +70,7 @@ def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
     FigureCanvasAgg(figure)
     yield figure
     path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as partial:  # The processes of a sweep draw the same files.
+    with write_atomically(path) as partial:  # Several processes of a sweep write the same files.
       figure.savefig(partial, format='png')
 
 
@@ -83,7 +83,7 @@ def headline(figure: Figure, title: str, subtitle: str = '') -> None:
 
 
 def whole_steps(axes: Axes) -> None:
-  """Ticks of x at integers only, also if it spans a single one."""
+  """Ticks of x at integers only, also for a range of a single integer."""
   axes.xaxis.set_major_locator(MaxNLocator('auto', steps=(1, 2, 2.5, 5, 10), integer=True, min_n_ticks=1))
 
 

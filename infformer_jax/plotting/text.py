@@ -1,4 +1,4 @@
-"""Text in plots: pages of coloured text, and lines of text in pictures."""
+"""Text in plots: HTML pages of coloured text, and lines of text in pictures."""
 
 import functools
 import html
@@ -28,7 +28,7 @@ mark { font-weight: bold }
 
 
 def page(path: Path, title: str, subtitle: str, body: str) -> None:
-  """Writes a page that needs no other file; `body` is HTML."""
+  """Writes a self-contained HTML page; `body` is HTML."""
   path.parent.mkdir(parents=True, exist_ok=True)
   head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
   text = f'<h1>{html.escape(title)}</h1>\n<p>{html.escape(subtitle)}</p>\n{body}\n'
@@ -80,7 +80,7 @@ def line(
 
 
 def visible(text: str) -> str:
-  """The text with other characters in place of those that the font lacks or that are not one column wide."""
+  """The text with a replacement for each character that the font lacks or that is not one column wide."""
   known = _characters()
   return ''.join(
     '↵' if c == '\n' else c if c.isprintable() and ord(c) in known else ' ' if c.isspace() else '□'

@@ -1,6 +1,6 @@
 """All plots of a work directory, from its metrics.jsonl, results.json, inspection/ and ablation.json.
 
-A run and plot.py draw with the same functions.
+Training, evaluation and plot.py use these functions.
 """
 
 import json
@@ -25,26 +25,26 @@ def load_inspection(workdir: Path) -> Inspection | None:
 
 def draw(workdir: Path) -> bool:
   """Draws the available plots into W/plots; False if there are none."""
-  plots, found = workdir / 'plots', draw_training(workdir)
+  plots, drawn = workdir / 'plots', draw_training(workdir)
   if (results := _json(workdir / 'results.json')) is not None:
-    found = True
+    drawn = True
     _draw_results(results, plots)
   if (inspection := load_inspection(workdir)) is not None:
-    found = True
+    drawn = True
     _draw_inspection(inspection, plots)
   if (sweep := _json(workdir / 'ablation.json')) is not None:
-    found = True
+    drawn = True
     ablation.sweep(sweep, workdir)
-  return found
+  return drawn
 
 
 def draw_training(workdir: Path) -> bool:
-  """Draws only the curves of training; False if nothing was logged."""
+  """Draws only the curves of training; False if no losses were logged."""
   return losses.loss_curves(losses.logged(workdir), workdir / 'plots' / 'loss.png') is not None
 
 
 def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspection) -> None:
-  """Draws which tokens profit in comparison with another run that has read the same text."""
+  """Draws the tokens with a lower loss than in another run on the same text."""
   memories = [dict(_leaves(each.memory)) for each in (mine, theirs)]
   profit.profit(
     mine.record.nll_t,

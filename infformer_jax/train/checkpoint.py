@@ -1,11 +1,11 @@
-"""Checkpoints that notice when they are damaged.
+"""Checkpoints with checksums.
 
-Orbax writes them, asynchronously and atomically, but does not see a flipped bit in its files. So every
-checkpoint carries a checksum of each of its arrays and of its own metadata; restoring verifies all of them
-and, where one is wrong, goes back to the checkpoint before.
+Orbax writes them, asynchronously and atomically, but does not detect a flipped bit in its files. Therefore a
+checkpoint has a checksum of each array and of its metadata. Restoring verifies all of them and falls back to
+the previous checkpoint if one is wrong.
 
     W/checkpoints/1200/state   the arrays, by name: params/..., optimizer/..., memory/...
-    W/checkpoints/1200/meta    where the run was, and the checksums
+    W/checkpoints/1200/meta    the position of the run, and the checksums
 """
 
 import contextlib
@@ -34,18 +34,18 @@ _T = TypeVar('_T')
 
 
 class Damaged(Exception):
-  """Something in a checkpoint cannot be verified."""
+  """Part of a checkpoint cannot be verified."""
 
 
 class Checkpoints:
-  """The newest two checkpoints of a run, and the best."""
+  """Saves and restores the newest two checkpoints of a run, and the best."""
 
   def __init__(self, directory: pathlib.Path, *, warn: Callable[[str], None]):
-    """Reads and writes nothing yet.
+    """Neither reads nor writes.
 
     Args:
       directory: W/checkpoints, on a disk that all processes share.
-      warn: takes the line about a damaged checkpoint.
+      warn: called with a line about each damaged checkpoint.
     """
     self._directory = directory.absolute()
     self._warn = warn
@@ -53,60 +53,60 @@ class Checkpoints:
     self._best: int | None = None
 
   def steps(self) -> list[int]:
-    """The steps that have a checkpoint, oldest first. Unfinished ones have other names."""
+    """The steps that have a complete checkpoint, oldest first."""
     if not self._directory.is_dir():
       return []
     return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
 
   def save(self, step: int, state: PyTree, run: Mapping[str, Any], *, best: int | None) -> None:
-    """Starts to save; returns when `state` may be donated. An existing checkpoint of the step stays.
+    """Starts to save, and returns when `state` may be donated. An existing checkpoint of the step is kept.
 
     Args:
       step: names the checkpoint.
       state: any pytree of arrays.
-      run: what else to store, as JSON.
+      run: stored with the state, as JSON.
       best: the step whose checkpoint is always kept.
     Raises:
-      SaveError: this checkpoint, or the one that was still being written, cannot be.
+      SaveError: this checkpoint, or the one still being written, cannot be written.
     """
     self._best = best
     self._move_damaged_aside()
     if step in self.steps():
       return
     arrays = named_arrays(state)
-    # A copy: Orbax writes it later, when the run has continued.
+    # A copy, because Orbax writes it while the run continues.
     meta = json.loads(json.dumps({'run': run, 'leaves': described(arrays)}))
     args = ocp.args.Composite(
-      # Orbax refuses arrays of size zero; there is nothing in them.
+      # Orbax refuses arrays of size zero.
       state=ocp.args.PyTreeSave({key: array for key, array in arrays.items() if array.size}),
       meta=ocp.args.JsonSave({**meta, 'sha256': digest(meta)}),
     )
     self._writing(lambda: self._manager.save(step, args=args, force=True))
 
   def wait(self) -> None:
-    """Returns when everything is on the disk.
+    """Returns when all checkpoints are on the disk.
 
     Raises:
-      SaveError: it cannot be.
+      SaveError: one cannot be written.
     """
     self._writing(lambda: self._manager.wait_until_finished())
 
   def restore(
     self, like: _T, shardings: PyTree, *, step: int | None = None
   ) -> tuple[_T, dict[str, Any]] | None:
-    """The newest checkpoint that can be verified and its `run`; None where there is no checkpoint at all.
+    """The newest intact checkpoint and its `run`; None if there is no checkpoint.
 
-    Newer ones are reported; the next save moves them aside, to `1200.damaged`.
+    Damaged newer ones are reported, and renamed by the next save, e.g. to `1200.damaged`.
 
     Args:
-      like: names, shapes and dtypes, as arrays or abstract; a part of what was saved is enough.
-      shardings: where the leaves go, on these or any other devices.
-      step: the checkpoint of this step, and no other.
+      like: arrays or abstract arrays with the names, shapes and dtypes; may be a part of what was saved.
+      shardings: of the leaves; the devices may differ from those of the saved state.
+      step: restores the checkpoint of this step only.
     Raises:
-      UserError: no checkpoint is intact, there is none of this step, or it does not fit `like`.
+      UserError: no checkpoint is intact, there is none of this step, or its arrays differ from `like`.
     """
     steps = self.steps()
-    candidates = [there for there in steps if step in (None, there)]
+    candidates = [each for each in steps if step in (None, each)]
     if steps and not candidates:
       raise UserError(f'{self._directory} has no checkpoint {step}, only {", ".join(map(str, steps))}')
     reasons: dict[int, str] = {}
@@ -117,34 +117,34 @@ class Checkpoints:
         reasons[candidate] = str(error)
         continue
       for damaged, reason in reasons.items():
-        self._warn(f'checkpoint {damaged} is damaged ({reason}); going back to checkpoint {candidate}')
+        self._warn(f'checkpoint {damaged} is damaged ({reason}); falling back to checkpoint {candidate}')
       self._damaged = list(reasons)
       return restored
     if reasons:
       each = '; '.join(f'{damaged}: {reason}' for damaged, reason in reasons.items())
       if step is not None:
-        raise UserError(f'the checkpoint in {self._directory} is damaged ({each}); take another step')
+        raise UserError(f'the checkpoint in {self._directory} is damaged ({each}); use another step')
       raise UserError(
-        f'no checkpoint in {self._directory} is intact ({each}); begin in another work directory'
+        f'no checkpoint in {self._directory} is intact ({each}); start in another work directory'
       )
     return None
 
   def kinds(self) -> dict[str, str] | None:
-    """What the newest readable checkpoint holds, name -> 'float32[2,3]'; None where there is none."""
+    """Name -> 'float32[2,3]' of each array in the newest readable checkpoint; None if there is none."""
     for step in reversed(self.steps()):
       with contextlib.suppress(Damaged):
         return {key: text.rpartition(' ')[0] for key, text in self._meta(step)['leaves'].items()}
     return None
 
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
-    """Called by Orbax after every save: which of the checkpoints, oldest first, to keep."""
+    """Orbax calls this after every save: whether to keep each of the checkpoints, oldest first."""
     del context
     kept = {self._best, *(checkpoint.step for checkpoint in checkpoints[-2:])}
     return [checkpoint.step in kept for checkpoint in checkpoints]
 
   @functools.cached_property
   def _manager(self) -> ocp.CheckpointManager:
-    # Made by the first save, since it also sweeps up what a killed run has left half written.
+    # Created by the first save, because it also removes the partial checkpoints of a killed run.
     options = ocp.CheckpointManagerOptions(
       preservation_policy=self, cleanup_tmp_directories=True, lightweight_initialize=True
     )
@@ -157,9 +157,12 @@ class Checkpoints:
     meta = self._meta(step)
     saved = meta['leaves']
     for key, leaf in abstract.items():
-      there = saved.get(key, 'no such array ').rpartition(' ')[0]
-      if there != kind(leaf):
-        raise UserError(f'{directory} does not fit the config: {key} is {kind(leaf)} here and {there} there')
+      saved_kind = saved.get(key, 'missing ').rpartition(' ')[0]
+      if saved_kind != kind(leaf):
+        raise UserError(
+          f'{directory} does not fit the config: '
+          f'{key} is {saved_kind} in the checkpoint, {kind(leaf)} in the model'
+        )
 
     wanted = {key: leaf for key, leaf in abstract.items() if leaf.size}
     args = ocp.args.PyTreeRestore(
@@ -170,8 +173,8 @@ class Checkpoints:
     handler = ocp.PyTreeCheckpointHandler()
     arrays = _reading(lambda: ocp.Checkpointer(handler).restore(directory / 'state', args=args))
     arrays |= {key: jnp.zeros(leaf.shape, leaf.dtype) for key, leaf in abstract.items() if not leaf.size}
-    found = _reading(lambda: described(arrays))  # A name that is not there comes back as no array.
-    wrong = [key for key in abstract if found[key] != saved[key]]
+    restored = _reading(lambda: described(arrays))  # Fails for a missing array, which Orbax returns as None.
+    wrong = [key for key in abstract if restored[key] != saved[key]]
     if wrong:
       raise Damaged(f'{wrong[0]} and {len(wrong) - 1} other arrays' if len(wrong) > 1 else wrong[0])
 
@@ -191,9 +194,9 @@ class Checkpoints:
   def _writing(self, write: Callable[[], Any]) -> None:
     try:
       write()
-    except Exception as error:  # Of any kind: a full disk looks different to every layer below.
+    except Exception as error:  # Each layer below reports a full disk by another type of error.
       last = self.steps()[-1:]
-      good = f'checkpoint {last[0]} is the last good one' if last else 'there is no other'
+      good = f'checkpoint {last[0]} is the last complete one' if last else 'there is no other checkpoint'
       raise SaveError(
         f'a checkpoint could not be written to {self._directory} ({_in_short(error)}); {good}'
       ) from error
@@ -204,14 +207,14 @@ class Checkpoints:
     if jax.process_index() == 0:
       for step in self._damaged:
         aside = self._directory / f'{step}.damaged'
-        shutil.rmtree(aside, ignore_errors=True)  # From an earlier time at the same step.
+        shutil.rmtree(aside, ignore_errors=True)  # Of an earlier failure at this step.
         (self._directory / str(step)).rename(aside)
     multihost_utils.sync_global_devices('damaged checkpoints moved aside')
     self._damaged = []
 
 
 def named_arrays(tree: PyTree) -> dict[str, Array]:
-  """The leaves by name, random keys as the numbers they are."""
+  """The leaves by name; random keys as their underlying integers."""
   return {
     name(path): jax.random.key_data(leaf) if _is_key(leaf) else leaf
     for path, leaf in jax.tree.leaves_with_path(tree)
@@ -223,15 +226,15 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _reading(read: Callable[[], Any]) -> Any:
-  """Reads something; all processes agree on whether it could be read.
+  """The result of `read`; all processes agree on whether it succeeds.
 
   Raises:
-    Damaged: it could not.
+    Damaged: it fails on some process.
   """
   result, reason = None, 'another process could not read it'
   try:
     result = read()
-  except Exception as error:  # Of any kind: a damaged file can hold anything.
+  except Exception as error:  # A damaged file can cause any error.
     reason = _in_short(error)
   if not np.all(multihost_utils.process_allgather(np.array(result is not None))):
     raise Damaged(reason)
@@ -239,7 +242,7 @@ def _reading(read: Callable[[], Any]) -> Any:
 
 
 def _in_short(error: BaseException) -> str:
-  """What the operating system says, if it is in the message; else the beginning of that."""
+  """The operating system's message, if the error has its code; otherwise the start of the first line."""
   if code := re.search(r"os_error_code='(\d+)'", str(error)):
     return os.strerror(int(code[1]))
   line = next(iter(str(error).splitlines()), '') or type(error).__name__

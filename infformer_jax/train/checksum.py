@@ -1,4 +1,4 @@
-"""Checksums of arrays that do not depend on how they are split over devices."""
+"""Checksums of arrays, independent of their sharding."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from infformer_jax.types import Array
 
 @jax.jit
 def checksum(x: Array) -> Array:
-  """uint32 [2]: two sums of the elements' bits, each times an odd number that hashes the element's index.
+  """Two sums over the elements, uint32 [2]: their bits times an odd hash of the index of the element.
 
-  Sums of integers do not depend on their order, so neither does this on the sharding, and nothing is
-  gathered. One flipped bit changes both sums; any other change goes unseen about once in 2^62.
+  A sum of integers does not depend on the order, so the checksum does not depend on the sharding, and no
+  array is gathered. One flipped bit changes both sums; any other change is missed with probability 2^-62.
   """
   if x.dtype == bool:
     x = x.astype(jnp.uint8)
@@ -39,7 +39,7 @@ def checksum(x: Array) -> Array:
 
 
 def described(arrays: Mapping[str, Array]) -> dict[str, str]:
-  """What every array is, and its checksum.
+  """The kind of every array, and its checksum.
 
   >>> described({'a': jnp.zeros((2, 3))})
   {'a': 'float32[2,3] 0000000000000000'}
@@ -56,5 +56,5 @@ def kind(array: Any) -> str:
 
 
 def digest(content: Any) -> str:
-  """sha256 of what JSON says, whatever the order of its keys."""
+  """sha256 of the content as JSON with sorted keys."""
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

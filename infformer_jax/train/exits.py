@@ -1,4 +1,4 @@
-"""Why a training run can end before its last step. Each is one line for the user and a code to exit with."""
+"""The reasons for which a run ends before its last step: a line for the user, and an exit code."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ class Stopped(Exception):
 
 
 class NotFiniteError(Stopped):
-  """A step met a value that is not finite."""
+  """A step computed a value that is not finite."""
 
   def __init__(self, step: int, group: str):
     self.step = step
@@ -23,23 +23,29 @@ class NotFiniteError(Stopped):
 
 
 class SaveError(Stopped):
-  """A checkpoint or a metric could not be written. The checkpoints before it are as they were."""
+  """A checkpoint or a metric could not be written. Earlier checkpoints are unchanged."""
 
 
 @contextlib.contextmanager
 def space(workdir: pathlib.Path) -> Iterator[None]:
-  """A full disk stops a run, whatever was being written; other errors pass."""
+  """Turns the error of a full disk into a SaveError; other errors pass.
+
+  Args:
+    workdir: named if the error names no file.
+  Raises:
+    SaveError: the disk is full.
+  """
   try:
     yield
   except OSError as error:
     if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
       raise
     raise SaveError(
-      f'{error.filename or workdir}: {error.strerror}; free some space and start again'
+      f'{error.filename or workdir}: {error.strerror}; free some space and run the same command again'
     ) from None
 
 
 class Terminated(Stopped):
-  """SIGTERM came. The exit code is that of a process which the signal ended: schedulers start it again."""
+  """The run received SIGTERM. The exit code is that of a process that the signal ends."""
 
   code = 143

@@ -1,4 +1,4 @@
-"""What happens around the steps: progress, metrics, evaluation, plots, checkpoints."""
+"""Hooks run between the steps: progress, metrics, evaluation, plots, checkpoints."""
 
 import dataclasses
 import math
@@ -16,17 +16,17 @@ from infformer_jax.train.state import TrainState
 
 @dataclasses.dataclass(kw_only=True)
 class Run:
-  """Where a run is. The loop counts the steps; hooks look, and change what is theirs."""
+  """The progress of a run. The loop counts the steps; a hook changes only the fields it owns."""
 
   mesh: Mesh
   graphdef: nnx.GraphDef
   num_steps: int
   step: int  # steps done
-  state: TrainState  # after them
+  state: TrainState  # after these steps
   totals: Totals  # since the last log
   best: tuple[float, int] | None  # the lowest validation loss so far, nats per token, and its step
   metrics: MetricsFile
-  stopping: bool = False  # the run ends here, before its last step
+  stopping: bool = False  # the run ends after this step, before its last one
 
   @property
   def finished(self) -> bool:
@@ -42,21 +42,21 @@ class Run:
     return self.best is not None and self.best[1] == self.step
 
   def saved(self) -> dict[str, Any]:
-    """What a checkpoint holds besides the state, as JSON; the data's whole position is one integer."""
+    """The content of a checkpoint besides the state, as JSON; the position in the data is one integer."""
     return {'data_position': self.step, 'totals': self.totals.sums, 'best': self.best}
 
 
 class Hook(Protocol):
-  """Shown the run after a step; only then are the metrics of that very step in `run.totals`."""
+  """Called with the run after a step, when `run.totals` has the metrics of that step."""
 
   def due(self, run: Run) -> bool:
-    """Whether to be called. The same on all processes, unless the hook only looks."""
+    """Whether the hook is called. The same on all processes, unless the hook computes nothing on devices."""
 
   def __call__(self, run: Run) -> None: ...
 
 
 class Every:
-  """Does something every so many steps, and after the last."""
+  """Calls a function at an interval of steps, and after the last step."""
 
   def __init__(self, steps: int, do: Callable[[Run], None]):
     self._steps, self._do = steps, do
@@ -80,7 +80,7 @@ class Evaluation(Every):
     """
     Args:
       steps: between evaluations.
-      split: what the lines in the metrics are called.
+      split: the `split` of the lines in the metrics.
       evaluate: metrics, `loss_nats_per_token` among them.
     """
     super().__init__(steps, self._evaluate)
@@ -95,7 +95,7 @@ class Evaluation(Every):
 
 
 class Save(Every):
-  """A checkpoint every so many steps, after the last, where the run is stopped and where it is best."""
+  """Saves a checkpoint at an interval of steps, after the last, when the run stops, and at the best step."""
 
   def __init__(self, steps: int, checkpoints: Checkpoints):
     super().__init__(steps, self._save)
@@ -105,16 +105,16 @@ class Save(Every):
     return super().due(run) or run.stopping or run.is_best
 
   def _save(self, run: Run) -> None:
-    run.metrics.flush()  # First: a checkpoint promises that every line up to its step is on the disk.
+    run.metrics.flush()  # First, because every line up to the step of a checkpoint must be on the disk.
     best = run.best[1] if run.best else None
     self._checkpoints.save(run.step, run.state, run.saved(), best=best)
 
 
 class StatusLine:
-  """The status line of a training: step, loss, tokens/s and time left."""
+  """The status line of a training run: step, loss, tokens/s and time left."""
 
   def __init__(self, console: Console, *, step: int, num_steps: int):
-    """Counts from `step`, which is now, to `num_steps`."""
+    """Counts from `step`, the current one, to `num_steps`."""
     self._progress = Progress(
       console.status, 'step', num_steps, every=console.status_seconds, after=0, done=step
     )
@@ -124,7 +124,7 @@ class StatusLine:
 
   def __call__(self, run: Run) -> None:
     means = run.totals.means()
-    loss = means['loss_nats_per_token']  # None before the first answer of a task.
+    loss = means['loss_nats_per_token']  # None until a task has had an answer.
     text = f'loss {"-" if loss is None else f"{loss:.3f}"} nats/token'
-    speed = means['tokens_per_second']  # Of the training alone, without evaluations.
+    speed = means['tokens_per_second']  # Excludes evaluations.
     self._progress.update(run.step, lambda _: f'{text}, {speed:,.0f} tokens/s')

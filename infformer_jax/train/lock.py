@@ -1,4 +1,4 @@
-"""One training at a time in a work directory."""
+"""A work directory is used by one training run at a time."""
 
 import contextlib
 import pathlib
@@ -12,12 +12,12 @@ from infformer_jax.errors import UserError
 
 @contextlib.contextmanager
 def lock(workdir: pathlib.Path) -> Iterator[None]:
-  """Keeps other trainings out of the work directory, which is created if necessary, until the block ends.
+  """Reserves the work directory, which is created if necessary, for one training run until the block ends.
 
   Process 0 holds the lock for all processes of a run.
 
   Raises:
-    UserError: another process trains there, or the directory cannot be written.
+    UserError: another run holds the lock, or the directory cannot be written.
   """
   with contextlib.ExitStack() as stack:
     try:

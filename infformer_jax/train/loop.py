@@ -1,4 +1,4 @@
-"""A training run, from beginning to end: build, restore, loop."""
+"""A training run: build, restore, loop."""
 
 import dataclasses
 import functools
@@ -26,7 +26,7 @@ from infformer_jax.types import Array, Batch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-  """How long, how much at once, and how often what; all in steps. A step is one chunk of every lane."""
+  """The length of a training, the size of a step, and intervals in steps. A step is a chunk of every lane."""
 
   num_steps: int = 10_000
   batch_size: int = 16  # lanes over all devices
@@ -56,27 +56,27 @@ def train(
   console: Console,
   initial: Mapping[str, Array] | None = None,
 ) -> Run:
-  """Trains from the last checkpoint in the work directory, or from the start, to the last step.
+  """Trains to the last step, from the newest checkpoint in the work directory or from the start.
 
-  Killed at any moment and called again, it ends in the same parameters and memories, bit for bit, and has
-  written the same metrics but for timings: on the same machine, with the same devices, CPU affinity and
-  XLA_FLAGS, and on a GPU with --xla_gpu_deterministic_ops=true among these.
+  A run that is killed at any moment and called again has the same final parameters and memories, bit for bit,
+  and the same metrics except timings. This holds on the same machine, with the same devices, CPU affinity and
+  XLA_FLAGS, which on a GPU include --xla_gpu_deterministic_ops=true.
 
   Args:
-    config: of the training.
+    config: the settings of the training.
     model: the trunk and its memories.
     vocab_size: v.
-    seed: of the parameters and of all that is drawn.
-    batches: this process's lanes from a position on: the chunks numbered position, position + 1, ...
-    workdir: metrics.jsonl, tensorboard/ and checkpoints/ are kept here.
+    seed: for the parameters and all random draws.
+    batches: given a position, yields this process's lanes of the chunks position, position + 1, ...
+    workdir: contains metrics.jsonl, tensorboard/ and checkpoints/.
     hooks: called in this order, after logging and before saving.
-    console: for those who watch.
-    initial: parameters by name for a run without a checkpoint; the others are drawn.
+    console: for status lines and messages.
+    initial: parameters by name with which a run without a checkpoint starts; the others are drawn.
   Returns:
-    The run after its last step; as it was found, if there was nothing left to do.
+    The run after its last step; if the last step was already done, the run as restored.
   Raises:
-    Stopped: a value is not finite, a disk is full, or SIGTERM came (train/exits.py).
-    UserError: no checkpoint is intact, or they do not fit the config.
+    Stopped: a value is not finite, a disk is full, or the process received SIGTERM (train/exits.py).
+    UserError: no checkpoint is intact, or the checkpoints do not fit the config.
   """
   # Build.
   mesh = make_mesh()
@@ -91,7 +91,7 @@ def train(
   restored = checkpoints.restore(shapes, places)
   if restored:
     state, saved = restored
-    console.say(f'going on from checkpoint {int(state.step)}')
+    console.say(f'resuming from checkpoint {int(state.step)}')
   else:
     state = jax.jit(lambda: start()[1], out_shardings=places)()
     state = dataclasses.replace(state, params=replaced(state.params, initial or {}))
@@ -142,13 +142,13 @@ def train(
   run.metrics.close()
   if run.stopping:
     raise Terminated(
-      f'SIGTERM came after step {run.step}, which is saved; the same command goes on from there'
+      f'received SIGTERM; checkpoint {run.step} is saved, run the same command again to resume'
     )
   return run
 
 
 class _Reports:
-  """Takes in the reports of the steps, one step late, so that the devices never wait for the host."""
+  """Adds the metrics of the steps to the run, one step late, so that the devices never wait for the host."""
 
   def __init__(self, run: Run):
     self._run = run
@@ -156,7 +156,7 @@ class _Reports:
     self._clock = time.monotonic()
 
   def add(self, report: Report) -> None:
-    """Another step was begun; takes in the one before."""
+    """Takes the report of a step that was started, and adds the metrics of the step before."""
     self.catch_up()
     self._waiting.append(report)
 
@@ -164,7 +164,7 @@ class _Reports:
     """Waits for the last step and adds its metrics to the run's.
 
     Raises:
-      NotFiniteError: it met a value that is not finite.
+      NotFiniteError: the step computed a value that is not finite.
     """
     while self._waiting:
       report = self._waiting.pop()
@@ -179,5 +179,5 @@ class _Reports:
       self._clock = now
 
   def restart_clock(self) -> None:
-    """What has happened until now was no training."""
+    """Excludes the time until now from the speed of the training."""
     self._clock = time.monotonic()

@@ -1,4 +1,4 @@
-"""Metrics: sums and counts until they are logged, then lines of JSON and TensorBoard."""
+"""Metrics: sums and counts until they are logged, then lines of JSON and TensorBoard events."""
 
 import json
 import math
@@ -20,7 +20,7 @@ class Totals:
   """Sums and counts since the last log, in float64 on the host."""
 
   def __init__(self, sums: Mapping[str, Sequence[float]]):
-    """Continues from the `sums` of a checkpoint."""
+    """Starts from the `sums` of a checkpoint."""
     self.sums = {name: list(sum_count) for name, sum_count in sums.items()}
 
   def add(self, metrics: Mapping[str, SumCount]) -> None:
@@ -30,7 +30,7 @@ class Totals:
       mine[1] += float(count)
 
   def means(self) -> dict[str, float | None]:
-    """sum / count, None where nothing was counted."""
+    """sum / count; None where the count is 0."""
     return {name: total / count if count else None for name, (total, count) in self.sums.items()}
 
   def take(self) -> dict[str, float | None]:
@@ -40,25 +40,25 @@ class Totals:
 
 
 class MetricsFile:
-  """W/metrics.jsonl and W/tensorboard, written by process 0 alone.
+  """W/metrics.jsonl and W/tensorboard, written by process 0 only.
 
   A line is {"step": 200, "split": "train", "loss_nats_per_token": 3.2, ...}.
   """
 
   def __init__(self, workdir: pathlib.Path, *, step: int):
-    """Continues after `step`: lines of later steps, written by a killed run, are removed."""
+    """Resumes after `step`: lines of later steps, which a killed run has written, are removed."""
     self._writes = jax.process_index() == 0
     if self._writes:
       cut(workdir / 'metrics.jsonl', step)
       self._file = open(workdir / 'metrics.jsonl', 'ab', buffering=0)  # noqa: SIM115
       (workdir / 'tensorboard').mkdir(exist_ok=True)
-      # Not SummaryWriter: it writes in a thread, which a full disk ends without a word.
+      # Not SummaryWriter: it writes in a thread, which a full disk ends silently.
       self._board = EventsWriter(str(workdir / 'tensorboard' / 'events'), f'.after{step}')
-      # Tells TensorBoard to forget what other files say from here on.
+      # Makes TensorBoard discard the events of later steps in other files.
       self._write_event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
   def write(self, step: int, split: str, values: Mapping[str, float | None]) -> None:
-    """One line. What is not finite becomes null: JSON has no other word for it.
+    """Writes one line. Values that are not finite become null, since JSON has no others.
 
     Raises:
       SaveError: the disk is full.
@@ -92,7 +92,7 @@ class MetricsFile:
 
 
 def cut(path: pathlib.Path, step: int) -> None:
-  """Removes the lines after `step` from a metrics file, and a line that was not written to its end."""
+  """Removes the lines after `step` from a metrics file, and an incomplete last line."""
   if not path.exists():
     return
   kept = 0

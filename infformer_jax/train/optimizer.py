@@ -1,4 +1,4 @@
-"""AdamW with clipping, warm-up and cosine decay; the long memory has a learning rate of its own."""
+"""AdamW with clipping, warm-up and cosine decay; the long-term memory can have its own learning rate."""
 
 import dataclasses
 import re
@@ -19,7 +19,7 @@ class OptimizerConfig:
   """Rates are per step; a step is one chunk of every lane."""
 
   learning_rate: float = 3e-4
-  memory_learning_rate: float | None = None  # of everything under a layer's `memory`; None: the same
+  memory_learning_rate: float | None = None  # of all parameters under a layer's `memory`; None: the same
   warmup_steps: int = 100  # the rate rises linearly; step `warmup_steps` is the first at the full rate
   final_learning_rate_fraction: float = 0.1  # where the cosine ends, at the last step
   weight_decay: float = 0.01  # decoupled, times the rate; matrices only
@@ -41,7 +41,7 @@ class OptimizerConfig:
 
 
 def make_schedule(config: OptimizerConfig, num_steps: int, *, peak: float) -> Schedule:
-  """The learning rate of the step that follows `steps_done` others.
+  """The learning rate as a function of the number of steps done.
 
   Linear to `peak` over `warmup_steps` (the rate of the first step is not zero), then half a cosine
   to the final fraction, reached by the last of `num_steps`.
@@ -57,14 +57,14 @@ def make_schedule(config: OptimizerConfig, num_steps: int, *, peak: float) -> Sc
     init_value=0.0,
     peak_value=peak,
     warmup_steps=warmup,
-    decay_steps=max(num_steps, warmup + 1),  # A warm-up that is longer than the training never decays.
+    decay_steps=max(num_steps, warmup + 1),  # A warm-up longer than the training has no decay.
     end_value=config.final_learning_rate_fraction * peak,
   )
   return lambda steps_done: schedule(jnp.asarray(steps_done, jnp.float32) + 1)
 
 
 def make_schedules(config: OptimizerConfig, num_steps: int) -> dict[str, Schedule]:
-  """The schedule of every group of parameters; a group has the name of its rate."""
+  """The schedule of every group of parameters. A group is named after its rate."""
   peaks = {'learning_rate': config.learning_rate, 'memory_learning_rate': config.memory_learning_rate}
   return {
     group: make_schedule(config, num_steps, peak=config.learning_rate if peak is None else peak)
@@ -73,14 +73,14 @@ def make_schedules(config: OptimizerConfig, num_steps: int) -> dict[str, Schedul
 
 
 def parameter_groups(params: PyTree) -> PyTree:
-  """Each parameter's group: 'memory_learning_rate' for everything under a layer's `memory`."""
+  """The group of each parameter: 'memory_learning_rate' for all parameters under a layer's `memory`."""
   return jax.tree.map_with_path(
     lambda path, _: 'memory_learning_rate' if 'memory' in names(path) else 'learning_rate', params
   )
 
 
 def decayed(params: PyTree) -> PyTree:
-  """Which parameters decay: neither biases (u and v of the xl positions too), norms nor vectors."""
+  """Whether each parameter decays: all matrices but biases (u and v of the xl positions too) and scales."""
 
   def decays(path: tuple, leaf: Array) -> bool:
     return leaf.ndim > 1 and not re.search('bias|scale|^[uv]_hk$', names(path)[-1])
@@ -98,7 +98,7 @@ def names(path: tuple) -> list[str]:
 
 
 def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
-  """AdamW (Loshchilov & Hutter 2019) whose rate depends on the step and on the parameter's group."""
+  """AdamW (Loshchilov & Hutter 2019) with a rate that depends on the step and the group of the parameter."""
   rates = {
     group: optax.scale_by_learning_rate(schedule)
     for group, schedule in make_schedules(config, num_steps).items()

@@ -1,4 +1,4 @@
-"""Keeps Orbax quiet: a read or write that fails is told in one line by checkpoint.py, not in hundreds."""
+"""Removes Orbax's messages about a failed read or write: checkpoint.py reports it in one line."""
 
 import functools
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 @functools.cache
 def hush_orbax() -> None:
-  """Drops Orbax's log, and the tracebacks of the reads and writes that it abandons after one has failed."""
+  """Drops Orbax's log, and the tracebacks of the reads and writes that it abandons after a failure."""
   logging.getLogger('absl').addFilter(lambda record: 'orbax' not in record.pathname)
   logging.getLogger('asyncio').addFilter(lambda record: 'was never retrieved' not in record.getMessage())
   hook = sys.unraisablehook

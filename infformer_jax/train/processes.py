@@ -1,4 +1,4 @@
-"""Several processes, one program: the hosts of a TPU pod, the tasks of `srun` or `mpirun`, or as told."""
+"""Runs of several processes: the hosts of a TPU pod, the tasks of `srun` or `mpirun`, or as configured."""
 
 import glob
 import importlib.util
@@ -8,10 +8,10 @@ import jax
 
 
 def initialize() -> None:
-  """Joins the other processes, if the environment says that there are any. Must come before anything else.
+  """Joins the other processes, if there are any. Must be called before JAX is used.
 
-  It says so by JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID, or by being that of
-  a task of SLURM or MPI, or of a TPU VM, where JAX finds out who the others are.
+  The variables JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID describe them. In a
+  task of SLURM or MPI, or on a TPU VM, JAX determines them.
   """
   env = os.environ
   tasks = max(int(env.get(name, 1)) for name in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE'))

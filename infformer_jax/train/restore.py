@@ -1,4 +1,4 @@
-"""The parameters with which a run starts that continues the training of another one (`init_from`)."""
+"""Starting a run from the parameters of another run (`init_from`)."""
 
 import functools
 import pathlib
@@ -24,44 +24,44 @@ def initial_parameters(
   mesh: Mesh,
   say: Callable[[str], None],
 ) -> dict[str, Array]:
-  """The parameters of a work directory with which a new run of another model starts.
+  """The parameters of another run with which a new run starts.
 
   Args:
-    workdir: of a finished or running training.
-    model: must have all trained parameters with the same shapes; may have others.
+    workdir: the work directory of the other run.
+    model: has all of its parameters, with the same shapes and dtypes; may have more.
     vocab_size: v.
-    mesh: where the parameters go.
-    say: takes a line about the parameters that stay fresh, and one about a damaged checkpoint.
+    mesh: of the parameters.
+    say: called with a line about the new parameters, and one about each damaged checkpoint.
   Returns:
     The trained parameters by name, 'params/...', of the newest intact checkpoint.
   Raises:
-    UserError: there is no checkpoint, or it holds a parameter that the model does not have in this shape.
+    UserError: there is no checkpoint, or the model lacks one of its parameters or has it with another shape.
   """
   checkpoints = Checkpoints(workdir / 'checkpoints', warn=say)
-  there = checkpoints.kinds()
-  if there is None:
+  saved = checkpoints.kinds()
+  if saved is None:
     raise UserError(f'init_from = {workdir} has no checkpoint')
   build = functools.partial(transformer.build, model, vocab_size)
   ours = jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))
-  trained = {key: what for key, what in there.items() if key.startswith('params/')}
+  trained = {key: saved_kind for key, saved_kind in saved.items() if key.startswith('params/')}
   wrong = [
-    f'{key} is {what} there and {kind(ours[key]) if key in ours else "no parameter"} here'
-    for key, what in trained.items()
-    if key not in ours or kind(ours[key]) != what
+    f'{key} is {saved_kind} in the checkpoint, {kind(ours[key]) if key in ours else "missing"} in the model'
+    for key, saved_kind in trained.items()
+    if key not in ours or kind(ours[key]) != saved_kind
   ]
   if wrong:
     raise UserError(f'init_from = {workdir} does not fit the config: {"; ".join(wrong)}')
   like = {key: leaf for key, leaf in ours.items() if key in trained}
   restored = checkpoints.restore(like, shardings(like, mesh))
-  assert restored is not None  # There is one.
-  fresh = [key.removeprefix('params/') for key in ours if key not in trained]
+  assert restored is not None  # `kinds` has found a checkpoint.
+  new = [key.removeprefix('params/') for key in ours if key not in trained]
   say(
-    f'parameters of {workdir} after step {restored[1]["data_position"]}; '
-    f'fresh: {", ".join(fresh) if fresh else "none"}'
+    f'starting from the parameters of {workdir} after step {restored[1]["data_position"]}; '
+    f'new parameters: {", ".join(new) if new else "none"}'
   )
   return restored[0]
 
 
 def replaced(params: PyTree, given: Mapping[str, Array]) -> PyTree:
-  """`params`, with the leaves replaced that `given` has under their names, 'params/...'."""
+  """`params` with the leaves of `given`, which are named 'params/...'."""
   return jax.tree.map_with_path(lambda path, leaf: given.get(f'params/{name(path)}', leaf), params)

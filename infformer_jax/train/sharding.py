@@ -1,7 +1,7 @@
-"""Where every array lives: one mesh over all devices, and one table.
+"""The sharding of every array: one mesh over all devices, and one table of rules.
 
-The lanes are spread over the devices, all else is on every one of them; XLA adds what must be added between
-them. Another layout (parameters in parts, a second axis) is another row of the table.
+The lanes are split over the devices, and every other array is replicated; XLA inserts the sums over devices.
+Another layout, such as sharded parameters or a second axis, is another row of the table.
 """
 
 from typing import Any
@@ -22,17 +22,17 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
   ('key', PartitionSpec()),
   ('finite', PartitionSpec()),
 )
-"""The start of an array's name (`name`) and how the array is split; the first row that fits."""
+"""The prefix of an array's name (`name`), and its partition; the first matching row applies."""
 
 
 def make_mesh() -> Mesh:
-  """All devices in one row, the axis `data`, one process after another: a lane is where its rows are fed."""
+  """All devices along one axis, `data`, ordered by process: a process holds the lanes that it feeds."""
   devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
   return Mesh(np.array(devices), ('data',), axis_types=(AxisType.Auto,))
 
 
 def name(path: tuple) -> str:
-  """A leaf's name: its keys, with '/' between.
+  """The name of a leaf: its keys, joined by '/'.
 
   >>> name((jax.tree_util.GetAttrKey('params'), jax.tree_util.DictKey('final_norm')))
   'params/final_norm'
@@ -62,9 +62,9 @@ def local_lanes(batch_size: int, *, key: str = 'train.batch_size') -> range:
 
   Args:
     batch_size: lanes over all devices.
-    key: where the config says so.
+    key: the config key of `batch_size`, for the error.
   Raises:
-    ConfigError: lanes that cannot be spread evenly over the devices.
+    ConfigError: the number of lanes is not divisible by the number of devices.
   """
   devices = jax.device_count()
   if batch_size % devices:
@@ -78,6 +78,6 @@ def local_lanes(batch_size: int, *, key: str = 'train.batch_size') -> range:
 
 
 def put_batch(batch: Batch, mesh: Mesh) -> Batch:
-  """This process's lanes -> the batch of all lanes, spread over the devices."""
+  """The batch of all lanes, split over the devices, from this process's lanes."""
   sharding = jax.tree.leaves(shardings({'batch': batch}, mesh))[0]
   return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batch)

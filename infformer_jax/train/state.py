@@ -1,4 +1,4 @@
-"""Everything that a training step changes, as one pytree."""
+"""The state of a training run as one pytree."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ from infformer_jax.types import Array, PyTree
 
 @pytree
 class TrainState:
-  """What the step takes and gives back, and what a checkpoint holds.
+  """The argument and the result of a training step, and the content of a checkpoint.
 
-  The key never changes: what draws folds in where it is (the segment's index in its lane, the layer), so a
-  resumed run, a run on other devices and an uninterrupted one draw the same.
+  The key never changes. Random draws fold in their place (the index of the segment in its lane, the layer):
+  resumed, differently sharded and uninterrupted runs draw the same numbers.
   """
 
   step: Array  # int32, steps done
@@ -26,7 +26,7 @@ class TrainState:
   optimizer: PyTree
   memory: PyTree  # ModelState; every leaf has the lanes first
   key: Any  # typed PRNG key
-  finite: Array  # bool; False once a step met a value that is not finite: no step changes anything after that
+  finite: Array  # bool; False after a step with a value that is not finite: later steps change nothing
 
 
 def initial_state(
@@ -39,14 +39,14 @@ def initial_state(
 ) -> tuple[nnx.GraphDef, TrainState]:
   """The model's graph definition and the state before the first step.
 
-  To be called under jax.jit, with the shardings wanted, or under jax.eval_shape, for the shapes alone.
+  Call it under jax.jit, with the shardings of the outputs, or under jax.eval_shape, for the shapes alone.
 
   Args:
     model: the trunk and its memories.
     optimizer: of the parameters.
     vocab_size: v.
     batch_size: lanes over all devices.
-    seed: of the parameters, dropout and the writes that draw.
+    seed: for the parameters, dropout and random sampling in memories.
   """
   key_of_parameters, key_of_draws = jax.random.split(jax.random.key(seed))
   graphdef, params = transformer.build(model, vocab_size, key_of_parameters)

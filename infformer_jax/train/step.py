@@ -1,4 +1,4 @@
-"""The training step: one pure function of the state and a batch."""
+"""The training step, a pure function of the state and a batch."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -18,27 +18,26 @@ from infformer_jax.types import Array, Batch, PyTree, SumCount
 
 @pytree
 class Report:
-  """What the host may want to know of a step, sometime later."""
+  """The results of a step for the host, which reads them later."""
 
   metrics: dict[str, SumCount]
-  finite: Array  # bool: the state was finite before this step, and so is all that this step computed
+  finite: Array  # bool: the state before this step and all results of this step are finite
   groups: Mapping[str, Array]  # bool: which groups of tensors are finite, in the order of computation
 
 
 def make_train_step(
   graphdef: Any, optimizer: optax.GradientTransformation, schedules: Mapping[str, Schedule]
 ) -> jax.stages.Wrapped:
-  """The jitted step, (TrainState, Batch) -> (TrainState, Report). It consumes (donates) the state.
+  """The jitted step, (TrainState, Batch) -> (TrainState, Report). It donates the state.
 
-  The loss is Σ nll / Σ targets that count over all lanes of all devices, and for every auxiliary loss its
-  weight times its own Σ / count. Where anything is not finite the state is left as it was but for `finite`,
-  and further steps change nothing either: the host may find out a step late and still hold the last good
-  state.
+  The loss is Σ nll / number of targets that count, over all lanes of all devices, plus for every auxiliary
+  loss its weight times its own Σ / count. If a value is not finite, the step changes only `finite`, and later
+  steps change nothing. The host, which reads the report one step late, still has the last good state.
 
   Args:
     graphdef: of the model (transformer.build).
     optimizer: of the parameters.
-    schedules: of the learning rates, by the name that they have among the metrics.
+    schedules: of the learning rates, by their names in the metrics.
   """
 
   def loss_and_rest(params: PyTree, state: TrainState, batch: Batch) -> tuple[Array, tuple[Any, dict]]:
@@ -85,22 +84,22 @@ def make_train_step(
 
 
 def mean(sum_count: SumCount) -> Array:
-  """sum / count; 0 where nothing was counted."""
+  """sum / count; 0 where the count is 0."""
   total, count = sum_count
   return total / jnp.maximum(count, 1)
 
 
 _SHARED = ('vocabulary/embedding', 'position_embedding', 'u_hk', 'v_hk')
-"""Parameters that all layers use, so that their gradients are complete last."""
+"""Parameters that all layers share: their gradients are complete last."""
 
 
 def finite_groups(
   memory: PyTree, sums: Mapping[str, SumCount], gradients: PyTree, params: PyTree
 ) -> OrderedDict[str, Array]:
-  """Which groups of tensors are finite, in the order in which the step computes them.
+  """Whether each group of tensors is finite, in the order of computation: the first bad one is the cause.
 
-  That order makes the first bad one the cause: memories from the first layer up, losses, gradients from the
-  last layer down, parameters after the update. A group is a module: a parameter's name without its last part.
+  The order is: memories from the first layer up, losses, gradients from the last layer down, parameters after
+  the update. A group is a module: the name of a parameter without its last part.
   """
 
   def backwards(path: tuple) -> tuple[bool, bool]:

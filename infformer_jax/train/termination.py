@@ -1,4 +1,4 @@
-"""SIGTERM: what a scheduler sends some time before it kills."""
+"""SIGTERM, which a scheduler sends some time before it kills a process."""
 
 import signal
 from types import FrameType, TracebackType
@@ -9,19 +9,19 @@ from jax.experimental import multihost_utils
 
 
 class Termination:
-  """A context in which SIGTERM is noted instead of obeyed.
+  """A context that records SIGTERM instead of ending the process.
 
-  Where there are several processes, JAX's preemption service listens to the signal in each and finds a step
-  that all of them have yet to reach, so that they stop together.
+  With several processes, JAX's preemption service receives the signal in each of them and chooses a step that
+  none has reached yet, so that all stop after the same step.
   """
 
   def __init__(self) -> None:
-    self._noted = False
+    self._received = False
     self._before: Any = None
 
   def __enter__(self) -> 'Termination':
     if jax.process_count() == 1:
-      self._before = signal.signal(signal.SIGTERM, self._note)
+      self._before = signal.signal(signal.SIGTERM, self._record)
     return self
 
   def __exit__(
@@ -31,11 +31,11 @@ class Termination:
       signal.signal(signal.SIGTERM, self._before)
 
   def requested(self, step: int) -> bool:
-    """Whether to stop after this step. To be asked after every step, by every process."""
+    """Whether to stop after this step. Every process calls this after every step."""
     if jax.process_count() == 1:
-      return self._noted
+      return self._received
     return multihost_utils.reached_preemption_sync_point(step)
 
-  def _note(self, number: int, frame: FrameType | None) -> None:
+  def _record(self, number: int, frame: FrameType | None) -> None:
     del number, frame
-    self._noted = True
+    self._received = True

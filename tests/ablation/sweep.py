@@ -1,8 +1,9 @@
-"""The config of the sweeps in tests: the sorting task and a tiny model, with or without a memory."""
+"""The config of the sweeps in tests (the sorting task, a tiny model), and the figures of a run."""
 
 import pathlib
 
 from infformer_jax.ablation.grid import Axis
+from infformer_jax.results_schema import PointFigures
 
 CONFIG = """
 from infformer_jax.config import config_dict, parse_argument
@@ -33,3 +34,18 @@ def write_config(folder: pathlib.Path) -> str:
   file = folder / 'tiny.py'
   file.write_text(CONFIG)
   return str(file)
+
+
+def figures(values, seed, accuracy, **groups):
+  """The content of a point.json; every other figure is the seed."""
+  every = dict.fromkeys(PointFigures.__required_keys__, float(seed))
+  return every | {
+    'values': values,
+    'seed': seed,
+    'step': 10,
+    'accuracy': accuracy,
+    'loss_nats_per_token': 1.0,
+    'perplexity_per_word': None,
+    'is_task': True,
+    'accuracy_by_group': groups,
+  }

@@ -50,7 +50,7 @@ def test_runs_that_could_not_be_compared_are_refused(config, tmp_path):
   assert len(grid(config, [*asked, ('evaluation.batch_size', '4')], [BASIS], 1, tmp_path)) == 2
   for other in (('train.num_steps', '6'), ('evaluation.split', 'test')):
     with pytest.raises(
-      ConfigError, match=f'num_basis=8: .* another config: {other[0]}: .*, {other[1]} asked'
+      ConfigError, match=f'num_basis=8: .* another config: {other[0]}: .*, {other[1]} requested'
     ):
       grid(config, [other], [BASIS], 1, tmp_path)
 

@@ -101,22 +101,10 @@ def test_optional_fields_of_a_config_dict_are_typed():
 @pytest.mark.parametrize(
   ('flag', 'name', 'value'),
   [
-    ('length=7', 'length', 7),
     ('draught=7', 'draught', 7.0),
-    ('draught=1e-3', 'draught', 0.001),
-    ('crew=7', 'crew', 7),
-    ('crew=None', 'crew', None),
     ('speed=none', 'speed', None),
-    ('sails=true', 'sails', True),
-    ('sails=False', 'sails', False),
-    ('port=12', 'port', '12'),
     ('port=a=b', 'port', 'a=b'),
-    ('size=(5,6)', 'size', (5, 6)),
-    ('engine.cylinders=1,2', 'engine', Steam(cylinders=(1, 2))),
-    ('engine.cylinders=[1, 2]', 'engine', Steam(cylinders=(1, 2))),
     ('engine.cylinders=1', 'engine', Steam(cylinders=(1,))),
-    ('engine.cylinders=()', 'engine', Steam(cylinders=())),
-    ('engine.pressures=1,2', 'engine', Steam(pressures=(1.0, 2.0))),
   ],
 )
 def test_a_flag_is_read_by_the_type_of_its_field(flag, name, value):
@@ -128,14 +116,7 @@ def test_a_flag_is_read_by_the_type_of_its_field(flag, name, value):
 @pytest.mark.parametrize(
   ('flag', 'sentence'),
   [
-    ('length=7.5', 'ship.length = 7.5 is not an int'),
-    ('length=True', 'ship.length = True is not an int'),
     ('length=long', "ship.length = 'long' is not an int"),
-    ('draught=deep', "ship.draught = 'deep' is not a number"),
-    ('draught=True', 'ship.draught = True is not a number'),
-    ('crew=7.5', 'ship.crew = 7.5 is not an int or None'),
-    ('sails=1', 'ship.sails = 1 is not true or false'),
-    ('size=1,2,3', 'ship.size = (1, 2, 3) is not a tuple of 2 ints'),
     ('engine.cylinders=1.5', 'ship.engine.cylinders = (1.5,) is not a tuple of ints or None'),
     ('engine=steam', "ship.engine = 'steam': this is a section; set one of its keys (kind, cylinders,"),
     ('length.x=1', "unknown key 'ship.length.x': 'ship.length' is an int and has no keys of its own"),

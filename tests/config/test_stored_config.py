@@ -27,10 +27,10 @@ def test_json_that_is_none_is_refused():
 def test_differences_name_key_and_both_values():
   new = override('seed=2', 'ship.length=7', 'ship.engine.boilers=4')
   assert stored_config.differences(Fleet(), new, except_for=['seed']) == [
-    'ship.length: 100 in the work directory, 7 asked for',
-    'ship.engine.boilers: 2 in the work directory, 4 asked for',
+    'ship.length: 100 in the work directory, 7 requested',
+    'ship.engine.boilers: 2 in the work directory, 4 requested',
   ]
   assert stored_config.differences(Fleet(), new, except_for=['seed', 'ship']) == []
   assert stored_config.differences(Fleet(), override('ship.engine.kind=diesel')) == [
-    'ship.engine.kind: steam in the work directory, diesel asked for'
+    'ship.engine.kind: steam in the work directory, diesel requested'
   ]

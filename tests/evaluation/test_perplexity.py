@@ -77,7 +77,7 @@ def test_uniform_logits_have_the_loss_ln_v():
   assert figures['perplexity_per_token'] == pytest.approx(toy.VOCABULARY, rel=1e-6)
   # `StoredSplit.of` counts a word and a byte per token.
   assert figures['bits_per_byte'] == pytest.approx(math.log2(toy.VOCABULARY), rel=1e-6)
-  assert results['emptied_reason'] == 'this control was not asked for'
+  assert results['emptied_reason'] == 'this control was not requested'
 
 
 def test_results_have_what_scripts_rely_on(results):

@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import signal
-import types
 
 import chex
 import jax
@@ -20,9 +19,8 @@ from infformer_jax.errors import ConfigError
 from infformer_jax.train import step as step_module
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import Terminated
-from infformer_jax.train.hooks import Evaluation, Every, StatusLine
+from infformer_jax.train.hooks import Evaluation, Every
 from infformer_jax.train.loop import TrainConfig, train
-from infformer_jax.train.metrics import Totals
 from infformer_jax.train.optimizer import OptimizerConfig
 from tests import toy
 
@@ -78,7 +76,7 @@ def watched(tmp_path_factory):
   def validate(run):
     return {'loss_nats_per_token': VALIDATION[run.step]}
 
-  with pytest.raises(Terminated, match='SIGTERM came after step 10, which is saved'):
+  with pytest.raises(Terminated, match='received SIGTERM; checkpoint 10 is saved, '):
     train(
       CONFIG,
       MODEL,
@@ -124,14 +122,6 @@ def test_progress_says_step_loss_speed_and_time_left(watched):
   assert len(progress) == 10
   form = r'step \d+ of 20, loss \d\.\d{3} nats/token, [\d,]+ tokens/s, \d+:\d\d left'
   assert all(re.fullmatch(form, line) for line in progress)
-
-
-def test_progress_before_the_first_answer_of_a_task_has_no_loss():
-  console = Watched()
-  totals = Totals({'loss_nats_per_token': [0.0, 0.0], 'tokens_per_second': [10.0, 1.0]})
-  run = types.SimpleNamespace(step=1, num_steps=2, totals=totals)
-  StatusLine(console, step=0, num_steps=2)(run)
-  assert console.lines[0].startswith('step 1 of 2, loss - nats/token, 10 tokens/s, ')
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_means_are_of_all_that_was_counted():
   assert totals.take() == {}
 
 
-def test_totals_go_on_from_what_a_checkpoint_holds():
+def test_totals_resume_from_a_checkpoint():
   whole, first = Totals({}), Totals({})
   pairs = [(0.1, 3.0), (0.7, 5.0), (1e-9, 1.0)]
   for pair in pairs:
@@ -58,7 +58,7 @@ def test_a_line_has_its_step_and_split_and_null_for_what_is_no_number(tmp_path):
   assert scalars == [(3, 'train/loss_nats_per_token', 1.5)]
 
 
-def test_going_on_cuts_what_came_after(tmp_path):
+def test_resuming_cuts_later_lines(tmp_path):
   metrics = MetricsFile(tmp_path, step=0)
   for step in (2, 4, 5, 6):
     metrics.write(step, 'train', {'loss': float(step)})
@@ -68,7 +68,7 @@ def test_going_on_cuts_what_came_after(tmp_path):
   metrics.close()
   assert [(line['step'], line['loss']) for line in lines(tmp_path)] == [(2, 2.0), (4, 4.0), (5, 50.0)]
   starts = [event.step for event in events(tmp_path) if event.session_log.status == SessionLog.START]
-  assert starts == [1, 5]  # TensorBoard forgets what stands from there on in other files.
+  assert starts == [1, 5]  # TensorBoard discards later events in other files.
 
 
 @pytest.mark.parametrize(

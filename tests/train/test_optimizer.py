@@ -1,5 +1,6 @@
 """AdamW by parameter group: which rate, which decay, and when."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,18 +85,23 @@ def test_everything_under_a_layers_memory_is_in_the_memory_group(params):
 def test_each_group_moves_at_its_own_rate(params):
   ones = jax.tree.map(jnp.ones_like, params)
   moves, _ = update(OptimizerConfig(**{**vars(CONFIG), 'weight_decay': 0.0}), params, ones)
-  for path, move in jax.tree.leaves_with_path(moves):  # Adam's first step is the sign of the gradient.
-    rate = 0.03 if 'memory' in names(path) else 0.1
-    np.testing.assert_allclose(move, -rate, rtol=1e-4)
+
+  def expected(path, leaf):  # Adam's first step is the sign of the gradient.
+    return jnp.full_like(leaf, -0.03 if 'memory' in names(path) else -0.1)
+
+  chex.assert_trees_all_close(moves, jax.tree.map_with_path(expected, params), rtol=1e-4, atol=0)
 
 
 def test_matrices_decay_and_biases_norms_and_vectors_do_not(params):
   moves, _ = update(CONFIG, params, jax.tree.map(jnp.zeros_like, params))
+
+  def expected(path, leaf, decays):
+    return -(0.03 if 'memory' in names(path) else 0.1) * 0.5 * leaf * decays
+
+  chex.assert_trees_all_close(
+    moves, jax.tree.map_with_path(expected, params, decayed(params)), rtol=1e-5, atol=0
+  )
   decays, kept = named(decayed(params)), named(params)
-  for key, move in named(moves).items():
-    rate = 0.03 if '/memory/' in key else 0.1
-    expected = -rate * 0.5 * kept[key] if decays[key] else np.zeros(kept[key].shape)
-    np.testing.assert_allclose(move, expected, rtol=1e-5)
   still = {key for key, decay in decays.items() if not decay}
   assert {key.split('/')[-1] for key in still} >= {'bias', 'scale', 'u_hk', 'v_hk', 'w_mu_n'}
   assert all(kept[key].ndim > 1 for key in set(decays) - still)
@@ -108,8 +114,8 @@ def test_the_gradient_of_all_parameters_together_is_clipped(params):
   for clip_norm, scale in ((norm / 4, 0.25), (4 * norm, 1.0)):
     config = OptimizerConfig(clip_norm=float(clip_norm), b1=0.9)
     _, state = update(config, params, gradients)
-    for moment in jax.tree.leaves(state[1].mu):
-      np.testing.assert_allclose(moment, 0.1 * 3.0 * scale, rtol=1e-5)
+    moments = jax.tree.map(lambda leaf, scale=scale: jnp.full_like(leaf, 0.1 * 3.0 * scale), params)
+    chex.assert_trees_all_close(state[1].mu, moments, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import shutil
 
-import numpy as np
+import chex
 import pytest
 
 from tests.program import Program, arrays, metrics
@@ -13,7 +13,7 @@ NEIGHBOURS = ('kind=neighbours', 'length=16', 'neighbours=4', 'search=approximat
 def flags(steps, *memory, **others):
   named = {'train.num_steps': steps, 'train.checkpoint_every': 2} | others
   return [f'--config.{key}={value}' for key, value in named.items()] + [
-    f'--config.model.memory.{of}' for of in memory
+    f'--config.model.memory.{setting}' for setting in memory
   ]
 
 
@@ -35,35 +35,33 @@ def parameters(workdir, step):
 
 
 @pytest.mark.timeout(600)
-def test_only_the_new_parameters_are_fresh_then_the_memory_is_enlarged(program, trained):
+def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, trained):
   """A learning rate of nearly nothing leaves what was taken over as it was."""
   still = {'train.optimizer.learning_rate': 1e-30, 'train.optimizer.weight_decay': 0}
   added, enlarged, source = (program.config.parent / name for name in ('added', 'enlarged', 'source'))
   shutil.copytree(trained, source)
   out, err = program.run(added, *flags(3, *NEIGHBOURS, init_from=source, **still))
-  lines = [line for line in (out + err).splitlines() if 'fresh' in line]
+  lines = [line for line in (out + err).splitlines() if 'new parameters' in line]
   assert lines == [
-    f'parameters of {source} after step 3; fresh: blocks/0/memory/gate_h, blocks/0/memory/scale_h'
+    f'starting from the parameters of {source} after step 3; '
+    'new parameters: blocks/0/memory/gate_h, blocks/0/memory/scale_h'
   ]
   before, after = parameters(trained, 3), parameters(added, 3)
   assert after.keys() - before.keys() == {'params/blocks/0/memory/gate_h', 'params/blocks/0/memory/scale_h'}
-  assert all(np.array_equal(after[key], before[key]) for key in before)
+  chex.assert_trees_all_equal({key: after[key] for key in before}, before)
   recalls = [line['neighbours_recall'] for line in metrics(added) if line['split'] == 'train']
   assert recalls[-1] == 1
 
   shutil.rmtree(source)  # Not looked at again.
   out, err = program.run(added, *flags(5, *NEIGHBOURS, init_from=source, **still))
-  assert 'going on from checkpoint 3' in out + err
-  assert 'fresh' not in out + err
+  assert 'resuming from checkpoint 3' in out + err
+  assert 'new parameters' not in out + err
   assert metrics(added)[-1]['step'] == 5
 
   larger = [field.replace('length=16', 'length=64') for field in NEIGHBOURS]
   out, err = program.run(enlarged, *flags(3, *larger, init_from=added, **still))
-  assert f'parameters of {added} after step 5; fresh: none' in out + err
-  same = {
-    key: np.allclose(value, after[key], rtol=0, atol=1e-20) for key, value in parameters(enlarged, 3).items()
-  }
-  assert all(same.values())
+  assert f'parameters of {added} after step 5; new parameters: none' in out + err
+  chex.assert_trees_all_close(parameters(enlarged, 3), after, rtol=0, atol=1e-20)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +69,16 @@ def test_only_the_new_parameters_are_fresh_then_the_memory_is_enlarged(program, 
   [
     (
       {'model.d_ff': 32, 'model.num_layers': 2},
-      ['blocks/0/feed_forward/w_in/bias is float32[16] there and float32[32] here'],
+      ['blocks/0/feed_forward/w_in/bias is float32[16] in the checkpoint, float32[32] in the model'],
     ),
-    ({'model.positions': 'rotary'}, ['params/u_hk is float32[2,8] there and no parameter here']),
+    ({'model.positions': 'rotary'}, ['params/u_hk is float32[2,8] in the checkpoint, missing in the model']),
     (
       {'data.tokenizer': 'bpe:300'},
       ["data.tokenizer = 'bpe:300' is not the one", '--config.data.tokenizer=bytes'],
     ),
   ],
 )
-def test_what_does_not_fit_is_said_in_a_line_before_training(program, trained, tmp_path, changes, messages):
+def test_what_does_not_fit_is_refused_before_training(program, trained, tmp_path, changes, messages):
   _, err = program.run(tmp_path / 'new', *flags(3, 'kind=none', init_from=trained, **changes), code=2)
   line = err.strip().splitlines()[-1]
   assert all(message in line for message in messages)
@@ -90,4 +88,4 @@ def test_what_does_not_fit_is_said_in_a_line_before_training(program, trained, t
 def test_a_directory_without_a_training_is_refused(program, tmp_path):
   _, err = program.run(tmp_path / 'new', *flags(3, 'kind=none', init_from=tmp_path / 'nothing'), code=2)
   assert 'nothing/data.json' in err
-  assert not list((tmp_path / 'new').glob('*.json'))  # Any other run may begin there.
+  assert not list((tmp_path / 'new').glob('*.json'))  # Any other run may start there.

@@ -88,7 +88,7 @@ def train_on(devices: int, steps: int, workdir: pathlib.Path, kind: str = 'conti
 
 
 @pytest.mark.timeout(600)
-def test_eight_devices_give_the_losses_of_one_and_each_goes_on_from_the_others_checkpoint(tmp_path):
+def test_eight_devices_give_the_losses_of_one_and_each_resumes_from_the_others_checkpoint(tmp_path):
   one = train_on(1, 6, tmp_path / 'one')
   assert len(set(one.values())) == 6
   for devices, steps in ((8, 2), (1, 4), (8, 6)):

@@ -1,0 +1,30 @@
+"""Errors of the user: their types, and the sentence about an unknown name."""
+
+import pytest
+
+from infformer_jax.errors import ConfigError, UserError, unknown
+
+
+def test_a_config_error_is_an_error_of_the_user_and_a_value_error():
+  assert issubclass(ConfigError, UserError)
+  assert issubclass(ConfigError, ValueError)
+  assert not issubclass(UserError, ValueError)
+
+
+@pytest.mark.parametrize(
+  ('name', 'allowed', 'elsewhere', 'sentence'),
+  [
+    (
+      'lenght',
+      ['length', 'seed'],
+      [],
+      "unknown key 'a.lenght'; did you mean 'length'? (allowed: length, seed)",
+    ),
+    ('zzz', ['length'], [], "unknown key 'a.zzz' (allowed: length)"),
+    ('zzz', [], [], "unknown key 'a.zzz' (allowed: none)"),
+    ('zzz', ['length'], ['b.zzz'], "unknown key 'a.zzz'; did you mean 'b.zzz'? (allowed: length)"),
+    ('lengt', ['length'], ['b.lengt'], "unknown key 'a.lengt'; did you mean 'b.lengt'? (allowed: length)"),
+  ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_and_the_allowed_ones(name, allowed, elsewhere, sentence):
+  assert unknown('key', f'a.{name}', name, iter(allowed), elsewhere) == sentence

@@ -1,0 +1,36 @@
+"""Why a run ends early: one line for the user, and an exit code."""
+
+import errno
+
+import pytest
+
+from infformer_jax.train.exits import NotFiniteError, SaveError, Stopped, Terminated, space
+
+
+def test_the_line_about_a_value_that_is_not_finite_names_step_tensors_and_checkpoint():
+  error = NotFiniteError(8, 'gradient of final_norm')
+  assert str(error) == (
+    'step 8: gradient of final_norm is not finite; checkpoint 7 holds the state before that step'
+  )
+  assert error.step == 8
+
+
+def test_only_a_termination_has_the_exit_code_of_a_signal():
+  assert (NotFiniteError.code, SaveError.code, Terminated.code) == (1, 1, 128 + 15)
+  assert all(issubclass(each, Stopped) for each in (NotFiniteError, SaveError, Terminated))
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+def test_a_full_disk_names_the_file_that_could_not_be_written(tmp_path, code):
+  line = '^plots/loss.png: no space; free some space and run the same command again$'
+  with pytest.raises(SaveError, match=line), space(tmp_path):
+    raise OSError(code, 'no space', 'plots/loss.png')
+  with pytest.raises(SaveError, match=f'^{tmp_path}: no space; '), space(tmp_path):
+    raise OSError(code, 'no space')
+
+
+def test_other_errors_keep_their_type(tmp_path):
+  with pytest.raises(PermissionError), space(tmp_path):
+    raise OSError(errno.EACCES, 'Permission denied', 'loss.png')
+  with pytest.raises(KeyError), space(tmp_path):
+    raise KeyError('loss')

@@ -1,0 +1,87 @@
+"""Hooks: when each is due, and what it changes of the run."""
+
+import types
+
+import pytest
+
+from infformer_jax.train.hooks import Evaluation, Every, Run, Save, StatusLine, log
+from infformer_jax.train.metrics import Totals
+
+
+class Lines(list):
+  """A console and a file of metrics that remember."""
+
+  status_seconds = 0.0
+
+  def status(self, line: str) -> None:
+    self.append(line)
+
+  def write(self, step: int, split: str, values) -> None:
+    self.append((step, split, dict(values)))
+
+  def flush(self) -> None:
+    self.append('flushed')
+
+
+def run_at(step: int, **fields) -> Run:
+  """A run of 20 steps without a model."""
+  defaults = {'totals': Totals({}), 'best': None, 'metrics': Lines()}
+  return Run(mesh=None, graphdef=None, num_steps=20, step=step, state=None, **defaults | fields)
+
+
+def test_a_hook_is_due_every_so_many_steps_and_after_the_last():
+  hook = Every(6, lambda run: None)
+  assert [step for step in range(1, 21) if hook.due(run_at(step))] == [6, 12, 18, 20]
+
+
+def test_a_log_has_the_means_and_restarts_the_sums():
+  run = run_at(4, totals=Totals({'loss_nats_per_token': [6.0, 3.0]}))
+  log(run)
+  assert run.metrics == [(4, 'train', {'loss_nats_per_token': 2.0})]
+  assert run.totals.sums == {}
+
+
+def test_the_best_step_is_that_of_the_lowest_loss_and_the_first_of_equal_ones():
+  losses = {5: None, 10: 3.0, 15: 2.0, 20: 2.0}
+  evaluation = Evaluation(5, 'validation', lambda run: {'loss_nats_per_token': losses[run.step]})
+  best = None
+  for step, is_best in ((5, False), (10, True), (15, True), (20, False)):
+    run = run_at(step, best=best)
+    evaluation(run)
+    assert run.metrics == [(step, 'validation', {'loss_nats_per_token': losses[step]})]
+    assert run.is_best == is_best
+    best = run.best
+  assert best == (2.0, 15)
+
+
+def test_a_checkpoint_follows_the_flushed_metrics_and_holds_position_totals_and_best():
+  saved = []
+  checkpoints = types.SimpleNamespace(save=lambda *args, best: saved.append((*args, best)))
+  run = run_at(7, totals=Totals({'loss': [1.0, 2.0]}), best=(3.0, 5))
+  Save(4, checkpoints)(run)
+  assert run.metrics == ['flushed']
+  assert saved == [(7, None, {'data_position': 7, 'totals': {'loss': [1.0, 2.0]}, 'best': (3.0, 5)}, 5)]
+
+
+@pytest.mark.parametrize(
+  ('step', 'fields', 'due'),
+  [
+    (7, {}, False),
+    (8, {}, True),
+    (20, {}, True),
+    (7, {'stopping': True}, True),
+    (7, {'best': (3.0, 7)}, True),
+    (7, {'best': (3.0, 5)}, False),
+  ],
+)
+def test_a_checkpoint_is_due_on_schedule_where_the_run_stops_and_where_it_is_best(step, fields, due):
+  assert Save(4, checkpoints=None).due(run_at(step, **fields)) == due
+
+
+@pytest.mark.parametrize(('sums', 'text'), [([6.0, 4.0], '1.500'), ([0.0, 0.0], '-')])
+def test_the_status_line_has_step_loss_speed_and_time_left(sums, text):
+  """Before the first answer of a task there is no loss."""
+  lines = Lines()
+  totals = Totals({'loss_nats_per_token': sums, 'tokens_per_second': [3000.0, 2.0]})
+  StatusLine(lines, step=0, num_steps=20)(run_at(20, totals=totals))
+  assert lines == [f'step 20 of 20, loss {text} nats/token, 1,500 tokens/s, 0:00 left']

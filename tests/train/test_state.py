@@ -1,0 +1,52 @@
+"""The state before the first step."""
+
+import functools
+
+import chex
+import jax
+import pytest
+
+from infformer_jax.nn import transformer
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
+from infformer_jax.train.state import initial_state
+from tests import toy
+from tests.bits import bits
+
+MODEL = toy.config(toy.MEMORIES['stacked'])
+LANES = 3
+
+
+def begin(seed: int = 0):
+  optimizer = make_optimizer(OptimizerConfig(), 10)
+  return initial_state(MODEL, optimizer, vocab_size=toy.VOCABULARY, batch_size=LANES, seed=seed)
+
+
+@pytest.fixture(scope='module')
+def state():
+  return jax.jit(lambda: begin()[1])()
+
+
+def test_shapes_alone_are_those_of_the_arrays(state):
+  chex.assert_trees_all_equal_shapes_and_dtypes(state, jax.eval_shape(begin)[1])
+
+
+def test_memories_are_zeros_with_the_lanes_first(state):
+  chex.assert_tree_shape_prefix(state.memory, (LANES,))
+  empty = transformer.merge(*transformer.build(MODEL, toy.VOCABULARY, jax.random.key(1))).init_state(LANES)
+  chex.assert_trees_all_equal(bits(state.memory), bits(empty))
+
+
+def test_the_seed_determines_the_parameters_and_the_key_of_all_draws(state):
+  key_of_parameters, key_of_draws = jax.random.split(jax.random.key(0))
+  build = jax.jit(lambda key: transformer.build(MODEL, toy.VOCABULARY, key)[1])
+  chex.assert_trees_all_equal(bits(state.params), bits(build(key_of_parameters)))
+  chex.assert_trees_all_equal(bits(state.key), bits(key_of_draws))
+  other = jax.jit(lambda: begin(seed=1)[1])()
+  kernel = 'blocks', 0, 'attention', 'w_q', 'kernel'
+  mine, others = (functools.reduce(lambda tree, key: tree[key], kernel, s.params) for s in (state, other))
+  assert (mine != others).any()
+
+
+def test_no_step_is_done_and_all_is_finite(state):
+  assert int(state.step) == 0
+  assert bool(state.finite)
