@@ -87,7 +87,10 @@ def test_another_config_is_allowed_if_the_parameters_are_the_same(workdir):
   longer = dataclasses.replace(MODEL, short_term_length=2 * toy.LENGTH)
   assert TrainedModel.load(workdir, longer).config.short_term_length == 2 * toy.LENGTH
   for other, message in (
-    (dataclasses.replace(MODEL, d_ff=32), r'feed_forward.* is float32\[32\] here and float32\[16\] there'),
+    (
+      dataclasses.replace(MODEL, d_ff=32),
+      r'feed_forward.* is float32\[16\] in the checkpoint, float32\[32\] in the model',
+    ),
     (toy.config(), 'lacks parameters that .*memory/w_mu'),
   ):
     with pytest.raises(UserError, match=message):
