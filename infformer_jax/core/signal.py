@@ -28,9 +28,8 @@ from infformer_jax.core.signal_spec import SignalSpec, even_points, first_times,
 
 
 class Operators(NamedTuple):
-  """The constants of a spec: read-only float64."""
+  """The constants of the writes after the first one: read-only float64."""
 
-  first_ln: Float[np.ndarray, 'l n']  # G_first = C1ᵀ
   past_pn: Float[np.ndarray, 'p n']  # G_past
   new_ln: Float[np.ndarray, 'l n']  # G_new = Cᵀ
   carry_nn: Float[np.ndarray, 'n n']  # A = G_pastᵀ Ψ(even)ᵀ
@@ -51,12 +50,12 @@ def _operators(spec: SignalSpec, writes: int) -> Operators:
   later = ridge_operator(spec.basis, times, spec.ridge)[values]
   past_pn, new_ln = later[: spec.num_samples], later[spec.num_samples :]
   carry_nn = past_pn.T @ evaluate_on_host(spec.basis, even_points(spec.num_samples))
-  return Operators(first_operator(spec), *map(constant, (past_pn, new_ln, carry_nn)))
+  return Operators(*map(constant, (past_pn, new_ln, carry_nn)))
 
 
 @functools.cache
 def first_operator(spec: SignalSpec) -> Float[np.ndarray, 'l n']:
-  """G_first alone."""
+  """G_first = C1ᵀ, the constant of the first write: read-only float64, solved once per spec."""
   times, values = first_times(spec)
   return constant(ridge_operator(spec.basis, times, spec.ridge)[values])
 

@@ -1,4 +1,4 @@
-"""Token by token equals the forward pass over the whole document; sampling; text as it comes."""
+"""Token by token equals the forward pass over the whole document; sampling."""
 
 import functools
 
@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from infformer_jax.data.tokenizers import Bytes
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling, sample
-from infformer_jax.generate import decoded
 from tests import toy
 
 BOS = 0
@@ -110,18 +108,3 @@ def test_top_p_keeps_the_likeliest_until_their_mass_reaches_it():
 def test_sampling_that_cannot_be_names_the_value(wrong):
   with pytest.raises(ConfigError, match=next(iter(wrong))):
     Sampling(**wrong)
-
-
-def test_text_comes_whole_character_by_whole_character():
-  tokenizer = Bytes()
-  text = 'naïve Größe, 語 and 🙂.'
-  pieces = list(decoded(tokenizer.encode(text), tokenizer, tokenizer.encode('before ')))
-  assert ''.join(pieces) == text
-  assert {'ï', '語', '🙂'} <= set(pieces)
-
-
-def test_bytes_that_are_no_text_are_not_waited_for_forever():
-  tokenizer = Bytes()
-  pieces = list(decoded([0xFF] * 9 + [ord('a')], tokenizer, np.zeros(0, np.int32)))
-  assert len(pieces) > 2
-  assert ''.join(pieces).endswith('a')

@@ -61,7 +61,7 @@ def _check_constants(report: Report, case: Case) -> None:
   for length in {match[1] for key in report.arrays if (match := re.fullmatch(r'(?:positions|G)/(\d+)', key))}:
     spec = case.config.signal_spec(int(length))
     report.compare(f'positions/{length}', first_times(spec)[0])
-    report.compare(f'G/{length}', signal.operators(spec).first_ln)
+    report.compare(f'G/{length}', signal.first_operator(spec))
 
 
 def _check_segment(

@@ -82,7 +82,7 @@ def test_other_files_of_the_format_pass(name):
   ids=lambda settings: ', '.join(f'{key} {value}' for key, value in settings.items()),
 )
 def test_other_transformer_xl_files_pass(settings):
-  """Their numbers come from the plain loop of tests/reference.py."""
+  """Their numbers come from the plain loop of tests/reference."""
   meta = json.loads(str(load('transformer_xl.npz')['meta'])) | {'tgt_len': 4, 'bsz': 2} | settings
   rng, arrays = np.random.default_rng(0), {'meta': np.array(json.dumps(meta))}
   params = {key: value for key, value in load('transformer_xl.npz').items() if key.startswith('param/')}
