@@ -5,7 +5,7 @@ normalization, v; prev_k, normalized, and prev_v of the window before the querie
 attention_scale, shared by both softmaxes, gate_bias; pbias [h, queries, keys], any position bias, where the
 library's are functions of the distance. Results: q, k normalized; y_local, topk_idx, topk_scores, y_ext,
 gate, y; grad/* of Σ y·w. Where nothing is stored y_ext is 0 and y its mixture all the same; the library's
-gate is 0 there (tests/memory/test_base.py).
+gate is 0 there (tests/memory/test_contract.py).
 """
 
 import json

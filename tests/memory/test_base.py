@@ -1,310 +1,71 @@
-"""What memory/base.py asks of every memory. A new kind is tested as soon as the registry names it."""
-
-import dataclasses
-import functools
+"""What memory/base.py itself checks and provides; how every kind behaves under it is in test_contract.py."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from flax import nnx
 
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory import registry
-from infformer_jax.memory.base import Memory, Site
-from infformer_jax.memory.views import VIEWS
-from infformer_jax.types import Past, Segment
+from infformer_jax.memory.base import Memory
 from tests import toy
-
-B, S, L, D, H, K = 4, 8, toy.LENGTH, 16, 2, 8
-SITE = Site(d_model=D, num_heads=H, head_dim=K, segment_length=L, lag=2, param_dtype=jnp.dtype(toy.DTYPE))
-NEW_DOC = np.array(
-  [[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 1, 0, 0, 0], [1] * 8, [1, 0, 1, 0, 0, 0, 0, 1]], bool
+from tests.memory.contract import (
+  NEW_DOC,
+  SITE,
+  B,
+  assert_equal,
+  at,
+  every_memory,
+  material,
+  project,
+  trial,
+  used,
 )
 
-every_memory = pytest.mark.parametrize(
-  'name', [pytest.param(n, marks=() if n in registry.CONFIGS else pytest.mark.slow) for n in toy.MEMORIES]
-)
 
+def test_an_abstract_memory_cannot_be_built():
+  class Incomplete(Memory):
+    def filled(self, state):
+      return state > 0
 
-def normal(seed, *shape):
-  return np.random.default_rng(seed).normal(size=shape).astype(toy.DTYPE)
-
-
-def material():
-  """Segments and pasts [b, s, ...] of four lanes; tokens are missing at the end of each document."""
-  last = np.roll(NEW_DOC, -1, axis=1) | (np.arange(S) == S - 1)
-  ok_bsl = (np.arange(L) < np.where(last, L - 1, L)[..., None]) & ~NEW_DOC.all(1)[:, None, None]
-  since_bs = np.array([[s - np.flatnonzero(new[: s + 1])[-1] for s in range(S)] for new in NEW_DOC])
-  q_bslhk = normal(0, 3, B, S, L, H, K)[0]
-  offset_bsl = np.broadcast_to(np.arange(L, dtype=np.float32), ok_bsl.shape)
-  segments = Segment(q_blhk=q_bslhk, ok_bl=ok_bsl, offset_bl=offset_bsl)
-  received_bl = np.abs(normal(4, B, S, L))
-  pasts = Past(x_bld=normal(2, B, S, L, D), whole_b=since_bs >= SITE.lag, received_bl=received_bl)
-  return *jax.tree.map(jnp.asarray, (segments, pasts)), jax.random.split(jax.random.key(0), (B, S))
-
-
-def projected(w_dhk, x_btd):
-  return tuple(jnp.einsum('btd,dhk->bthk', x_btd, w.astype(x_btd.dtype)) for w in w_dhk)
-
-
-project = jax.tree_util.Partial(projected, normal(3, 2, D, H, K) / np.sqrt(D).astype(toy.DTYPE))
-
-
-def at(tree, s):
-  return jax.tree.map(lambda a: a[:, s], tree)
-
-
-class Trial:
-  """One memory, its functions compiled once."""
-
-  def __init__(self, name):
-    self.memory = memory = registry.build(toy.MEMORIES[name], SITE, rngs=nnx.Rngs(0))
-    self.write = toy.quickly(lambda state, past, key_b=None: memory.write(state, past, project, key_b=key_b))
-    self.read = toy.quickly(lambda state, segment: memory.read(state, segment, project))
-    self.reset, self.observe = toy.quickly(memory.reset), toy.quickly(memory.observe)
-
-  def empty(self, lanes=B, dtype=toy.DTYPE):
-    return self.memory.init_state(lanes, jnp.dtype(dtype))
-
-  def loop(self, steps=S, *, view=VIEWS['memory'], keyed=True):
-    """The contract, one call after another: the state, and the reads of every segment."""
-    segments, pasts, keys_bs = material()
-    state, reads = self.empty(), []
-    for s in range(steps):
-      state = self.write(self.reset(state, NEW_DOC[:, s]), at(pasts, s), keys_bs[:, s] if keyed else None)
-      viewed, ok_b = view(self.memory, state)
-      read = self.read(viewed, at(segments, s))
-      state = self.observe(state, read.stats)
-      reads.append(dataclasses.replace(read, ok_b=ok_b, stats=None))
-    return state, reads
-
-
-@functools.cache
-def trial(name):
-  return Trial(name)
-
-
-@functools.cache
-def used(name):
-  """A state in use: lanes in different phases of their documents, the third empty, statistics of a read."""
-  return trial(name).loop(S - 1)[0]
-
-
-def assert_equal(actual, expected):
-  jax.tree.map(np.testing.assert_array_equal, actual, expected)
-
-
-def rows(tree, where_b):
-  return jax.tree.map(lambda leaf: leaf[where_b], tree)
-
-
-def described(state):
-  return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+  for cls, missing in ((Memory, 'filled'), (Incomplete, 'answer')):
+    with pytest.raises(TypeError, match=f"abstract .*'?{missing}"):
+      cls(toy.small('none'), SITE, rngs=nnx.Rngs(0))
 
 
 @every_memory
-@pytest.mark.parametrize('dtype', [toy.DTYPE, 'bfloat16'])
-def test_a_state_keeps_its_structure_with_the_lanes_first(name, dtype):
-  case, (segments, pasts, keys_bs) = trial(name), material()
-  segment, past = jax.tree.map(
-    lambda a: a.astype(dtype) if a.dtype == toy.DTYPE else a, (at(segments, 3), at(pasts, 3))
-  )
-
-  def through(state):
-    state = case.memory.write(case.memory.reset(state, NEW_DOC[:, 3]), past, project, key_b=keys_bs[:, 3])
-    return case.memory.observe(state, case.memory.read(state, segment, project).stats)
-
-  state = case.empty(dtype=dtype)
-  assert described(jax.eval_shape(through, state)) == described(state)
-  assert all(leaf.shape[0] == B for leaf in jax.tree.leaves(state))
-  assert case.memory.filled(state).dtype == bool
-  assert case.memory.filled(state).shape == (B,)
+def test_a_step_needs_no_projection_unless_it_says_so(name):
+  case, (segments, pasts, _) = trial(name), material()
+  arguments = case.empty(), at(segments, 3), at(pasts, 3), NEW_DOC[:, 3]
+  if {'recent', 'compressive', 'neighbours'} & {part.config.kind for part in case.memory.parts().values()}:
+    with pytest.raises(ValueError, match="project = None: a memory of kind '.*' needs the layer's own W_K"):
+      case.memory.step(*arguments)
+    return
+  state, read = toy.quickly(case.memory.step)(*arguments)
+  expected, expected_read = toy.quickly(case.memory.step)(*arguments, project)
+  assert_equal((state, read), (expected, expected_read))
+  assert read.stats is None
+  assert read.ok_b.all()
 
 
 @every_memory
-def test_a_reset_lane_is_a_fresh_one_and_the_others_stay(name):
-  case, state = trial(name), used(name)
-  new_doc_b = np.array([True, False, True, False])
-  after = case.reset(state, new_doc_b)
-  assert_equal(rows(after, new_doc_b), rows(case.empty(), new_doc_b))
-  assert_equal(rows(after, ~new_doc_b), rows(state, ~new_doc_b))
-  assert not case.memory.filled(after)[new_doc_b].any()
+def test_a_state_without_the_lanes_first_is_refused(name):
+  case, (segments, pasts, _) = trial(name), material()
+  lanes_last = jax.tree.map(lambda leaf: jnp.moveaxis(jnp.stack([leaf] * 2), 1, -1), case.empty())
+  with pytest.raises(AssertionError, match='shape prefix'):
+    case.memory.step(lanes_last, at(segments, 3), at(pasts, 3), NEW_DOC[:, 3], project)
 
 
 @every_memory
-def test_rows_without_a_whole_past_stay_as_they_are(name):
-  case, state = trial(name), used(name)
-  whole_b = np.array([True, False, False, True])
-  _, pasts, keys_bs = material()
-  after = case.write(state, dataclasses.replace(at(pasts, -1), whole_b=whole_b), keys_bs[:, -1])
-  assert_equal(rows(after, ~whole_b), rows(state, ~whole_b))
-  if name != 'none':
-    assert case.memory.filled(after)[whole_b].all()
-    changed = [np.any(a[0] != b[0]) for a, b in zip(*map(jax.tree.leaves, (after, state)), strict=True)]
-    assert any(changed)
-
-
-@every_memory
-def test_statistics_are_used_up_and_zeroed_by_the_rows_that_write(name):
-  case, state = trial(name), used(name)
-  segments, pasts, _ = material()
-  stats = case.read(state, at(segments, 3)).stats
-  observed = case.observe(state, stats)
-  leaves = [jax.tree.leaves(tree) for tree in (state, observed)]
-  kept = [np.any(a != b) for a, b in zip(*leaves, strict=True)]  # The leaves that hold statistics.
-  assert any(kept) == bool(jax.tree.leaves(stats))
-  whole_b = np.array([True, False, False, False])
-  past = dataclasses.replace(at(pasts, -1), whole_b=whole_b)
-  after, without = (
-    case.write(observed, past),
-    case.write(case.observe(state, jax.tree.map(jnp.zeros_like, stats)), past),
-  )
-  for holds, before, leaf in zip(kept, leaves[1], jax.tree.leaves(after), strict=True):
-    if holds:
-      assert not np.any(leaf[0])
-      assert_equal(leaf[1:], before[1:])
-  if any(kept):  # Something else than the statistics follows from them.
-    others = zip(kept, *map(jax.tree.leaves, (after, without)), strict=True)
-    assert any(np.any(a != b) for holds, a, b in others if not holds)
-
-
-@every_memory
-def test_the_empty_is_never_attended(name):
+def test_parts_and_their_states_have_the_places_of_the_config(name):
+  """What the plots of a read are named by."""
   case, (segments, _, _) = trial(name), material()
-  read = case.read(case.empty(), at(segments, 3))
-  assert not any(part.ok_bm.any() for part in read.slots)
-  assert read.gated is None or not read.gated.gate_blh.any()
-  assert read.added_bld is None or not read.added_bld.any()
-  assert all(not np.any(leaf) for leaf in jax.tree.leaves((read.stats, read.aux)))
-
-
-@every_memory
-def test_slots_are_past_tokens(name):
-  """Ages count back from the segment's first token; the newest slots are of the segment written last."""
-  case, (segments, _, _) = trial(name), material()
-  read = case.read(used(name), at(segments, S - 2))
-  for part in read.slots:
-    newest = part.age_bm[part.ok_bm].min()
-    assert (SITE.lag - 1) * L < newest <= SITE.lag * L
-    assert np.array_equal(part.ok_bm.any(axis=1), case.memory.filled(used(name)))
-
-
-@every_memory
-def test_statistics_carry_no_gradient(name):
-  case, state, (segments, pasts, _) = trial(name), used(name), material()
-  past = dataclasses.replace(at(pasts, -1), whole_b=np.ones(B, bool))
-  segment = at(segments, 3)
-
-  def total(tree):
-    return sum(
-      (leaf.sum() for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)), 0.0
-    )
-
-  def read_for(q_blhk):
-    return case.memory.read(state, dataclasses.replace(segment, q_blhk=q_blhk), project).stats
-
-  stats = read_for(segment.q_blhk)
-  to_queries = jax.grad(lambda q_blhk: total(read_for(q_blhk)))(segment.q_blhk)
-  to_statistics = jax.grad(
-    lambda stats: total(case.memory.write(case.memory.observe(state, stats), past, project))
-  )(stats)
-  assert not any(np.any(leaf) for leaf in jax.tree.leaves((to_queries, to_statistics)))
-
-
-@every_memory
-def test_a_segment_is_read_token_by_token_as_at_once(name):
-  """Contexts by token; statistics and losses add up."""
-  case, (segments, _, _) = trial(name), material()
-  segment, state = at(segments, 3), used(name)
-  prepared = case.memory.prepare(state, project)
-  answer = toy.quickly(case.memory.answer)
-  reads = [answer(prepared, jax.tree.map(lambda a, i=i: a[:, i : i + 1], segment)) for i in range(L)]
-  whole = case.read(state, segment)
-  sums = jax.tree.map(lambda *parts: sum(parts), *[(read.stats, read.aux) for read in reads])
-  assert toy.error(sums, (whole.stats, whole.aux)) < toy.TOLERANCE
-  parts = [(read.added_bld, read.gated) for read in reads]
-  joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *parts)
-  assert toy.error(joined, (whole.added_bld, whole.gated)) < toy.TOLERANCE
-
-
-@every_memory
-def test_padding_is_not_seen(name):
-  """What stands where ok is False changes nothing of the statistics, the losses and the other tokens."""
-  case, (segments, _, _) = trial(name), material()
-  segment, state = at(segments, 3), used(name)
-  segment = dataclasses.replace(segment, ok_bl=np.tile([True, True, True, False], (B, 1)))
-
-  def spoiled(a_bl):
-    return np.concatenate([a_bl[:, :-1], 10 * a_bl[:, -1:]], axis=1)
-
-  other = dataclasses.replace(segment, q_blhk=spoiled(segment.q_blhk))
-  reads = [case.read(state, each) for each in (segment, other)]
-  assert_equal(*[(read.stats, read.aux, read.slots) for read in reads])
-  assert_equal(*[jax.tree.map(lambda a: a[:, :-1], (read.added_bld, read.gated)) for read in reads])
-
-
-@every_memory
-def test_a_lane_does_not_depend_on_the_others(name):
-  """The second lane by itself: the same state and reads."""
-  case, (segments, pasts, keys_bs) = trial(name), material()
-  alone = slice(1, 2)
-  state, reads = case.memory.scan(
-    case.empty(1),
-    *rows((segments, pasts, NEW_DOC), alone),
-    project,
-    keys_bs=keys_bs[alone],
-    view=VIEWS['memory'],
-  )
-  expected, reads_s = case.loop()
-  assert toy.error(state, rows(expected, alone)) < toy.TOLERANCE
-  last = at(dataclasses.replace(reads, aux={}), S - 1)
-  expected = rows((reads_s[-1].added_bld, reads_s[-1].gated), alone)
-  assert toy.error((last.added_bld, last.gated), expected) < toy.TOLERANCE
-
-
-@every_memory
-@pytest.mark.parametrize('view', VIEWS)
-def test_its_scan_is_the_loop_of_the_contract(name, view):
-  """Whatever a memory replaces the default scan by; with every view."""
-  case, (segments, pasts, keys_bs) = trial(name), material()
-  if view != 'memory' and type(case.memory).scan is Memory.scan:
-    pytest.skip('the default scan')
-
-  @toy.quickly
-  def scan(state):
-    return case.memory.scan(state, segments, pasts, NEW_DOC, project, keys_bs=keys_bs, view=VIEWS[view])
-
-  state, reads = scan(case.empty())
-  expected, reads_s = case.loop(view=VIEWS[view])
-  aux = jax.tree.map(lambda *a: sum(a), *[read.aux for read in reads_s])
-  assert toy.error((state, reads.aux), (expected, aux)) < toy.TOLERANCE
-  assert described(state) == described(case.empty())
-  for s, read in enumerate(reads_s):
-    mine = at(dataclasses.replace(reads, aux={}), s)
-    assert_equal(mine.ok_b, read.ok_b)
-    assert (
-      toy.error((mine.added_bld, mine.gated, mine.plots), (read.added_bld, read.gated, read.plots))
-      < toy.TOLERANCE
-    )
-    for a, b in zip(mine.slots, read.slots, strict=True):
-      assert_equal(a.ok_bm, b.ok_bm)
-      ok_bm = np.asarray(b.ok_bm)
-      assert toy.error(*[(x.k_bmhk[ok_bm], x.v_bmhk[ok_bm], x.age_bm[ok_bm]) for x in (a, b)]) < toy.TOLERANCE
-
-
-@every_memory
-def test_keys_matter_exactly_where_writes_draw(name):
-  case = trial(name)
-  states = [case.loop(keyed=keyed)[0] for keyed in (True, False)]
-  drawn = any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, states), strict=True))
-  assert drawn == case.memory.traits.draws
-
-
-@every_memory
-def test_every_weight_has_its_auxiliary_loss(name):
-  case, (segments, _, _) = trial(name), material()
-  assert case.read(used(name), at(segments, 3)).aux.keys() >= case.memory.aux_weights().keys()
+  places = case.memory.parts().keys()
+  assert places == case.memory.config.parts().keys() == case.memory.part_states(case.empty()).keys()
+  plots = case.read(used(name), at(segments, 3)).plots
+  for place, part in case.memory.parts().items():
+    own = part.read(case.memory.part_states(used(name))[place], at(segments, 3), project).plots
+    assert {f'{place}{plot}' for plot in own} == {key for key in plots if key.startswith(place)}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from infformer_jax.memory.neighbours import Neighbours, NeighboursConfig
 from infformer_jax.memory.none import Nothing
 from infformer_jax.nn import transformer
 from tests import toy
-from tests.memory import test_base as contract
+from tests.memory import contract
 
 B, L, M, H, K = 2, 3, 9, 2, 4
 

@@ -65,7 +65,7 @@ class Mean(Memory):
     mean_bd = decay * state.mean_bd + (1 - decay) * past.x_bld.mean(axis=1).astype(state.mean_bd.dtype)
     return MeanState(
       mean_bd=jnp.where(past.whole_b[:, None], mean_bd, state.mean_bd),
-      segments_b=state.segments_b + past.whole_b,
+      segments_b=state.segments_b + past.whole_b.astype(jnp.int32),
     )
 
   def prepare(self, state, project=None):

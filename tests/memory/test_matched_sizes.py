@@ -1,0 +1,40 @@
+"""memory/matched_sizes.py: memories of the same number of bytes."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+from infformer_jax.memory import registry
+from infformer_jax.memory.base import Site
+from infformer_jax.memory.matched_sizes import KINDS, of_size
+
+D, L = 32, 16
+
+
+def bytes_per_lane(config, num_layers, dtype):
+  """Of what the memories of all layers store, without counters and statistics."""
+  site = Site(d_model=D, num_heads=4, head_dim=D // 4, segment_length=L)
+  memory = registry.build(config, site, rngs=nnx.Rngs(0))
+  state = jax.eval_shape(lambda: memory.init_state(1, jnp.dtype(dtype)))
+  stored = [leaf for leaf in jax.tree.leaves(state) if leaf.ndim >= 3]
+  per_layer = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in stored)
+  return per_layer * len(config.layers_of(num_layers))
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(('dtype', 'size'), [('float32', 4), ('bfloat16', 2)])
+@pytest.mark.parametrize('num_layers', [2, 6])
+def test_memories_have_the_same_number_of_bytes(kind, dtype, size, num_layers):
+  config = of_size(kind, num_vectors=8 * L, num_layers=num_layers, bytes_per_value=size)
+  assert config.kind == kind
+  expected = 0 if kind == 'none' else 8 * L * D * size * num_layers
+  assert bytes_per_lane(config, num_layers, dtype) == expected
+
+
+def test_an_odd_number_of_layers_rounds_up_to_whole_segments():
+  config = of_size('neighbours', num_vectors=8 * L, num_layers=3, bytes_per_value=4)
+  assert config.length == 16 * L
+  assert bytes_per_lane(config, 3, 'float32') - 8 * L * D * 4 * 3 == 8 * L * D * 4
