@@ -6,7 +6,7 @@ Letters, used as name suffixes (`q_blhk`) and in the shape strings of public fun
     d model width          h head                    k head width             v vocabulary
     n basis function       p sample point            m memory slot            j histogram bin
 
-A suffix of its own names what varies per row or head alone (`whole_b`, `gate_bh`).
+The suffix alone also marks what varies only per row or head (`whole_b`, `gate_bh`).
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ class Batch:
 
 @pytree
 class Segment:
-  """What a memory is asked with: one segment of every lane, or some of its tokens."""
+  """What a memory reads for: one segment of every lane, or some of its tokens."""
 
   q_blhk: Array  # the layer's queries, before any position
   ok_bl: Array  # bool, real tokens
@@ -56,10 +56,10 @@ class Segment:
 
 @pytree
 class Past:
-  """The segment that a memory now receives: segment i - lag of the same document."""
+  """The segment that is written to a memory: segment i - lag of the same document."""
 
   x_bld: Array  # the attention's input: after the pre-norm; the residual stream in a post-norm layer
-  whole_b: Array  # bool; False: the document has no such segment, nothing for this row
+  whole_b: Array  # bool; False: the document has no such segment; nothing is written
   received_bl: Array | None = None  # attention received, where the memory uses it (Traits.uses_attention)
 
 
@@ -83,12 +83,12 @@ class Gated:
 
 @pytree
 class Read:
-  """What a memory answers; None, or empty, is what it does not give."""
+  """What a memory answers; a field is None or empty where the memory does not provide it."""
 
   slots: tuple[Slots, ...] = ()
   gated: Gated | None = None
-  added_bld: Array | None = None  # context after a projection of its own, added after W_o; 0 while empty
-  stats: PyTree = None  # additive over tokens, padding 0: what the next write needs to know of this read
+  added_bld: Array | None = None  # context after the memory's own projection, added after W_o; 0 while empty
+  stats: PyTree = None  # additive over tokens, padding 0: what the next write uses of this read
   aux: dict[str, SumCount] = dataclasses.field(default_factory=dict)  # losses, metrics; count 0 while empty
   plots: dict[str, Array] = dataclasses.field(default_factory=dict)  # rows first; never used in training
-  ok_b: Array | None = None  # bool; False: the view of this read could not be given to this row (views.py)
+  ok_b: Array | None = None  # bool; False: the view could not be applied to this row (views.py)

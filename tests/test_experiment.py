@@ -88,9 +88,16 @@ def test_what_has_answers_is_not_cut_nor_is_that_proposed():
     dataclasses.replace(experiment, train=cut)
 
 
-@pytest.mark.parametrize('kind', ['none', 'neighbours'])
-def test_without_a_gradient_there_is_nothing_to_warn_about(kind):
-  model = dataclasses.replace(EXPERIMENT.model, memory=toy.small(kind))
+@pytest.mark.parametrize(
+  'memory',
+  [
+    toy.small('none'),
+    toy.small('neighbours'),
+    toy.small('stacked', source='previous', first=toy.small('neighbours'), second=toy.small('none')),
+  ],
+)
+def test_without_a_gradient_there_is_nothing_to_warn_about(memory):
+  model = dataclasses.replace(EXPERIMENT.model, memory=memory)
   assert (
     dataclasses.replace(EXPERIMENT, model=model, train=TrainConfig(segments_per_chunk=1)).warnings(SHORT)
     == []

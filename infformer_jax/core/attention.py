@@ -29,7 +29,7 @@ MASKED = -1e30
 class Queries:
   """The queries of some tokens of a segment."""
 
-  # What scores with the keys: normalized, rotated, with Transformer-XL's u added, where the layer has such.
+  # Multiplied with the keys: normalized, rotated, with Transformer-XL's u added, where the layer does so.
   q_blhk: Array
   offset_bl: Array  # float, tokens from the segment's first; b may be 1
   position_q_blhk: Array | None = None  # Transformer-XL's q + v, for parts with `Relative` or `Aged`
@@ -42,7 +42,7 @@ class Part:
 
   k_bmhk: Array  # normalized and rotated, where the layer does so
   v_bmhk: Array
-  ok_bm: Array  # bool; the others are never attended, and may be anything, even NaN
+  ok_bm: Array  # bool; the others are never attended, and may have any value, even NaN
   age_bm: Array  # float, tokens back from the segment's first; b may be 1
   position: PositionTerm = None
   # Which of them a query sees: see `seen`. A memory's slots are seen wherever the distance is not negative.
@@ -52,7 +52,7 @@ class Part:
 
 @pytree
 class WeightDropout:
-  """Dropout of the attention weights: each row draws from a key of its own."""
+  """Dropout of the attention weights: each row draws from its own key."""
 
   key_b: Array
   rate: float = dataclasses.field(metadata={'static': True})

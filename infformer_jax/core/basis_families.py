@@ -4,7 +4,7 @@
     RectangularBasis    N on the cell (n/N, (n+1)/N] and 0 elsewhere: N of them, each a normalized density
     FourierBasis        √N · (1, √2 cos 2πt, √2 sin 2πt, √2 cos 4πt, ...), the first N
 
-A Fourier series has period 1: it joins the newest to the oldest.
+A Fourier series has period 1: the newest and the oldest are adjacent.
 """
 
 import dataclasses
@@ -117,7 +117,7 @@ class RectangularBasis(Basis):
     return np.full(self.num_basis, 1 / (self.num_basis * math.sqrt(12)))
 
   def functions(self, t: Float[ArrayT, '*b'], xp: ModuleType) -> Float[ArrayT, '*b n']:
-    # A time that rounding has put behind the edge that it means stays in the cell before it.
+    # A time that rounding moved just beyond an edge stays in the cell before the edge.
     slack = 16 * self.num_basis * float(jnp.finfo(t.dtype).eps)
     cell = xp.ceil(t * self.num_basis - slack) - 1
     cell = xp.where((t >= 0) & (cell < 0), 0, cell)  # 0 itself is in the first.

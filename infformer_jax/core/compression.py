@@ -124,7 +124,7 @@ def most_used(
 def expand(
   x_bmd: Float[Array, 'b m d'], w_cde: Float[Array, 'c d e'], b_ce: Float[Array, 'c e']
 ) -> Float[Array, 'b l e']:
-  """The decoder of auto-encoding: every slot makes the c tokens that it stands for.
+  """The decoder of auto-encoding: every slot is decoded to its c tokens.
 
   Source: Rae et al. 2020, section 3.2 (g of L_ae, whose form the paper leaves open): a transposed
   convolution of width and stride c, with a bias per tap.
@@ -151,15 +151,15 @@ def attention_reconstruction(
   old: tuple[Float[Array, 'b t g k'], Float[Array, 'b t g k']],
   new: tuple[Float[Array, 'b m g k'], Float[Array, 'b m g k']],
 ) -> Float[Array, 'b l']:
-  """How differently queries read a segment and its slots: squared, the mean over heads and widths.
+  """The mean squared difference of what queries read from a segment and from its slots.
 
   Source: Rae et al. 2020, algorithm 2 (there the sum); as the published PyTorch port of lucidrains
-  (compressive_transformer_pytorch.py, the mean). Stopping the gradients of everything but the compressor is
-  the caller's.
+  (compressive_transformer_pytorch.py, the mean). The caller stops the gradients of
+  everything but the compressor.
 
   Args:
     q_blhk: queries before any position.
-    old, new: keys and values of the tokens, and of the slots that stand for them.
+    old, new: keys and values of the tokens, and of their slots.
   """
   difference_blhk = content_attention(q_blhk, *old) - content_attention(q_blhk, *new)
   return (difference_blhk**2).mean(axis=(2, 3))

@@ -3,7 +3,7 @@
     GaussianDensity     p(t) = N(t; μ, σ²)
     SparsemaxDensity    p(t) = max(0, a² - (t - μ)²) / (2σ²),  a = (3/2 σ²)^(1/3)
 
-A basis combines these closed forms to expectations of its functions (core/basis.py).
+A basis computes the expectations of its functions from these closed forms (core/basis.py).
 
 Source: Martins, Farinhas, Treviso, Niculae, Aguiar, Figueiredo, "Sparse and Continuous Attention
 Mechanisms" (2020), propositions 1 and 2, and Martins, Marinho, Martins, "∞-former" (2022).

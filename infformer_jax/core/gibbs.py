@@ -1,4 +1,4 @@
-"""The Gibbs density: p(t) ∝ exp of the score that the query gives the signal at t, over [0, 1].
+"""The Gibbs density: p(t) ∝ exp(score of the query with the signal at t), over [0, 1].
 
 The score q·(X(t) W_K)/√k is that of a softmax attention whose keys have become a function of time. Integrals
 are sums over the nodes of the basis' quadrature, so that a read is a weighted softmax attention to the signal

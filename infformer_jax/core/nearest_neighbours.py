@@ -1,8 +1,8 @@
 """Attention to the most similar of many stored keys: a search, and a softmax over what it found.
 
 Source: Wu et al. 2022, Memorizing Transformers, section 3.2; published code: meliad, memory_on_tpu.py
-(search) and attention.py, external_attention. Differs from it: what is empty is masked, so that a memory with
-fewer keys than are asked for gives only those.
+(search) and attention.py, external_attention. Differs from it: empty slots are masked, so that a memory with
+fewer keys than requested returns only those.
 """
 
 import jax
@@ -25,7 +25,7 @@ def search(
 
   Args:
     q_blhk, k_bmgk: unit vectors; h / g consecutive heads share the keys of one group.
-    ok_bm: which slots hold a key. Those that do not come after all that do.
+    ok_bm: which slots hold a key; the others are ranked last.
     num: j, at most m.
     approximate: may miss one in twenty on a TPU (Chern et al. 2022); elsewhere the search is exact.
   """
@@ -67,9 +67,9 @@ def recall(
 ) -> Float[Array, 'b l h']:
   """Which fraction of the nearest slots, where ok, was found; 0 where none is ok.
 
-  Of slots that are equally near, to rounding, two searches may name others, which counts as a miss: equal
-  inputs, such as repeated tokens in a first layer, have equal keys. So it can be below 1 where both searches
-  are exact, as they are on a CPU.
+  Two searches may return different slots among equally near ones (equal inputs, such as repeated tokens in a
+  first layer, have equal keys), which counts as a miss. So the recall can be below 1 even if both
+  searches are exact, as they are on a CPU.
   """
   hit_blhj = (found_blhj[..., :, None] == nearest_blhj[..., None, :]).any(axis=-2) & ok_blhj
   return hit_blhj.sum(axis=-1) / jnp.maximum(ok_blhj.sum(axis=-1), 1)

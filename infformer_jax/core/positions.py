@@ -1,7 +1,7 @@
 """Position terms of attention scores: for consecutive tokens, and for keys of any age.
 
-A segment's queries stand at offsets 0..l-1 from its first token. A key has an *age*: how many tokens it
-stands before that first token (0 or negative: inside the segment). Their distance is offset + age.
+A segment's queries have the offsets 0..l-1 from its first token. A key has an *age*: the number of tokens
+from it to that first token (0 or negative: inside the segment). Their distance is offset + age.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ def rotary(x: Float[Array, '*b t h k'], position: Float[Array, '*#b t']) -> Floa
 
   Args:
     x: queries or keys; k even.
-    position: any real numbers, float32 or wider; a key of age a stands at -a.
+    position: any real numbers, float32 or wider; a key of age a is at -a.
   Returns:
     x rotated, in x's dtype.
   """
@@ -87,7 +87,7 @@ def relative_shift(scores: Float[Array, '*b l w']) -> Float[Array, '*b l w']:
 
 
 def relative_scores(q_blhk: Float[Array, 'b l h k'], r_mhk: Float[Array, 'm h k']) -> Float[Array, 'b h l m']:
-  """q·r(distance), unscaled; what stands above the diagonal is garbage, to be masked.
+  """q·r(distance), unscaled; entries above the diagonal are meaningless and must be masked.
 
   Source: Dai et al. 2019, equation of section 3.3.
 
@@ -108,7 +108,7 @@ def aged_scores(
   """`relative_scores` for keys of any real age: angle addition splits the distance offset + age.
 
   sin((i+a)ω) = sin iω cos aω + cos iω sin aω, and likewise the cosine: with z = W_R (q + v) the score is a
-  dot product of something of the query with [sin aω, cos aω]: d instead of k per pair, no [l, m, d] array.
+  dot product of a vector of the query with [sin aω, cos aω]: d instead of k per pair, no [l, m, d] array.
 
   Args:
     q_blhk: Transformer-XL's q + v.

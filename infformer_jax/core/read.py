@@ -5,7 +5,7 @@ With K = B W_K and V = B W_V the published read is s = q Kᵀ/√k, μ = sigmoid
 w_μ·s = q·((Bᵀw_μ) W_K)/√k: keys and scores are never formed, and a query's scores cost k instead of n k.
 What does not depend on the query is `prepare`d once per segment; `read` then answers any number of tokens.
 
-How scores become a density is the spec's: core/located.py (the paper's) or core/gibbs.py.
+The spec defines how scores become a density: core/located.py (the paper's) or core/gibbs.py.
 
 Source: ∞-former, section 3.1 and equations 10 to 14; published code: long_term_attention.py (`forward`).
 """
@@ -25,9 +25,9 @@ from infformer_jax.core.pytree import pytree
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReadSpec(abc.ABC):
-  """How a head turns its scores into a density, and the density into a read: a hashable value.
+  """How a head computes a density from its scores, and a read from the density: a hashable value.
 
-  A density is a pytree of the spec's own, whose leaves have the axes [b, h, l] first.
+  A density is a pytree that each spec defines; its leaves have the axes [b, h, l] first.
   """
 
   @property
@@ -45,7 +45,7 @@ class ReadSpec(abc.ABC):
 
   @abc.abstractmethod
   def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l m']) -> Any:
-    """The densities from the scores, or from what the affines make of them."""
+    """The densities, from the scores or from affine functions of them."""
 
   @abc.abstractmethod
   def expected(self, basis: Basis, density: Any) -> Float[Array, 'b h l n']:
@@ -68,7 +68,7 @@ class Prepared:
 
 @pytree
 class Answer:
-  """What a read gives."""
+  """The result of a read."""
 
   context_blhk: Array
   density: Any  # of the spec: located.Located or gibbs.OnNodes
@@ -81,10 +81,10 @@ def prepare(
   w_v_dhk: Float[Array, 'd h k'],
   *affines: Float[Array, 'n'],
 ) -> Prepared:
-  """The part of a read that no query enters.
+  """The part of a read that does not depend on the query.
 
   Args:
-    b_bnd: what the spec's `readable` makes of the signal's coefficients.
+    b_bnd: the spec's `readable` of the signal's coefficients.
     w_k_dhk, w_v_dhk: key and value projections; the values have w_v's dtype.
     affines: w_μ of every component, then w_σ, then in a mixture w_π, shared by the heads; as many as
       the spec's `num_affines`.
@@ -99,7 +99,7 @@ def prepare(
 
 
 def scores(prepared: Prepared, q_blhk: Float[Array, 'b l h k']) -> Float[Array, 'b h l m']:
-  """q·key/√k: the scores or, with the affines, what those make of them; in the keys' dtype."""
+  """q·key/√k: the scores or, with affines, their affine functions; in the keys' dtype."""
   q_blhk = q_blhk.astype(prepared.keys_bmhk.dtype) * q_blhk.shape[-1] ** -0.5
   return jnp.einsum('blhk,bmhk->bhlm', q_blhk, prepared.keys_bmhk, precision='highest')
 

@@ -114,8 +114,8 @@ def update_equal(
   """The write after k others with τ = k/(k+1): every row solves its own regression.
 
   A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core
-  for n, l, P 512), instead of a product with constants. In B's dtype, at least float32; of rows without
-  writes the result means nothing.
+  for n, l, P 512), instead of a product with constants. In B's dtype, at least float32; the result of rows
+  without writes is meaningless.
   """
   dtype = at_least_float32(b_bnd.dtype)
   even_bp = jnp.broadcast_to(
@@ -149,7 +149,7 @@ def write(
   """One write of every row: the first of its document where writes_b is 0, an update elsewhere.
 
   Args:
-    b_bnd: coefficients; those of rows without writes are not looked at.
+    b_bnd: coefficients; those of rows without writes are ignored.
     writes_b: how many writes each row has had.
     x_bld: the l new values.
     points_bp: where the old signal is sampled; None: evenly.

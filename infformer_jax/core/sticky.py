@@ -1,7 +1,7 @@
 """Sticky memories: the next write samples the old signal where the heads have just read it.
 
 A histogram of j bins of [0, 1] holds the mass of the densities (`read.masses`), summed over heads and real
-queries; the next write's points follow it. Neither carries a gradient.
+queries; the next write samples points with this density. Neither carries a gradient.
 
 Source: ∞-former, section 3.4. Differs from the published code, which draws the left edges of its bins
 (`left_edge_points`) and thereby loses capacity: `points` inverts the interpolated cumulative sum.
@@ -29,7 +29,7 @@ def points(
   """P increasing points of [0, 1] with the histogram's density, of which 1 % is made uniform.
 
   The inverse of the linearly interpolated cumulative sum at (1..P)/P: the last point is exactly 1, and a
-  uniform histogram, as one without any mass, gives exactly the points of the even update.
+  uniform histogram, or one without any mass, gives exactly the points of the even update.
 
   Args:
     histogram_bj: masses, not normalized.
@@ -56,7 +56,7 @@ def points(
 def left_edge_points(
   histogram_bj: Float[Array, 'b j'], num_points: int, *, key_b: Array | None = None
 ) -> Float[Array, 'b {num_points}']:
-  """P left edges of the bins in increasing order, drawn as published; without any mass all edges are alike.
+  """P left edges of the bins in increasing order, drawn as published; without any mass uniformly.
 
   Without a key they are stratified: the bins that hold the middles of P equal shares of the mass.
   """

@@ -25,7 +25,7 @@ from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 State = PyTree
 View = Callable[['Memory', State], tuple[State, Array]]
-"""Stands between the state and the read: (memory, state) -> (state to read, ok_b); see views.py."""
+"""Selects the state that is read: (memory, state) -> (state to read, ok_b); see views.py."""
 
 
 def identity(memory: 'Memory', state: State) -> tuple[State, Array]:
@@ -52,7 +52,7 @@ class Site:
 
   @property
   def state_dtype(self) -> Any:
-    """What accumulates over segments is never narrower than float32, whatever the activations are."""
+    """What accumulates over segments is never narrower than float32, for any dtype of activations."""
     return at_least_float32(self.param_dtype)
 
 

@@ -1,8 +1,8 @@
-"""The Compressive Transformer's memory: what is let go is compressed, and kept longer (Rae et al. 2020).
+"""The Compressive Transformer's memory: evicted segments are compressed and kept longer (Rae et al. 2020).
 
-Every segment of l tokens that this memory is given becomes l/c slots of a first-in, first-out queue; the
-slots are read through the layer's own W_K, W_V and join the local softmax. With c = 4, as many slots as a
-Transformer-XL has cached tokens reach four times as far back.
+Every written segment of l tokens becomes l/c slots of a first-in, first-out queue. The slots are read through
+the layer's own W_K, W_V and join the local softmax. With c = 4, slots reach four times as far back as the
+same number of cached tokens in Transformer-XL.
 """
 
 import dataclasses
@@ -28,20 +28,20 @@ LEARNED = ('convolution', 'dilated')
 class CompressiveConfig(MemoryConfig):
   """The past at 1/rate of its resolution.
 
-  The losses train the compressor alone (and the decoder of 'auto_encoding'); what the language model's loss
-  finds through the reads trains it too.
+  The losses train only the compressor (and the decoder of 'auto_encoding'). The language model's loss also
+  trains the compressor, through the reads.
   """
 
   kind: Literal['compressive'] = 'compressive'
   length: int = 512  # slots, a multiple of model.segment_length / rate; free at evaluation
   rate: int = 4  # c, tokens per slot; divides model.segment_length
   compression: Literal['mean', 'max', 'convolution', 'dilated', 'most_used'] = 'convolution'
-  # How the next segment's queries read the old tokens and the new slots, or the tokens decoded from the
-  # slots.
+  # 'attention' compares what the next segment's queries read from the tokens and from their slots;
+  # 'auto_encoding' compares the tokens with those decoded from the slots.
   loss: Literal['attention', 'auto_encoding'] | None = 'attention'
   loss_weight: float = 1.0
-  # A slot stands at the mean age of its tokens (a token kept whole: its own), or, as published, at its
-  # index: the slots go on where the short-term memory ends, one position each.
+  # 'age': the position of a slot is the mean age of its tokens (of 'most_used': the age of its token).
+  # 'index', as published: slots continue the positions of the short-term memory, one position each.
   positions: Literal['age', 'index'] = 'age'
 
   @property
@@ -67,7 +67,7 @@ class CompressiveConfig(MemoryConfig):
 
 
 class Compressor(nnx.Module):
-  """A segment to its slots; has parameters where the compression is learned."""
+  """Compresses a segment to its slots; has parameters where the compression is learned."""
 
   def __init__(self, config: CompressiveConfig, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
     self.config = config
@@ -87,7 +87,7 @@ class Compressor(nnx.Module):
       self.around_3de, self.around_e = nnx.List([kernel(3) for _ in steps]), nnx.List([bias() for _ in steps])
 
   def __call__(self, x_bld: Array) -> Array:
-    """[b, l, d] -> [b, l/c, d]; not of 'most_used', which needs the attention received."""
+    """[b, l, d] -> [b, l/c, d]; not for 'most_used', which needs the attention received."""
     config = self.config
     if config.compression == 'mean':
       return compression.mean_pool(x_bld, config.rate)
@@ -100,7 +100,7 @@ class Compressor(nnx.Module):
 
 
 class Decoder(nnx.Module):
-  """The slots back to tokens: what auto-encoding needs, and nothing else."""
+  """Decodes slots to tokens; used only by the auto-encoding loss."""
 
   def __init__(self, rate: int, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
     dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=1, out_axis=(0, 2))
@@ -130,9 +130,9 @@ def without_weights(project: Project, x_btd: Array) -> tuple[Array, Array]:
 class Compressive(Memory):
   """A queue of compressed attention inputs, read through the layer's own W_K, W_V.
 
-  The attention-reconstruction loss asks with the queries that are the first to read the slots instead of the
-  tokens. The paper's and the port's are those of the segment before, the last to read the tokens. Its
-  scores are q·k/√k, whatever a trunk's own scores add (u of Transformer-XL, positions) or normalize.
+  The attention-reconstruction loss uses the queries of the first segment that reads the slots instead of the
+  tokens. The paper and the port use those of the segment before, the last that reads the tokens. Its scores
+  are q·k/√k, without the terms (u of Transformer-XL, positions) and normalization of the trunk's scores.
   """
 
   config: CompressiveConfig
@@ -202,7 +202,7 @@ class Compressive(Memory):
     return Read(slots=(slots,), aux=self._aux(compared, segment, segment.ok_bl & filled_b[:, None]))
 
   def _compressed(self, past: Past) -> tuple[Array, Array | None]:
-    """x of the new slots; which tokens they are, where they are tokens."""
+    """x of the new slots; for 'most_used', the indices of their tokens in the segment."""
     if not self.traits.uses_attention:
       return self.compressor(past.x_bld), None
     if past.received_bl is None:
@@ -229,17 +229,17 @@ class Compressive(Memory):
     return jnp.asarray(start_1m - middle_m[None], site.state_dtype)
 
   def _compared(self, state: CompressiveState, project: Project) -> PyTree:
-    """What a loss compares; only the compressor, and the decoder, learn from it."""
+    """The inputs of a loss, from which only the compressor and the decoder learn."""
     if state.old_bld is None:
       return None
     old_bld = jax.lax.stop_gradient(state.old_bld)
-    new_bmd = self.compressor(old_bld)  # Again: the gradient of the stored ones goes to their tokens, too.
+    new_bmd = self.compressor(old_bld)  # Again: the gradient of stored slots also reaches tokens.
     if self.config.loss == 'auto_encoding':
       return compression.auto_encoding(old_bld, self.decoder(new_bmd))
     return without_weights(project, old_bld), without_weights(project, new_bmd)
 
   def _aux(self, compared: PyTree, segment: Segment, ok_bl: Array) -> dict[str, SumCount]:
-    """Means over the tokens that read: so they add up, token by token too."""
+    """Sums over the tokens that read, so that they also add up token by token."""
     if not self.config.loss:
       return {}
     if self.config.loss == 'auto_encoding':

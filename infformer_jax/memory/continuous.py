@@ -2,8 +2,8 @@
 
 Source: Martins, Marinho, Martins, ∞-former (ACL 2022), section 3; published code: long_term_attention.py.
 Differs from it: the state is an argument; every constant is a field (continuous_config.py); two presets
-reproduce the published settings, and the default keeps at least .98 n values of the past where those keep
-.23 n and .47 n.
+reproduce the published settings. The default keeps at least .98 n values of the past, the presets .23 n and
+.47 n.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 PLOT_BINS = 128
-"""Equal bins of [0, 1] in which a read's plots say how much of its density they hold."""
+"""Equal bins of [0, 1], for which the plots of a read give the mass of its density."""
 
 
 @pytree
@@ -33,8 +33,8 @@ class ContinuousState:
   """The signal of every lane."""
 
   b_bnd: Array  # coefficients, float32 or wider
-  writes_b: Array  # int32, writes since the document began
-  histogram_bj: Array | None  # where the last reads looked, not normalized; None: the sampling is even
+  writes_b: Array  # int32, writes since the start of the document
+  histogram_bj: Array | None  # mass of the last reads, not normalized; None: the sampling is even
 
 
 class Continuous(Memory):
@@ -46,7 +46,7 @@ class Continuous(Memory):
     super().__init__(config, site, rngs=rngs)
     d, h, k, n, dtype = site.d_model, site.num_heads, site.head_dim, config.num_basis, site.param_dtype
     dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=0, out_axis=(1, 2))
-    # Nearly nothing at first: what an untrained memory adds is noise, and slows down all that is below it.
+    # Nearly zero at first: an untrained memory adds noise, which slows the training of the layers below.
     out = nnx.initializers.variance_scaling(1e-4, 'fan_in', 'truncated_normal', in_axis=(0, 1), out_axis=2)
     self.w_k_dhk = nnx.Param(dense(rngs.params(), (d, h, k), dtype))
     self.w_v_dhk = nnx.Param(dense(rngs.params(), (d, h, k), dtype))
@@ -100,7 +100,7 @@ class Continuous(Memory):
     )
 
   def gated(self, x_bld: Array) -> Array:
-    """What of the new values is written: X ⊙ sigmoid(conv(X)), or X itself without a gate."""
+    """The values that are written: X ⊙ sigmoid(conv(X)), or X without a gate."""
     return x_bld * jax.nn.sigmoid(self.gate(x_bld)) if self.config.gate else x_bld
 
   def prepare(self, state: ContinuousState, project: Project | None = None) -> PyTree:

@@ -32,7 +32,7 @@ class ContinuousConfig(MemoryConfig):
   width_unit: Literal['spacing', 'absolute'] = 'spacing'  # 'spacing': width / n
   num_samples: int | None = None  # P, samples of the old signal per write; None: max(n, 512)
   # τ: a write squeezes the old signal into [0, τ]. 'equal': τ = k/(k+1) after k writes, so that every segment
-  # of the past keeps the same share of [0, 1]; each write then solves a regression of its own.
+  # of the past keeps the same share of [0, 1]; each write then solves its own regression.
   contraction: float | Literal['equal'] = 0.75
   ridge: float = 0.5  # λ
   signal_positions: Literal['plain', 'padded'] = 'plain'  # 'padded': the published layout
@@ -49,8 +49,8 @@ class ContinuousConfig(MemoryConfig):
   renormalize: bool = False  # the density to [0, 1]
   affine: bool = True  # False: moment matching from softmax scores
   sigma_floor: float | None = None  # None: half a spacing of the centres
-  # Where the heads begin to look: 'spread' evenly over [0, 1] by an offset inside the sigmoid, so that each
-  # has something of its own to read, or all in the 'middle' (published).
+  # The initial μ of the heads: 'spread' evenly over [0, 1] by an offset inside the sigmoid, so that each head
+  # reads another part of the past, or all in the 'middle' (published).
   initial_mu: Literal['spread', 'middle'] = 'spread'
   initial_sigma: float | None = 0.1  # by an offset inside the softplus; None: no offset, σ starts near .83
   kl_weight: float = 0.0  # of KL(N(μ, σ²) ‖ N(kl_mu, kl_sigma²)), averaged over heads and tokens
@@ -75,13 +75,14 @@ class ContinuousConfig(MemoryConfig):
     return Traits(learns_writes=True, mixes_all=True, draws=self.sampling in ('random', 'edges'))
 
   def check(self, segment_length: int) -> None:
-    if self.ridge < 1e-3:  # May be too little to solve with; otherwise there is no need to try.
+    if self.ridge < 1e-3:  # Only such a ridge may be too small for the solver.
       signal.operators(self.signal_spec(segment_length))
-    # The part of [0, 1] that the new values get; with 'equal' the most of it, at the second write.
+    # The share of [0, 1] that the new values get; with 'equal' the largest share, at the second write.
     share = 0.5 if self.contraction == 'equal' else 1 - self.contraction
-    # Functions that are everywhere: what too few values leave open comes back on all of the old signal.
+    # Functions that extend over all of [0, 1]: too few new values leave some combinations undetermined, which
+    # then change all of the old signal.
     is_open = not self.basis_spec().localized and self.num_basis * share > segment_length
-    # Other large ones shrink with every write.
+    # Other large bases shrink the signal with every write.
     if not is_open and (self.num_basis > 32 or self.contraction == 'equal'):
       return
     spec = self.signal_spec(segment_length)
@@ -106,8 +107,8 @@ class ContinuousConfig(MemoryConfig):
     if self.contraction != 'equal' or self.sampling == 'even':
       return []
     return [
-      f"contraction = 'equal' with sampling = '{self.sampling}': where τ comes near 1 nothing works against "
-      "the samples, which gather at one place as writes go on; with sampling = 'even' all of the past is kept"
+      f"contraction = 'equal' with sampling = '{self.sampling}': as τ approaches 1 nothing counteracts the "
+      "samples, which gather in one place after many writes; with sampling = 'even' all of the past is kept"
     ]
 
   def basis_spec(self) -> Basis:
@@ -134,7 +135,7 @@ class ContinuousConfig(MemoryConfig):
     )
 
   def read_spec(self) -> ReadSpec:
-    """How a head turns its scores into a density."""
+    """How a head computes a density from its scores."""
     if self.density == 'gibbs':
       for key, needed in (('mixture', 1), ('renormalize', False), ('affine', True), ('kl_weight', 0)):
         if (value := getattr(self, key)) != needed:

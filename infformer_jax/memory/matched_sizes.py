@@ -1,4 +1,4 @@
-"""The memories that are compared with each other, all of about the same bytes."""
+"""Memories of about the same number of bytes, for comparisons."""
 
 import math
 
@@ -13,7 +13,7 @@ KINDS = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
 
 
 def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int) -> MemoryConfig:
-  """A memory of as many bytes as `num_vectors` of width d in every layer, as near as whole segments come.
+  """A memory with the bytes of `num_vectors` vectors of width d in every layer, to the nearest whole segment.
 
   Args:
     kind: one of KINDS.
@@ -26,9 +26,9 @@ def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: in
   if kind == 'recent':
     return RecentConfig(length=num_vectors)
   if kind == 'compressive':
-    # The reconstruction loss would keep a segment as it was, as many bytes again.
+    # The reconstruction loss would also store an uncompressed segment.
     return CompressiveConfig(length=num_vectors, loss=None)
-  if kind == 'neighbours':  # Keys and values, in one layer: as much as the layers of the others together.
+  if kind == 'neighbours':  # Keys and values in one layer: the bytes of all layers of the others.
     return NeighboursConfig(length=num_vectors * math.ceil(num_layers / 2))
-  # Coefficients are float32 whatever the activations are. Short segments do with fewer samples than 512.
+  # Coefficients are float32 for any dtype of activations. Short segments need fewer than 512 samples.
   return ContinuousConfig(num_basis=num_vectors * bytes_per_value // 4, num_samples=min(512, 2 * num_vectors))

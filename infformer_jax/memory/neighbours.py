@@ -1,9 +1,9 @@
-"""The Memorizing Transformer's memory: keys and values of the past, the most similar of which are attended.
+"""The Memorizing Transformer's memory: keys and values of the past, and attention to the most similar ones.
 
 Source: Wu, Rabe, Hutchins, Szegedy, Memorizing Transformers (ICLR 2022); published code: meliad,
 transformer_layer.py, memory_on_tpu.py, attention.py. Differs from it: empty slots are masked; the memory
-has a scale of its own, where meliad shares that of local attention, and it starts at √k, so that random unit
-vectors have scores of variance 1 (published: 1, with which every softmax starts nearly even).
+has its own scale, where meliad shares that of local attention, which starts at √k, so that random unit
+vectors have scores of variance 1 (published: 1, with which every softmax starts nearly uniform).
 """
 
 import dataclasses
@@ -26,16 +26,16 @@ from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumC
 class NeighboursConfig(MemoryConfig):
   """What is kept and how it is searched.
 
-  `layers` None means one layer, the ninth of twelve or its proportional place; a stack says its own.
+  `layers` = None means one layer, the ninth of twelve or the proportional one; a stack sets its own layers.
   """
 
   kind: Literal['neighbours'] = 'neighbours'
-  # The paper's is 'previous', all before this segment, so that the memory overlaps the window.
+  # The paper's is 'previous': all before this segment, so that the memory overlaps the window.
   source: Literal['evicted', 'previous'] = 'previous'
   length: int = 8192  # slots, tokens, a multiple of model.segment_length; free at evaluation and fine-tuning
   neighbours: int = 32  # j, how many slots each head of a query attends
   search: Literal['exact', 'approximate'] = 'exact'  # 'approximate': faster on a TPU; logs its recall
-  initial_gate: float = 0.5  # the share of what is retrieved in a head's context at the start; published: .5
+  initial_gate: float = 0.5  # initial share of the retrieved context in a head's context; published: .5
 
   def __post_init__(self) -> None:
     if not 1 <= self.neighbours <= self.length:
@@ -56,16 +56,16 @@ class NeighboursConfig(MemoryConfig):
 
 @pytree
 class NeighboursState:
-  """Ring buffers: segment j of what was written stands in the slots of segment j modulo their number."""
+  """Ring buffers: the j-th written segment is in the slots of segment j modulo the capacity."""
 
   k_bmhk: Array  # unit vectors, zeros where nothing is stored yet
   v_bmhk: Array
-  segments_b: Array  # int32, how many segments were written since the document began
+  segments_b: Array  # int32, segments written since the start of the document
 
 
 @pytree
 class Stored:
-  """What a segment is answered from."""
+  """The slots that a segment reads."""
 
   k_bmhk: Array
   v_bmhk: Array
@@ -74,7 +74,7 @@ class Stored:
 
 
 class Neighbours(Memory):
-  """Writes stop the gradient: keys and values stay as they were when the layer's projections made them."""
+  """Writes stop the gradient: keys and values remain those of the projections at the time of the write."""
 
   config: NeighboursConfig
 
@@ -107,7 +107,7 @@ class Neighbours(Memory):
     k_blhk, v_blhk = jax.lax.stop_gradient(self.require(project)(past.x_bld))
 
     def put(slots_m: Array, new_l: Array, start: Array, whole: Array) -> Array:
-      """Touches the slots of one segment alone, whatever the length of the memory."""
+      """Changes only the slots of one segment, for any length of the memory."""
       old_l = jax.lax.dynamic_slice_in_dim(slots_m, start, length)
       new_l = jnp.where(whole, new_l.astype(slots_m.dtype), old_l)
       return jax.lax.dynamic_update_slice_in_dim(slots_m, new_l, start, axis=0)
@@ -159,7 +159,7 @@ class Neighbours(Memory):
     )
 
   def _recall(self, q_blhk: Array, stored: Stored, index_blhj: Array, segment: Segment) -> SumCount:
-    """Of the slots of an exact search, the fraction found: all heads of the first query of each segment."""
+    """The fraction of an exact search's slots that was found, for all heads of each segment's first query."""
     nearest_blhj = nearest_neighbours.search(
       q_blhk[:, :1], stored.k_bmhk, stored.ok_bm, self.config.neighbours
     )

@@ -1,4 +1,4 @@
-"""No long memory: what the others are compared with."""
+"""No long memory: the baseline of comparisons."""
 
 import dataclasses
 from typing import Any, Literal
@@ -25,13 +25,13 @@ class NothingConfig(MemoryConfig):
     return {}
 
   def lag(self, segment_length: int, short_term_length: int) -> int:
-    """Nothing is written, so that no past has to be kept for it."""
+    """Nothing is written, so no past has to be kept."""
     return 0
 
 
 @pytree
 class NothingState:
-  """Nothing, for every lane."""
+  """Only the number of lanes."""
 
   empty_b: Array
 

@@ -1,7 +1,7 @@
 """The recent past, token by token: Transformer-XL's cache (Dai et al. 2019) as a memory.
 
-The trunk's own short-term memory is the same thing with lag 1 and a fixed place in the local window; both
-are static windows of one timeline. As a long memory it lengthens that window by what has left it.
+The trunk's short-term memory is the same with lag 1, as a part of the local window; both are static windows
+of one timeline. As a long memory it extends that window by the tokens that have left it.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ class Recent(Memory):
     keys_bs: Array | None = None,
     view: View = identity,
   ) -> tuple[RecentState, Read]:
-    """Projects the timeline once; only the counters are scanned. Controls take the plain way."""
+    """Projects the timeline once and scans only the counters. Other views use the default scan."""
     if view is not identity:
       return super().scan(state, segments, pasts, new_doc_bs, project, keys_bs=keys_bs, view=view)
 

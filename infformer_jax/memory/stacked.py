@@ -66,7 +66,7 @@ class StackedState:
 
 
 class Stacked(Memory):
-  """Slots join, added contexts add; only one of the two may be gated."""
+  """The slots of both are read, added contexts are summed; only one of the two may be gated."""
 
   config: StackedConfig
 
@@ -130,7 +130,7 @@ class Stacked(Memory):
     keys_bs: Array | None = None,
     view: View = identity,
   ) -> tuple[StackedState, Read]:
-    """Each memory's own way through the chunk: neither waits for the other."""
+    """Each memory scans the chunk on its own."""
 
     def through(memory: Memory, state: PyTree, keys_bs: Array | None) -> tuple[PyTree, Read]:
       return memory.scan(state, segments, pasts, new_doc_bs, project, keys_bs=keys_bs, view=view)
@@ -142,7 +142,7 @@ class Stacked(Memory):
 
 
 def _named(first: dict, second: dict) -> dict:
-  """Both dicts in one, the names told apart."""
+  """Both dicts in one, with 'first_' and 'second_' before the names."""
   return {f'first_{k}': v for k, v in first.items()} | {f'second_{k}': v for k, v in second.items()}
 
 

@@ -1,7 +1,7 @@
-"""Controls: what is read instead of a memory's state, to learn what the memory is worth.
+"""Controls: states that are read instead of a memory's own, to measure what the memory contributes.
 
-A view stands between the long memory's state and its read and never touches the short-term memory. The
-statistics come from the viewed read, so that a sticky memory's later writes follow the view.
+A view is applied between the long memory's state and its read and never changes the short-term memory. The
+statistics are those of the viewed read, so that a sticky memory's later writes follow the view.
 """
 
 import jax
@@ -12,7 +12,7 @@ from infformer_jax.types import Array
 
 
 def emptied(memory: Memory, state: State) -> tuple[State, Array]:
-  """An empty memory: what the model does without what it has written."""
+  """An empty memory: the model without what it has written."""
   filled_b = memory.filled(state)
   return memory.reset(state, jnp.ones_like(filled_b)), jnp.ones_like(filled_b)
 
@@ -20,8 +20,8 @@ def emptied(memory: Memory, state: State) -> tuple[State, Array]:
 def exchanged(memory: Memory, state: State) -> tuple[State, Array]:
   """The memory of another lane: the states rolled by one among the filled lanes.
 
-  An empty lane stays empty. Where fewer than two lanes are filled, the filled one has nothing to exchange
-  with: it reads its own, and ok_b False says that this is no control.
+  An empty lane stays empty. If only one lane is filled, it reads its own state, and its ok_b is False:
+  this is not a control.
   """
   filled_b = memory.filled(state)
   lanes = filled_b.shape[0]

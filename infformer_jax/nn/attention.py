@@ -24,7 +24,7 @@ Biases = tuple[Array, Array] | None
 
 
 class Attention(nnx.Module):
-  """The projections of one layer, and what its positions make of queries and keys.
+  """The projections of one layer, and how its positions enter queries and keys.
 
   Rows b may be lanes, or lanes times segments. W_q and W_o have num_heads heads; W_k and W_v have
   num_kv_heads, each of which serves num_heads / num_kv_heads consecutive heads (Ainslie et al. 2023).
@@ -65,11 +65,11 @@ class Attention(nnx.Module):
     return self._heads(self.w_k(x)), self._heads(self.w_v(x))
 
   def ask(self, q_blhk: Array, offset_bl: Array, biases: Biases) -> Queries:
-    """What scores with the keys.
+    """The queries that are multiplied with the keys.
 
     Args:
       q_blhk: of `queries`.
-      offset_bl: where these tokens stand, tokens from the segment's first; b may be 1.
+      offset_bl: the positions of these tokens, in tokens from the segment's first; b may be 1.
       biases: the model's.
     """
     offset_bl, q_blhk = offset_bl.astype(self._wide), self._normalized(q_blhk)

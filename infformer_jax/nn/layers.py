@@ -1,4 +1,4 @@
-"""The parts of a decoder block that treat every token alone: norms, feed-forwards, dropout by key."""
+"""The parts of a decoder block that act on each token separately: norms, feed-forwards, dropout by key."""
 
 import enum
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Where a layer's past lies: its cache, its short-term window, and the segments its memory is given."""
+"""Positions of a layer's past: its cache, its short-term window, and the segments that its memory gets."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ class Timeline:
 
   @property
   def cache_length(self) -> int:
-    """Tokens kept between chunks: for the short-term window, and until the memory takes them."""
+    """Tokens kept between chunks: for the short-term window, and until they are written to the memory."""
     return max(self.short_term_length, self.lag * self.segment_length)
 
   @property
@@ -48,13 +48,13 @@ class Timeline:
     """The short-term windows of `count` segments: [b, t, ...] -> [b, count, M, ...].
 
     Args:
-      x_bt: what stands in the timeline from the start of the first window.
+      x_bt: the timeline from the start of the first window on.
       count: number of segments.
     """
     return windows(x_bt, start=0, size=self.short_term_length, stride=self.segment_length, count=count)
 
   def has_past(self, since: Array) -> Array:
-    """Whether the document has the past of a segment, by how many of its segments stand before that one."""
+    """Whether the document has the past of a segment, by the number of its segments before that one."""
     return since >= self.lag
 
   def in_document(self, since: Array) -> Array:
