@@ -61,7 +61,7 @@ class Experiment:
 
   def _check_pieces(self, tokens: int) -> None:
     length, what = self.model.segment_length, f'train.max_document_tokens = {tokens}'
-    if self.data.whole:
+    if self.data.indivisible:
       raise ConfigError(
         f"{what}: documents of data.kind = '{self.data.kind}' cannot be cut, since answers would lose their "
         'questions; use none'
@@ -79,7 +79,7 @@ class Experiment:
     lines = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
     if self.model.memory.traits.learns_writes:
       lines += self._gradient_stops()
-    if self.model.memory.traits.mixes_all and not self.data.whole:
+    if self.model.memory.traits.mixes_all and not self.data.indivisible:
       lines += self._few_documents(document_tokens)
     return lines
 

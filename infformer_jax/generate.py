@@ -10,19 +10,16 @@ import pathlib
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
 
 import jax
-import numpy as np
 from absl import flags
 
 from infformer_jax import startup
 from infformer_jax.config import command_line, stored_config
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
-from infformer_jax.data.files import read_utf8
+from infformer_jax.data.documents import read_utf8
 from infformer_jax.data.load import trained_tokenizer
-from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import Experiment
@@ -37,9 +34,6 @@ _TOP_K = flags.DEFINE_integer('top_k', None, 'sample among the k most likely tok
 _TOP_P = flags.DEFINE_float('top_p', None, 'sample among the most likely tokens with this total probability')
 _GREEDY = flags.DEFINE_bool('greedy', False, 'always the most likely token')
 _SEED = flags.DEFINE_integer('seed', 0, 'the seed of the samples')
-
-_CONTEXT = 8  # Tokens before the new ones that are decoded with them: some decoders look at neighbours.
-_LONGEST_CHARACTER = 4  # Bytes of UTF-8, each of which may be a token.
 
 
 def main(overrides: Overrides) -> None:
@@ -69,27 +63,14 @@ def main(overrides: Overrides) -> None:
   began = time.monotonic()
   key = jax.random.key(_SEED.value)
   ids_b = generator.generate(logits_bv, opened, _MAX_NEW_TOKENS.value, sampling, key)
-  for piece in decoded((int(token_b[0]) for token_b in ids_b), tokenizer, prompt):
-    sys.stdout.write(piece)
+  stream = tokenizer.decode_stream(prompt)
+  for token_b in ids_b:
+    sys.stdout.write(stream.step(int(token_b[0])))
     sys.stdout.flush()
-  sys.stdout.write('\n')
+  sys.stdout.write(f'{stream.finish()}\n')
   seconds = time.monotonic() - began
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
   _say(f'{_MAX_NEW_TOKENS.value} tokens generated in {seconds:.1f} s; peak memory {peak:.2f} GiB')
-
-
-def decoded(ids: Iterable[int], tokenizer: Tokenizer, prompt: np.ndarray) -> Iterator[str]:
-  """The text of tokens as they come; of a character cut between tokens, nothing until it is whole."""
-  context, pending = [int(token) for token in prompt[-_CONTEXT:]], []
-  for token in ids:
-    pending.append(token)
-    before, text = tokenizer.decode(context), tokenizer.decode(context + pending)
-    if text.endswith('\N{REPLACEMENT CHARACTER}') and len(pending) < _LONGEST_CHARACTER:
-      continue
-    yield text.removeprefix(before) if text.startswith(before) else tokenizer.decode(pending)
-    context, pending = (context + pending)[-_CONTEXT:], []
-  if pending:
-    yield tokenizer.decode(pending)
 
 
 def _say(line: str) -> None:

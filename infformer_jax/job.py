@@ -10,7 +10,7 @@ import jax
 
 from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus
-from infformer_jax.data.cut_documents import cut
+from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.errors import UserError
@@ -46,7 +46,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
   with lock(workdir):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
-    documents = cut(corpus.split('train'), config.max_document_tokens)
+    documents = cut_documents(corpus.split('train'), config.max_document_tokens)
     for warning in experiment.warnings(document_tokens=float(documents.lengths.mean())):
       console.say(f'warning: {warning}')
     initial = _initial_parameters(experiment, workdir, corpus, console)  # If it fails, nothing is written.

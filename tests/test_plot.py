@@ -22,7 +22,7 @@ def write(workdir, memory, *, text=TEXT, by_group=None, **results):
   tokenizer, model = Bytes(), toy.config(memory)
   corpus = Corpus(
     tokenizer=tokenizer,
-    splits={'validation': StoredSplit.of([tokenizer.encode(text)])},
+    splits={'validation': StoredSplit.from_tokens([tokenizer.encode(text)])},
     fingerprint={},
     note='',
   )

@@ -1,90 +1,95 @@
 """What a corpus is. Read this file first.
 
-A corpus begins as *documents*, texts that are read one by one; a *tokenizer* turns them into *splits*, whose
-tokens lie in one memory-mapped file. Nothing here reads a disk: files.py and one file per corpus give the
-documents, cache.py makes the splits, lanes.py streams them.
+A config names its source: stored.py tokenizes documents that are stored somewhere, tasks.py generates documents
+when they are read. A source has *splits*, sequences of tokenized documents, which lanes.py streams. Nothing in
+this file reads a disk.
 """
 
+import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from infformer_jax.data import tokenizers
 from infformer_jax.errors import ConfigError, UserError, unknown
 
+_KINDS: dict[str, type['DataConfig']] = {}
+_T = TypeVar('_T', bound='DataConfig')
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-  """What every corpus has; the registry adds each kind's own fields."""
+class DataConfig(abc.ABC):
+  """The keys that every kind of data has; subclasses add their own and give `kind` a default."""
 
-  whole: ClassVar[bool] = False
-  """Whether a document makes sense only as a whole: an answer needs its question."""
+  indivisible: ClassVar[bool] = False
+  """Whether a document must not be cut, because an answer needs its question."""
 
   kind: str
   tokenizer: str = 'bpe:4096'  # see tokenizers.py
 
   @staticmethod
-  def kinds() -> dict[str, type['DataConfig']]:
-    """The registry, for config/parsing.py: `kind` picks the dataclass."""
-    from infformer_jax.data import registry
-
-    return registry.CONFIGS
+  def kinds() -> Mapping[str, type['DataConfig']]:
+    """The registered dataclasses, for config/parsing.py: `kind` picks one."""
+    return _KINDS
 
   def __post_init__(self) -> None:
-    tokenizers.check(self.tokenizer)
+    tokenizers.check_spec(self.tokenizer)
 
   def check(self, segment_length: int) -> None:
-    """Raises ConfigError where these data make no sense in segments of this length."""
+    """Raises ConfigError if segments of this length do not suit the data."""
+
+  @abc.abstractmethod
+  def source(self) -> 'Source':
+    """Where the data come from. Reads nothing yet."""
 
 
-class Document(NamedTuple):
-  """A text and its name, unique in its split."""
+def register(config: type[_T]) -> type[_T]:
+  """Makes a kind of data available to configs, under the default of its field `kind`.
 
-  name: str
-  text: str
+  Can be used as a decorator above `dataclasses.dataclass`. A kind that is registered again is replaced.
 
-
-class Documents(Protocol):
-  """The documents of one split in a fixed order, read when asked for: they need not fit in memory."""
-
-  @property
-  def key(self) -> str:
-    """Another key wherever the texts may be others. Cheap: files answer by their sizes and times."""
-
-  def __len__(self) -> int: ...
-
-  def __getitem__(self, index: int) -> Document:
-    """Reads one document.
-
-    Raises:
-      UserError: it cannot be read; says where it lies and why.
-    """
+  Raises:
+    TypeError: the field `kind` has no default.
+  """
+  kind = getattr(config, 'kind', None)
+  if not isinstance(kind, str):
+    raise TypeError(
+      f"{config.__name__} gives its field 'kind' no default; write, for instance, kind: str = 'my'"
+    )
+  _KINDS[kind] = config
+  return config
 
 
-class Source(Protocol):
-  """The documents of one corpus."""
+class Source(abc.ABC):
+  """The splits of one corpus, stored or generated.
+
+  Creating a source reads nothing; its methods raise UserError where data or tokenizer are missing or damaged.
+  """
 
   @property
   def facts(self) -> dict[str, Any]:
-    """What the results should know of where the documents come from, ready for JSON."""
+    """What the results state about the origin of the documents, ready for JSON."""
+    return {}
 
-  @property
-  def training(self) -> Documents:
-    """What a tokenizer may be trained on: nothing that is ever validation or test."""
+  @abc.abstractmethod
+  def tokenizer(self, cache_dir: pathlib.Path) -> tokenizers.Tokenizer:
+    """The tokenizer; one that is trained is trained once and saved in `cache_dir`."""
 
-  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, Documents]:
-    """The documents by split; a corpus whose limits count tokens asks the tokenizer."""
+  @abc.abstractmethod
+  def splits(self, tokenizer: tokenizers.Tokenizer, cache_dir: pathlib.Path) -> Mapping[str, 'LoadSplit']:
+    """For each split a function that loads it; a stored split is tokenized then, and kept in `cache_dir`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Split:
-  """Documents of at least 2 tokens, however they are made.
+  """Documents of at least 2 tokens.
 
   Attributes:
-    offsets: int64 [documents + 1], where each would start if all lay one after another, and the end.
-    groups: names of the groups that targets are told apart by in the evaluation.
+    offsets: int64 [documents + 1], where each document would start if all were concatenated, and the end.
+    groups: names of the groups of targets that the evaluation reports separately.
   """
 
   offsets: np.ndarray
@@ -99,7 +104,7 @@ class Split:
     return np.diff(self.offsets)
 
   def text_sizes(self, documents: np.ndarray) -> tuple[int, int] | None:
-    """Words and bytes of the text of some documents; None where there is no text."""
+    """Words and bytes of the text of some documents; None if there is no text."""
     del documents
     return None
 
@@ -108,23 +113,27 @@ class Split:
     raise NotImplementedError
 
   def group(self, index: int, start: int, stop: int) -> np.ndarray:
-    """The group of each of these tokens as a target, int32; -1: it does not count, in the loss neither."""
+    """The group of each of these tokens as a target, int32; -1 excludes it, from the loss as well."""
     del index
     return np.zeros(stop - start, np.int32)
 
 
+LoadSplit = Callable[[], tuple[Split, dict[str, Any]]]
+"""Loads a split. Returns it and its facts for the results: 'documents', 'tokens', 'sha256', ..."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoredSplit(Split):
-  """Tokenized documents: one flat array and where each document starts in it."""
+  """Tokenized documents in one flat array."""
 
-  ids: np.ndarray  # the tokens of all documents, one after another; often memory-mapped, any integer dtype
+  ids: np.ndarray  # the tokens of all documents, concatenated; often memory-mapped, any integer dtype
   words: np.ndarray  # int64 [documents], whitespace-separated words of the original text (PG-19's convention)
   bytes: np.ndarray  # int64 [documents], UTF-8 length of the original text
   names: Sequence[str]
 
   @classmethod
-  def of(cls, documents: Sequence[Sequence[int] | np.ndarray]) -> 'StoredSplit':
-    """A split in memory: a word and a byte per token."""
+  def from_tokens(cls, documents: Sequence[Sequence[int] | np.ndarray]) -> 'StoredSplit':
+    """A split in memory, with one word and one byte per token."""
     lengths = np.array([len(document) for document in documents], np.int64)
     return cls(
       ids=np.concatenate(
@@ -151,18 +160,20 @@ class Corpus:
 
   tokenizer: tokenizers.Tokenizer
   splits: Mapping[str, Split]
-  fingerprint: dict[str, Any]  # for the results: where it comes from, sizes, hashes, what was skipped
-  note: str  # the same in a sentence, for people
+  fingerprint: dict[str, Any]  # for the results: origin, sizes, hashes, what was skipped
+  note: str  # a summary in one line
 
   def split(self, name: str) -> Split:
     """One split by name.
 
     Raises:
-      ConfigError: there is none of that name.
+      ConfigError: there is no split of that name.
       UserError: it has no documents.
     """
     if name not in self.splits:
       raise ConfigError(unknown('split of the data', name, name, self.splits))
     if not len(self.splits[name]):
-      raise UserError(f"the split '{name}' has no document of at least 2 tokens.")
+      raise UserError(
+        f"the split '{name}' of the data has no document of at least 2 tokens; add longer texts"
+      )
     return self.splits[name]

@@ -1,7 +1,7 @@
-"""Long documents cut for training: each piece is a document of its own, which begins with empty memories.
+"""Long documents cut for training: each piece is a document of its own, read from an empty memory.
 
-Lanes that read few documents to their end teach a memory little but which document this is
-(docs/results.md, PG-19); cut, the same text is many documents.
+With few documents per lane, the memory mostly learns to identify the document (docs/results.md, PG-19); cutting
+turns the same text into many documents.
 """
 
 import dataclasses
@@ -13,24 +13,24 @@ from infformer_jax.data.base import Split
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Pieces(Split):
-  whole: Split
-  documents: np.ndarray  # by piece: what it was cut from,
-  starts: np.ndarray  # and where in that it begins
+  split: Split
+  documents: np.ndarray  # for each piece, the document that it was cut from
+  starts: np.ndarray  # for each piece, where it starts in that document
 
   def tokens(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
     stop = int(self.lengths[index]) if stop is None else min(stop, int(self.lengths[index]))
     first = int(self.starts[index])
-    return self.whole.tokens(int(self.documents[index]), first + start, first + stop)
+    return self.split.tokens(int(self.documents[index]), first + start, first + stop)
 
   def group(self, index: int, start: int, stop: int) -> np.ndarray:
     first = int(self.starts[index])
-    return self.whole.group(int(self.documents[index]), first + start, first + stop)
+    return self.split.group(int(self.documents[index]), first + start, first + stop)
 
 
-def cut(split: Split, max_tokens: int | None) -> Split:
-  """The same tokens in documents of at most `max_tokens`; None: as they are.
+def cut_documents(split: Split, max_tokens: int | None) -> Split:
+  """The same tokens in documents of at most `max_tokens`; None: the split itself.
 
-  A document is cut into as few pieces as will do, all of the same length but for a token.
+  A document is cut into as few pieces as possible, whose lengths differ by at most one token.
 
   Args:
     split: the documents.
@@ -47,7 +47,7 @@ def cut(split: Split, max_tokens: int | None) -> Split:
   return _Pieces(
     offsets=np.append(split.offsets[documents] + starts, split.offsets[-1]),
     groups=split.groups,
-    whole=split,
+    split=split,
     documents=documents,
     starts=starts,
   )

@@ -3,8 +3,8 @@
 A document of T tokens is ceil(T/l) segments: BOS and its first T-1 tokens as inputs, its T tokens as
 targets, the last segment padded. Documents start at segment boundaries and go, in order, to the lane that is
 shortest so far. A chunk is s consecutive segments of every lane, and chunk number `step` is a pure function
-of the documents' lengths and the seed: the position of the whole stream is that one integer, whatever the
-number of processes.
+of the documents' lengths and the seed: the position of the whole stream is that one integer, for any number of
+processes.
 
     lane 0   | doc 4 ........ | doc 1 ... |       length 5
     lane 1   | doc 0 .. | doc 3 | doc 2 ....... | length 6; the next document goes to lane 0
@@ -25,7 +25,7 @@ from infformer_jax.data.base import Split
 from infformer_jax.errors import UserError
 from infformer_jax.types import Batch
 
-_READ_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)  # chunks; grain's own default is 500
+_READ_AHEAD = grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)  # chunks; grain's default is 500
 
 
 def train_batches(
@@ -39,7 +39,7 @@ def train_batches(
   seed: int,
   start: int = 0,
 ) -> Iterator[Batch]:
-  """Chunks without end: each epoch permutes the documents; lane lengths carry over, so that no lane idles.
+  """An infinite stream of chunks: each epoch permutes the documents, and no lane idles between epochs.
 
   Args:
     split: the documents.
@@ -49,7 +49,7 @@ def train_batches(
     segment_length: l, tokens.
     segments_per_chunk: s.
     seed: of the permutations.
-    start: the step to begin with; nothing before it is read.
+    start: the first step; nothing before it is read.
   Returns:
     Batches of NumPy arrays with len(lanes) rows, read ahead by threads.
   Raises:
@@ -80,14 +80,14 @@ def evaluation_batches(
   segments_per_chunk: int,
   max_tokens: int | None = None,
 ) -> 'EvaluationBatches':
-  """Every token once, each document from an empty memory: longest first, each to the shortest lane.
+  """Every token once, each document from an empty memory: longest document first, each to the shortest lane.
 
-  The number of steps is the same on every process. A lane that has run out idles: ok False, new_doc True,
-  document and segment -1.
+  The number of steps is the same on every process. A lane without further documents idles: ok False, new_doc
+  True, document and segment -1.
 
   Args:
     split, bos_id, num_lanes, lanes, segment_length, segments_per_chunk: as in `train_batches`.
-    max_tokens: evaluate only so many tokens, those that `evaluated_lengths` says.
+    max_tokens: evaluate at most this many tokens, which `evaluated_lengths` selects.
   Returns:
     A sized iterable of batches, which can be iterated again.
   Raises:
@@ -112,8 +112,8 @@ def evaluation_batches(
 def evaluated_lengths(split: Split, max_tokens: int | None = None) -> np.ndarray:
   """Tokens of each document that an evaluation covers, int64.
 
-  Whole documents in the order of the split until `max_tokens` is reached; the one that passes it is cut
-  there, and of the others nothing is read. Which tokens these are depends on neither lanes nor processes.
+  Documents in the order of the split until `max_tokens` is reached; the document that exceeds it is cut there,
+  and later ones are not read. The selection depends neither on the lanes nor on the processes.
   """
   if max_tokens is None:
     return split.lengths
@@ -123,7 +123,7 @@ def evaluated_lengths(split: Split, max_tokens: int | None = None) -> np.ndarray
 
 def _require_documents(split: Split) -> None:
   if not len(split):
-    raise UserError('the split has no document of at least 2 tokens.')
+    raise UserError('the split of the data has no document of at least 2 tokens; add longer texts')
 
 
 def _segments(lengths: np.ndarray, segment_length: int) -> np.ndarray:
@@ -131,13 +131,13 @@ def _segments(lengths: np.ndarray, segment_length: int) -> np.ndarray:
 
 
 def _epochs(num_documents: int, seed: int) -> Iterator[int]:
-  """Permutations without end. Raw bits and a stable sort, since NumPy may change what `permutation` draws."""
+  """Endless permutations, from raw bits and a stable sort, since NumPy may change what `permutation` draws."""
   for epoch in itertools.count():
     yield from np.argsort(np.random.PCG64([seed, epoch]).random_raw(num_documents), kind='stable').tolist()
 
 
 class _Plan:
-  """Which lane reads which document when. Only the lanes of this process are remembered."""
+  """Which lane reads which document at which step. Only the lanes of this process are stored."""
 
   def __init__(self, segments: np.ndarray, documents: Iterator[int], num_lanes: int, lanes: range):
     self.lanes = lanes
@@ -149,7 +149,7 @@ class _Plan:
     self._lock = threading.Lock()  # chunks are made by several threads
 
   def extend(self, length: int) -> None:
-    """Gives out documents until every lane has `length` segments."""
+    """Assigns documents until every lane has `length` segments."""
     with self._lock:
       while self._shortest[0][0] < length:
         document = next(self._documents, None)
@@ -158,11 +158,11 @@ class _Plan:
         start, lane = self._shortest[0]
         if lane in self._starts:
           self._read[lane].append(document)
-          self._starts[lane].append(start)  # last: `runs`, in another thread, goes by its length
+          self._starts[lane].append(start)  # last: `runs`, in another thread, relies on its length
         heapq.heapreplace(self._shortest, (start + self._segments[document], lane))
 
   def finish(self) -> int:
-    """Gives out all documents, where they end at all; returns the segments of the longest lane."""
+    """Assigns all documents, which must be finite; returns the segments of the longest lane."""
     self.extend(2**62)
     return max(length for length, _ in self._shortest)
 
@@ -170,14 +170,14 @@ class _Plan:
     """What a lane reads in its segments start..stop.
 
     Yields:
-      How many segments after `start`, the document, its first segment to read, how many to read.
+      The number of segments after `start`, the document, its first segment to read, how many to read.
     """
     starts, read = self._starts[lane], self._read[lane]
     for i in range(max(bisect.bisect_right(starts, start) - 1, 0), len(starts)):
       if starts[i] >= stop:
         return
       first, last = max(starts[i], start), min(starts[i] + self._segments[read[i]], stop)
-      if first < last:  # Not so where the lane has run out.
+      if first < last:  # False if the lane has no further documents.
         yield first - start, read[i], first - starts[i], last - first
 
 

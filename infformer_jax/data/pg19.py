@@ -8,8 +8,9 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from infformer_jax.data import files, tfds
-from infformer_jax.data.base import DataConfig
+from infformer_jax.console import tracked
+from infformer_jax.data import documents, tfds
+from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import ConfigError, UserError
 
 VERSION = '0.1.1'  # of the catalog's dataset, whose features these are
@@ -17,8 +18,8 @@ _COLUMNS = ('book_id', 'book_title', 'publication_date', 'book_link')  # of meta
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pg19Config(DataConfig):
-  """Where the books are: by default what TFDS has prepared under `data_dir`."""
+class Pg19Config(StoredConfig):
+  """Where the books are: by default, where TFDS has prepared them, under `data_dir`."""
 
   kind: str = 'pg19'
   source_dir: str | None = None  # a copy of gs://deepmind-gutenberg: train|validation|test/ID.txt
@@ -28,57 +29,56 @@ class Pg19Config(DataConfig):
     super().__post_init__()
     if self.source_dir is not None and self.data_dir is not None:
       raise ConfigError(
-        f"source_dir = '{self.source_dir}' and data_dir = '{self.data_dir}': give one of them"
+        f"source_dir = '{self.source_dir}' and data_dir = '{self.data_dir}' exclude each other; give one of them"
       )
 
-
-def source(config: Pg19Config) -> files.Divided:
-  """Finds the books.
-
-  Raises:
-    UserError: there are none; says how to get them.
-  """
-  if config.source_dir is not None:
-    root = pathlib.Path(config.source_dir).expanduser()
-    found = {split: files.Files(root, paths) for split, paths in books(root).items()}
-    return files.Divided(documents=found, facts={'source_dir': config.source_dir})
-  default = os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
-  data_dir = pathlib.Path(config.data_dir or default).expanduser()
-  versions = sorted((data_dir / 'pg19').glob('*/dataset_info.json'))
-  if not versions:
-    raise UserError(
-      f'there is no prepared PG-19 in {data_dir}. From a copy of gs://deepmind-gutenberg, make it by: '
-      f'python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={data_dir} '
-      '(or read the copy itself: --config.data.source_dir=COPY).'
-    )
-  return tfds.prepared(versions[-1].parent, 'book_text', 'book_id')
+  def open(self) -> documents.FixedSplits:
+    if self.source_dir is not None:
+      root = pathlib.Path(self.source_dir).expanduser()
+      found = books(root, key=f"data.source_dir = '{self.source_dir}'")
+      splits = {split: documents.FileDocuments(root, paths) for split, paths in found.items()}
+      return documents.FixedSplits(documents=splits, facts={'source_dir': self.source_dir})
+    data_dir = self.data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
+    root = pathlib.Path(data_dir).expanduser()
+    versions = sorted(path.parent for path in (root / 'pg19').glob('*/dataset_info.json'))
+    versions = [version for version in versions if version.suffix != '.partial']
+    if not versions:
+      raise UserError(
+        f"data.data_dir = '{data_dir}' has no prepared PG-19; from a copy of gs://deepmind-gutenberg, prepare it "
+        f'with: python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={root} '
+        '(or read the copy itself: --config.data.source_dir=COPY)'
+      )
+    return tfds.prepared(versions[-1], 'book_text', 'book_id', key=f"data.data_dir = '{data_dir}'")
 
 
-def books(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+def books(root: pathlib.Path, *, key: str) -> dict[str, list[pathlib.Path]]:
   """The files of each split in the layout of the bucket.
 
+  Args:
+    root: the copy of the bucket.
+    key: the key or flag that names it, and its value, for errors.
   Raises:
-    UserError: they are not there.
+    UserError: there are none.
   """
-  found = {split: sorted((root / split).glob('*.txt')) for split in files.SPLITS}
+  found = {split: sorted((root / split).glob('*.txt')) for split in documents.SPLITS}
   if not any(found.values()):
     raise UserError(
-      f'{root} has no books; in the layout of PG-19 they are train/ID.txt, validation/ID.txt and test/ID.txt.'
+      f'{key} has no books; the layout of PG-19 is train/ID.txt, validation/ID.txt and test/ID.txt'
     )
   return {split: paths for split, paths in found.items() if paths}
 
 
 def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
-  """What metadata.csv says of each book, by its number.
+  """What metadata.csv says about each book, by the book's number.
 
   Raises:
-    UserError: it is missing, or a row is not 'ID,title,year,link'.
+    UserError: the file is missing, or a row is not 'ID,title,year,link'.
   """
   path = root / 'metadata.csv'
   rows = {}
-  for number, row in enumerate(csv.reader(files.read_utf8(path).splitlines(keepends=True)), start=1):
+  for number, row in enumerate(csv.reader(documents.read_utf8(path).splitlines(keepends=True)), start=1):
     if len(row) != len(_COLUMNS) or not row[0].isdecimal():
-      raise UserError(f"{path}, row {number}: expected 'ID,title,year,link' and found '{','.join(row)}'.")
+      raise UserError(f"{path}, row {number}: expected 'ID,title,year,link' and found '{','.join(row)}'")
     rows[int(row[0])] = dict(zip(_COLUMNS[1:], row[1:], strict=True))
   return rows
 
@@ -86,21 +86,20 @@ def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
 def builder(source_dir: pathlib.Path, data_dir: pathlib.Path) -> Any:
   """A TFDS builder of the catalog's `pg19` from a local copy, without TensorFlow.
 
-  Differs from the catalog's (tensorflow_datasets/datasets/pg19): titles with a comma stay whole, and texts
-  keep the white space at their ends.
+  Differs from the catalog's (tensorflow_datasets/datasets/pg19): titles with a comma are complete, and
+  texts keep the white space at their ends.
 
   Raises:
-    UserError: the books or their metadata are not there.
+    UserError: the books or their metadata are missing.
   """
   import numpy as np
   import tensorflow_datasets
-  import tqdm
   from tensorflow_datasets import core, features
 
-  paths, facts = books(source_dir), metadata(source_dir)
+  paths, facts = books(source_dir, key=f'--source_dir={source_dir}'), metadata(source_dir)
   for path in itertools.chain(*paths.values()):
     if not path.stem.isdecimal() or int(path.stem) not in facts:
-      raise UserError(f'{source_dir / "metadata.csv"} has no row for the book {path}.')
+      raise UserError(f'{source_dir / "metadata.csv"} has no row for the book {path}; add it')
   tensorflow_datasets.disable_progress_bar()  # It does not know how many books there are.
 
   with core.registered.skip_registration():  # The name is the catalog's.
@@ -127,8 +126,8 @@ def builder(source_dir: pathlib.Path, data_dir: pathlib.Path) -> Any:
         return {split: self._generate_examples(split) for split in paths}
 
       def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for path in tqdm.tqdm(paths[split], desc=f'writing {split}', unit=' books', delay=2, mininterval=1):
+        for path in tracked(paths[split], f'writing {split}:', 'books'):
           book_id = int(path.stem)
-          yield book_id, {'book_id': book_id, 'book_text': files.read_utf8(path), **facts[book_id]}
+          yield book_id, {'book_id': book_id, 'book_text': documents.read_utf8(path), **facts[book_id]}
 
   return Pg19(data_dir=str(data_dir), file_format='array_record')

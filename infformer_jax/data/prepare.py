@@ -2,9 +2,9 @@
 
     python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir=~/tensorflow_datasets
 
-COPY is a copy of gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv. The result is what
-TFDS calls `pg19`: `data.kind = 'pg19'` reads it, and so does `tfds.data_source`. It is made beside its place
-and moved there when it is complete: a run that was killed leaves nothing half, and is started again.
+COPY is a copy of gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv. The result is the
+dataset `pg19` of TFDS: `data.kind = 'pg19'` reads it, and so does `tfds.data_source`. It is written atomically: if
+a run is killed, start it again.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from infformer_jax import files
 from infformer_jax.data import pg19
 from infformer_jax.errors import UserError
 
@@ -26,27 +27,27 @@ class _Parser(argparse.ArgumentParser):
 
 
 def prepare_pg19(source_dir: pathlib.Path, data_dir: pathlib.Path, *, overwrite: bool) -> pathlib.Path:
-  """Makes data_dir/pg19/VERSION and returns it.
+  """Writes data_dir/pg19/VERSION and returns it.
 
   Raises:
-    UserError: the source is not as it should be, the result exists already, or the disk refuses it.
+    UserError: the source is incomplete, the result exists already, or the file system refuses it.
   """
   target = data_dir / 'pg19' / pg19.VERSION
-  if target.exists() and not overwrite:
-    raise UserError(f'{target} is there already; give --overwrite to replace it.')
-  partial = data_dir / 'pg19.partial'
   try:
-    shutil.rmtree(partial, ignore_errors=True)  # Of a run that was killed.
-    builder = pg19.builder(source_dir, partial)
-    with contextlib.redirect_stdout(io.StringIO()):  # Of downloads and of `partial`.
-      builder.download_and_prepare()
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-      target.rename(partial / 'replaced')
-    pathlib.Path(builder.data_dir).rename(target)
-    shutil.rmtree(partial)
+    with files.lock(target.parent / 'lock', wait=True):
+      if target.exists() and not overwrite:
+        raise UserError(f'{target} exists already; use --overwrite to replace it')
+      files.remove_partial(target)
+      with files.write_atomically(target) as partial:
+        builder = pg19.builder(source_dir, partial)
+        with contextlib.redirect_stdout(io.StringIO()):  # It speaks of downloads and of `partial`.
+          builder.download_and_prepare()
+        for file in pathlib.Path(builder.data_dir).iterdir():
+          file.rename(partial / file.name)
+        shutil.rmtree(partial / 'pg19')
   except OSError as error:
-    raise UserError(f'cannot write to {data_dir}: {error.strerror}.') from None
+    raise UserError(f'cannot write to --data_dir={data_dir}: {error.strerror}') from None
   return target
 
 
@@ -57,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser.add_argument(
     '--source_dir', required=True, type=pathlib.Path, help='a copy of gs://deepmind-gutenberg'
   )
-  parser.add_argument('--data_dir', required=True, type=pathlib.Path, help='where TFDS keeps its datasets')
-  parser.add_argument('--overwrite', action='store_true', help='replace what is there')
+  parser.add_argument('--data_dir', required=True, type=pathlib.Path, help='the directory of TFDS datasets')
+  parser.add_argument('--overwrite', action='store_true', help='replace an existing result')
   try:
     options = parser.parse_args(arguments)
     source_dir, data_dir = options.source_dir.expanduser(), options.data_dir.expanduser()

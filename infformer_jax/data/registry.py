@@ -1,22 +1,16 @@
-"""The kinds of data. To add a corpus or a task: a file beside this one, and a line here."""
+"""The kinds of data.
 
-from collections.abc import Callable
-from typing import Any
+To add one, write a file beside this one with a config class, and list the class here. A user's own program
+calls `base.register` instead.
+"""
 
-from infformer_jax.data import pg19, recall, sorting, stdlib, text, tfds
-from infformer_jax.data.base import DataConfig
+from infformer_jax.data.base import register
+from infformer_jax.data.pg19 import Pg19Config
+from infformer_jax.data.recall import RecallConfig
+from infformer_jax.data.sorting import SortingConfig
+from infformer_jax.data.stdlib import StdlibConfig
+from infformer_jax.data.text import TextConfig
+from infformer_jax.data.tfds import TfdsConfig
 
-REGISTRY: dict[str, tuple[type[DataConfig], Callable[[Any], Any]]] = {
-  'stdlib': (stdlib.StdlibConfig, stdlib.source),
-  'text': (text.TextConfig, text.source),
-  'pg19': (pg19.Pg19Config, pg19.source),
-  'tfds': (tfds.TfdsConfig, tfds.source),
-  'sorting': (sorting.SortingConfig, sorting.source),
-  'recall': (recall.RecallConfig, recall.source),
-}
-CONFIGS = {kind: config for kind, (config, _) in REGISTRY.items()}
-
-
-def source(config: DataConfig) -> Any:
-  """The Source (base.py) or the Task (tasks.py) that `config.kind` names."""
-  return REGISTRY[config.kind][1](config)
+for _config in (StdlibConfig, TextConfig, Pg19Config, TfdsConfig, SortingConfig, RecallConfig):
+  register(_config)

@@ -6,22 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from infformer_jax.data import files
-from infformer_jax.data.base import DataConfig, Document
+from infformer_jax.data.documents import Document, FixedSplits, listing_key
+from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TfdsConfig(DataConfig):
-  """A dataset prepared as ArrayRecord, which can be read at random."""
+class TfdsConfig(StoredConfig):
+  """A dataset prepared as ArrayRecord, which allows random access."""
 
   kind: str = 'tfds'
   source_dir: str  # the prepared version, with its dataset_info.json, e.g. 'tensorflow_datasets/pg19/0.1.1'
   text_feature: str = 'text'
 
+  def open(self) -> FixedSplits:
+    key = f"data.source_dir = '{self.source_dir}'"
+    return prepared(pathlib.Path(self.source_dir).expanduser(), self.text_feature, key=key)
 
-class Records:
-  """The examples of one split, named by one of their features or else by their place."""
+
+class RecordDocuments:
+  """The examples of one split, named by one of their features, or by their index."""
 
   def __init__(self, records: Any, key: str, text_feature: str, name_feature: str | None):
     self.key = key
@@ -38,45 +42,47 @@ class Records:
       content = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
       raise UserError(
-        f"example {index}: its feature '{self._text_feature}' is not UTF-8 at byte offset {error.start}."
+        f"data.text_feature = '{self._text_feature}' of example {index} is not UTF-8 at byte offset {error.start}; "
+        'prepare the dataset from UTF-8 texts'
       ) from None
     return Document(str(example[self._name_feature] if self._name_feature else index), content)
 
 
-def source(config: TfdsConfig) -> files.Divided:
-  """Opens a prepared dataset.
+def prepared(
+  folder: pathlib.Path, text_feature: str, name_feature: str | None = None, *, key: str
+) -> FixedSplits:
+  """The splits of a prepared dataset.
 
+  Args:
+    folder: of one version, with its dataset_info.json.
+    text_feature: the feature that is the text.
+    name_feature: the feature that names a document; None: its index.
+    key: the key and value of the config that led to the folder, for errors.
   Raises:
-    UserError: there is none, it is not in ArrayRecord, or it has no such feature.
+    UserError: there is no dataset, it is not in ArrayRecord, or it has no such feature.
   """
-  return prepared(pathlib.Path(config.source_dir).expanduser(), config.text_feature)
-
-
-def prepared(folder: pathlib.Path, text_feature: str, name_feature: str | None = None) -> files.Divided:
-  """The splits of a prepared dataset; errors as `source`."""
   import tensorflow_datasets as tfds
 
   if not (folder / 'dataset_info.json').is_file():
     raise UserError(
-      f'{folder} is not a prepared TFDS dataset: it has no dataset_info.json; '
-      "data.source_dir is the folder of one version, e.g. '.../pg19/0.1.1'."
+      f'{key} is not a prepared TFDS dataset, because it has no dataset_info.json; '
+      "give the folder of one version, e.g. '.../pg19/0.1.1'"
     )
   builder = tfds.builder_from_directory(folder)
   texts = [name for name, feature in builder.info.features.items() if feature.np_dtype == np.object_]
   if text_feature not in texts:
-    allowed = ', '.join(sorted(texts))
     raise UserError(
-      f"{folder} has no text in the feature '{text_feature}'; data.text_feature can be {allowed}."
+      f"data.text_feature = '{text_feature}' is not a text of {folder} (allowed: {', '.join(sorted(texts))})"
     )
-  key = files.listing_key(folder, sorted(path for path in folder.iterdir() if path.is_file())) + text_feature
+  listing = listing_key(folder, sorted(path for path in folder.iterdir() if path.is_file())) + text_feature
   try:
     splits = {
-      split: Records(builder.as_data_source(split), key + split, text_feature, name_feature)
+      split: RecordDocuments(builder.as_data_source(split), listing + split, text_feature, name_feature)
       for split, info in builder.info.splits.items()
       if info.num_examples
     }
   except NotImplementedError:
     raise UserError(
-      f"{folder} cannot be read at random; prepare the dataset again with file_format='array_record'."
+      f"{key} is a dataset without random access ({folder}); prepare it again with file_format='array_record'"
     ) from None
-  return files.Divided(documents=splits, facts={'source_dir': str(folder), 'dataset': builder.info.full_name})
+  return FixedSplits(documents=splits, facts={'source_dir': str(folder), 'dataset': builder.info.full_name})

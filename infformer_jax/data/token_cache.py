@@ -1,40 +1,40 @@
-"""Tokenized documents on disk: made once, memory-mapped, never half."""
+"""Tokenized documents on disk: written once and atomically, then memory-mapped."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tqdm
 
-from infformer_jax.data.base import Document, Documents, StoredSplit
+from infformer_jax import files
+from infformer_jax.console import tracked
+from infformer_jax.data.base import StoredSplit
+from infformer_jax.data.documents import Document, Documents
 from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.errors import UserError
 
-_FORMAT = '1'  # Count up when the files below change.
-_NOT_WHOLE = (OSError, ValueError, KeyError)  # what opening a cache raises that is absent or damaged
-_BATCH_CHARACTERS = 2**20 * (os.cpu_count() or 1)  # What is encoded at once, so that all cores have work.
+_FORMAT = '1'  # Increase when the format of the files below changes.
+_DAMAGED = (OSError, ValueError, KeyError)  # raised when a cache is opened that is missing or damaged
+_BATCH_CHARACTERS = 2**20 * (os.cpu_count() or 1)  # encoded at once, so that all cores have work
 
 
 def tokenized(
   documents: Documents, tokenizer: Tokenizer, cache_dir: pathlib.Path, split: str
 ) -> tuple[StoredSplit, dict[str, Any]]:
-  """The tokens of a split, from the cache or made now, a few documents in memory at a time.
+  """The tokens of a split, from the cache or encoded now, with a few documents in memory at a time.
 
-  The cache is a folder whose name is a hash of all that determines the tokens. It is filled under another
-  name and renamed when it is complete; of several processes one makes it, and the others wait.
+  The cache is a folder whose name is a hash of everything that determines the tokens. It is written atomically;
+  of several processes, one writes it, and the others wait.
 
   Args:
     documents: the texts.
-    tokenizer: what encodes them.
-    cache_dir: where the folder goes; a local disk.
-    split: its name, for people.
+    tokenizer: encodes them.
+    cache_dir: where the folder is written; on a local disk.
+    split: its name, for the folder and the progress.
   Returns:
     The split without documents of under 2 tokens, and its facts for the results.
   Raises:
@@ -42,26 +42,20 @@ def tokenized(
   """
   key = hashlib.sha256(' '.join((_FORMAT, tokenizer.identity, documents.key)).encode()).hexdigest()
   folder = cache_dir / f'{split}_{key[:16]}'
-  with contextlib.suppress(*_NOT_WHOLE):
+  with contextlib.suppress(*_DAMAGED):
     return _open(folder)
   try:
     cache_dir.mkdir(parents=True, exist_ok=True)
-    with _alone(cache_dir / 'lock'):
-      with contextlib.suppress(*_NOT_WHOLE):
-        return _open(folder)  # Another process has made it meanwhile.
-      _make(folder, documents, tokenizer, split)
+    with files.lock(cache_dir / 'lock', wait=True):
+      with contextlib.suppress(*_DAMAGED):
+        return _open(folder)  # Another process has written it meanwhile.
+      files.remove_partial(folder)
+      with files.write_atomically(folder) as partial:
+        partial.mkdir()
+        _write(partial, documents, tokenizer, split)
       return _open(folder)
   except OSError as error:
-    raise UserError(f'cannot keep the tokens of the data in {folder}: {error.strerror or error}.') from None
-
-
-def _make(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, split: str) -> None:
-  partial = folder.with_name(f'{folder.name}.partial')
-  for old in partial, folder:  # Of a process that was killed; of a disk that lost something.
-    shutil.rmtree(old, ignore_errors=True)
-  partial.mkdir()
-  _write(partial, documents, tokenizer, split)
-  partial.rename(folder)
+    raise UserError(f'cannot save the tokens of the data in {folder}: {error.strerror or error}') from None
 
 
 def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, split: str) -> None:
@@ -70,7 +64,7 @@ def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, spl
   counts: dict[str, list[int]] = {'tokens': [], 'words': [], 'bytes': []}
   digest, skipped = hashlib.sha256(), 0
   with (folder / 'ids').open('wb') as file:
-    for batch in _batches(documents, f'tokenizing {split}'):
+    for batch in _batches(documents, f'tokenizing {split}:'):
       encoded = tokenizer.encode_batch([document.text for document in batch])
       for (name, text), ids in zip(batch, encoded, strict=True):
         content = text.encode()
@@ -94,22 +88,22 @@ def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, spl
 
 
 def _open(folder: pathlib.Path) -> tuple[StoredSplit, dict[str, Any]]:
-  """What `_make` has made; the renaming says that it was complete, the size that it still is."""
+  """Opens what `_write` has written; the size shows whether it is still complete."""
   written = json.loads((folder / 'split.json').read_text())
   tokens, words, sizes = (np.array(per_document, np.int64) for per_document in written['counts'].values())
   dtype, offsets = np.dtype(written['dtype']), np.concatenate([np.zeros(1, np.int64), np.cumsum(tokens)])
   if (folder / 'ids').stat().st_size != offsets[-1] * dtype.itemsize:
-    raise ValueError(f'{folder} has been cut off.')
-  # A file of no bytes cannot be mapped.
+    raise ValueError(f'{folder} is truncated')
+  # An empty file cannot be mapped.
   ids = np.memmap(folder / 'ids', dtype, 'r') if offsets[-1] else np.zeros(0, dtype)
   split = StoredSplit(ids=ids, offsets=offsets, words=words, bytes=sizes, names=written['names'])
   return split, written['facts']
 
 
-def _batches(documents: Documents, what: str) -> Iterator[list[Document]]:
-  """Documents of some megabytes together, with a progress line once it takes longer than two seconds."""
+def _batches(documents: Documents, label: str) -> Iterator[list[Document]]:
+  """Batches of documents of some megabytes, with progress lines."""
   batch, characters = [], 0
-  for index in tqdm.trange(len(documents), desc=what, unit=' documents', delay=2, mininterval=1):
+  for index in tracked(range(len(documents)), label, 'documents'):
     batch.append(documents[index])
     characters += len(batch[-1].text)
     if characters >= _BATCH_CHARACTERS:
@@ -117,11 +111,3 @@ def _batches(documents: Documents, what: str) -> Iterator[list[Document]]:
       batch, characters = [], 0
   if batch:
     yield batch
-
-
-@contextlib.contextmanager
-def _alone(path: pathlib.Path) -> Iterator[None]:
-  """Waits until no other process is in here; a process that dies leaves at once."""
-  with path.open('w') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    yield

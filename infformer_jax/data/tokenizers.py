@@ -5,7 +5,7 @@
     gpt2:DIR             GPT-2's byte-level BPE, from DIR/encoder.json and DIR/vocab.bpe
     sentencepiece:FILE   a SentencePiece model
 
-The libraries are imported where they are needed: a config that names a tokenizer stays quick to check.
+The libraries are imported where they are needed, so that checking a config that names a tokenizer is fast.
 """
 
 import abc
@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from infformer_jax import files
+from infformer_jax.data.decode_stream import DecodeStream
 from infformer_jax.errors import ConfigError, UserError, unknown
 
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
-_MAX_BYTES = 4  # of a character in UTF-8
-# Ordinary text of the kind that tokenizers lose.
+# Ordinary text, of kinds that some tokenizers do not preserve.
 _PROBE = " The\n\n\t“naïve”  café—\r\n漢字 \U0001f600 e\u0301 ﬁ, don't\n "
 
 
@@ -31,10 +32,10 @@ class Tokenizer(abc.ABC):
   """Text to ids and back.
 
   Attributes:
-    vocab_size: number of ids, BOS among them.
-    bos_id: begins a document and stands for no text; the last id where the vocabulary has none of its own.
-    lossless: text comes back from its ids as it was: decided by a round trip of difficult text, not by name.
-    identity: a hash of what determines the ids.
+    vocab_size: number of ids, including BOS.
+    bos_id: starts a document and has no text; the last id if the vocabulary has no BOS of its own.
+    lossless: whether decoding restores the text; determined by a round trip of difficult text.
+    identity: a hash of everything that determines the ids.
   """
 
   def __init__(self, num_pieces: int, identity: str, bos_id: int | None = None):
@@ -48,32 +49,27 @@ class Tokenizer(abc.ABC):
     return self.encode_batch([text])[0]
 
   def decode(self, ids: Iterable[int]) -> str:
-    """The text of ids; BOS has none, and bytes that are no UTF-8 become U+FFFD."""
+    """The text of ids; BOS has none, and bytes that are not UTF-8 become U+FFFD."""
     return self._decode([int(i) for i in ids if i != self.bos_id])
 
-  def pieces(self, ids: Iterable[int]) -> list[str]:
-    """The text of each id; joined they are the text of all.
+  def decode_stream(self, context: Iterable[int] = ()) -> DecodeStream:
+    """Decodes ids one by one; see DecodeStream. `context` are the ids before the first one."""
+    return DecodeStream(self.decode, context)
 
-    Of a character that several ids make together the last has it, and the others have ''.
+  def pieces(self, ids: Iterable[int]) -> list[str]:
+    """The text of each id; joined, they are the text of all.
+
+    If several ids form a character, the last one has it, and the others have ''.
     """
-    pieces: list[str] = []
-    before: list[int] = []  # Some tokenizers drop the space with which a text begins.
-    pending: list[int] = []
-    for i in ids:
-      pending.append(int(i))
-      text = self.decode(before + pending)
-      if text.endswith('\N{REPLACEMENT CHARACTER}') and len(pending) < _MAX_BYTES:
-        pieces.append('')
-        continue
-      pieces.append(text[len(self.decode(before)) :])
-      before, pending = pending, []
-    if pending:
-      pieces[-1] = self.decode(before + pending)[len(self.decode(before)) :]
+    stream = self.decode_stream()
+    pieces = [stream.step(i) for i in ids]
+    if pieces:
+      pieces[-1] += stream.finish()
     return pieces
 
   @abc.abstractmethod
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """The ids of each text, on all cores."""
+    """The ids of each text, encoded on all cores."""
 
   @abc.abstractmethod
   def _decode(self, ids: list[int]) -> str: ...
@@ -93,7 +89,7 @@ class Bytes(Tokenizer):
 
 
 class BytePairs(Tokenizer):
-  """Byte-level BPE: trained here, or GPT-2's (Radford et al. 2019; published code: encoder.py)."""
+  """Byte-level BPE, trained here or GPT-2's (Radford et al. 2019; published code: encoder.py)."""
 
   def __init__(self, library: Any, identity: str, bos_id: int | None = None):
     self._library = library
@@ -122,8 +118,8 @@ class SentencePieces(Tokenizer):
     return self._library.decode(ids)
 
 
-def check(spec: str) -> None:
-  """Whether a string names a tokenizer; no file is opened.
+def check_spec(spec: str) -> None:
+  """Checks that a string names a tokenizer; no file is opened.
 
   Raises:
     ConfigError: it does not.
@@ -134,9 +130,11 @@ def check(spec: str) -> None:
     near = [forms[other] for other in difflib.get_close_matches(name, forms, n=1)]
     raise ConfigError(f"tokenizer = '{spec}': {unknown('tokenizer', name, name, _ALLOWED, near)}")
   if bool(argument) != (':' in forms[name]) or spec.endswith(':'):
-    raise ConfigError(f"tokenizer = '{spec}' is incomplete or has too much; write it like '{forms[name]}'")
+    raise ConfigError(f"tokenizer = '{spec}' does not have the form '{forms[name]}'")
   if name == 'bpe' and not (argument.isdecimal() and len(argument) < 8 and int(argument) >= 257):
-    raise ConfigError(f"tokenizer = '{spec}': give 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'")
+    raise ConfigError(
+      f"tokenizer = '{spec}' must have 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'"
+    )
 
 
 def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iterable[str]]) -> Tokenizer:
@@ -144,14 +142,14 @@ def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iter
 
   Args:
     spec: see the top of this file.
-    folder: where a trained tokenizer is saved. It is trained once: whatever texts come later, the model
-      that the folder belongs to keeps the ids it learned.
-    training_texts: gives what 'bpe:N' is trained on; called if it has not been trained yet.
+    folder: where a trained tokenizer is saved. It is trained once: if the texts change later, the model that
+      the folder belongs to keeps its ids.
+    training_texts: returns what 'bpe:N' is trained on; called only if it has not been trained yet.
   Raises:
-    ConfigError: as `check`.
-    UserError: a file is missing or is not what it should be; names it.
+    ConfigError: as `check_spec`.
+    UserError: a file is missing or damaged; names it.
   """
-  check(spec)
+  check_spec(spec)
   name, _, argument = spec.partition(':')
   if name == 'bpe':
     return _trained(int(argument), folder / f'bpe_{argument}.json', training_texts)
@@ -172,36 +170,39 @@ def _trained(num_ids: int, file: pathlib.Path, training_texts: Callable[[], Iter
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(vocab_size=num_ids - 1, initial_alphabet=alphabet, show_progress=False)
     library.train_from_iterator(training_texts(), trainer)
-    partial = file.with_suffix(f'.{os.getpid()}.partial')
     try:
       file.parent.mkdir(parents=True, exist_ok=True)
-      partial.write_text(library.to_str(), encoding='utf-8')
-      partial.replace(file)
+      files.write_text(file, library.to_str())
     except OSError as error:
-      raise UserError(f'cannot keep the tokenizer in {file}: {error.strerror}.') from None
-  content = _read(file, "it is this work directory's tokenizer")
+      raise UserError(f'cannot save the tokenizer in {file}: {error.strerror}') from None
+  content = _read(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
   try:
     return BytePairs(tokenizers.Tokenizer.from_str(content.decode()), hashlib.sha256(content).hexdigest())
   except Exception as error:  # The library raises nothing narrower.
-    raise UserError(f"{file} is damaged ({error}); restore it, the model's ids depend on it.") from None
+    raise UserError(
+      f"{file} is damaged ({error}); restore it, because the model's ids depend on it"
+    ) from None
 
 
 def _gpt2(folder: pathlib.Path) -> BytePairs:
   from tokenizers import models, pre_tokenizers
 
   vocabulary_file, merges_file = folder / 'encoder.json', folder / 'vocab.bpe'
-  need = f"tokenizer 'gpt2:{folder}' needs GPT-2's encoder.json and vocab.bpe there"
+  need = f"data.tokenizer = 'gpt2:{folder}' needs GPT-2's encoder.json and vocab.bpe there"
   contents = _read(vocabulary_file, need), _read(merges_file, need)
   try:
     vocabulary = json.loads(contents[0])
-    lines = contents[1].decode().split('\n')[1:]  # After #version.
+    lines = contents[1].decode().split('\n')[1:]  # The first line is #version.
     merges = [(left, right) for left, right in (line.split(' ') for line in lines if line)]
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - set(vocabulary)
     if sorted(vocabulary.values()) != list(range(len(vocabulary))) or missing:
-      raise ValueError('the ids must be 0, 1, 2, ..., and all 256 bytes be among them')
+      raise ValueError('the ids must be 0, 1, 2, ... and include all 256 bytes')
     library = _byte_level(models.BPE(vocab=vocabulary, merges=merges))
   except Exception as error:  # The library raises nothing narrower.
-    raise UserError(f'{vocabulary_file} and vocab.bpe are not a byte-level BPE: {error}.') from None
+    raise UserError(
+      f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {vocabulary_file} and vocab.bpe: "
+      f'{error}'
+    ) from None
   identity = hashlib.sha256(contents[0] + b'\n' + contents[1]).hexdigest()
   return BytePairs(library, identity, vocabulary.get('<|endoftext|>'))
 
@@ -209,11 +210,13 @@ def _gpt2(folder: pathlib.Path) -> BytePairs:
 def _sentencepiece(file: pathlib.Path) -> SentencePieces:
   import sentencepiece
 
-  content = _read(file, f"tokenizer 'sentencepiece:{file}' needs it")
+  content = _read(file, f"data.tokenizer = 'sentencepiece:{file}' needs it")
   try:
     library = sentencepiece.SentencePieceProcessor(model_proto=content)
   except RuntimeError as error:
-    raise UserError(f'{file} is not a SentencePiece model: {error}') from None
+    raise UserError(
+      f"data.tokenizer = 'sentencepiece:{file}' is not a SentencePiece model: {error}"
+    ) from None
   return SentencePieces(library, hashlib.sha256(content).hexdigest())
 
 
@@ -230,4 +233,4 @@ def _read(file: pathlib.Path, need: str) -> bytes:
   try:
     return file.read_bytes()
   except OSError as error:
-    raise UserError(f'cannot read {file}: {error.strerror} ({need}).') from None
+    raise UserError(f'cannot read {file}: {error.strerror}; {need}') from None

@@ -48,7 +48,7 @@ def regression_error(
   params = trained.local_params()
   length, lanes = model.config.segment_length, min(num_documents, len(split))
   batches = evaluation_batches(
-    StoredSplit.of([split.tokens(index, 0, max_segments * length) for index in range(lanes)]),
+    StoredSplit.from_tokens([split.tokens(index, 0, max_segments * length) for index in range(lanes)]),
     bos_id,
     num_lanes=lanes,
     lanes=range(lanes),

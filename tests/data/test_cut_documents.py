@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.data.base import Split, StoredSplit
-from infformer_jax.data.cut_documents import cut
+from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import train_batches
 
 DOCUMENTS = [range(23), range(100, 102), range(200, 230), range(300, 310)]
@@ -19,12 +19,12 @@ class Grouped(StoredSplit):
 
 @pytest.fixture
 def whole() -> Split:
-  return Grouped.of([list(document) for document in DOCUMENTS])
+  return Grouped.from_tokens([list(document) for document in DOCUMENTS])
 
 
 @pytest.mark.parametrize('max_tokens', [4, 7, 10, 29, 1000])
 def test_pieces_are_the_documents_in_order(whole, max_tokens):
-  pieces = cut(whole, max_tokens)
+  pieces = cut_documents(whole, max_tokens)
   texts = [pieces.tokens(index) for index in range(len(pieces))]
   assert np.concatenate(texts).tolist() == [token for document in DOCUMENTS for token in document]
   assert [len(text) for text in texts] == pieces.lengths.tolist()
@@ -33,7 +33,7 @@ def test_pieces_are_the_documents_in_order(whole, max_tokens):
 
 
 def test_parts_and_groups_of_a_piece_are_those_of_its_document(whole):
-  pieces = cut(whole, 8)  # 23 tokens: 7, 8, 8.
+  pieces = cut_documents(whole, 8)  # 23 tokens: 7, 8, 8.
   assert pieces.tokens(1).tolist() == list(range(7, 15))
   assert pieces.tokens(1, 2, 4).tolist() == [9, 10]
   assert pieces.tokens(1, 6, 99).tolist() == [13, 14]  # Not the next piece's.
@@ -41,14 +41,14 @@ def test_parts_and_groups_of_a_piece_are_those_of_its_document(whole):
 
 
 def test_without_a_limit_nothing_changes(whole):
-  assert cut(whole, None) is whole
-  empty = StoredSplit.of([])
-  assert cut(empty, 8) is empty
+  assert cut_documents(whole, None) is whole
+  empty = StoredSplit.from_tokens([])
+  assert cut_documents(empty, 8) is empty
 
 
 def test_training_begins_each_piece_as_a_document(whole):
   sizes = {'num_lanes': 2, 'lanes': range(2), 'segment_length': 4, 'segments_per_chunk': 3}
-  batch = next(train_batches(cut(whole, 8), 999, **sizes, seed=0))
+  batch = next(train_batches(cut_documents(whole, 8), 999, **sizes, seed=0))
   begins = batch.tokens_bsl[..., 0] == 999
   assert (begins == batch.new_doc_bs).all()
   assert begins.sum() >= 3  # Twelve tokens of a lane are at least two pieces.

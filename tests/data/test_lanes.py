@@ -17,7 +17,7 @@ BOS = 999_999
 
 def make_split(lengths):
   """Every token of every document is another number, so that a token says where it comes from."""
-  return StoredSplit.of([np.arange(length) + 1000 * index for index, length in enumerate(lengths)])
+  return StoredSplit.from_tokens([np.arange(length) + 1000 * index for index, length in enumerate(lengths)])
 
 
 LENGTHS = [2, 3, 40, 7, 8, 9, 16, 17, 121, 5, 64, 33, 2, 8]

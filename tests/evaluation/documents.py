@@ -11,7 +11,7 @@ from tests import toy
 
 def split(*lengths):
   rng = np.random.default_rng(0)
-  return StoredSplit.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
+  return StoredSplit.from_tokens([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
 
 
 @functools.cache  # The model is compiled once for all tests of its records.

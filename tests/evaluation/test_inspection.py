@@ -10,7 +10,7 @@ from tests import toy
 def test_the_longest_document_and_the_memory_are_saved(tmp_path):
   tokenizer = Bytes()
   text = 'Größe <b> & 漢字\n' * 3
-  texts = StoredSplit.of([tokenizer.encode('a'), tokenizer.encode(text)])
+  texts = StoredSplit.from_tokens([tokenizer.encode('a'), tokenizer.encode(text)])
   corpus = Corpus(tokenizer=tokenizer, splits={'validation': texts}, fingerprint={}, note='')
   model = toy.config(toy.MEMORIES['continuous'])
   trained = toy.trained(model, vocabulary=tokenizer.vocab_size, step=5)

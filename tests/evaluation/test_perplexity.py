@@ -37,7 +37,7 @@ class Tokens:
 
 def split_of(*lengths, seed=0):
   rng = np.random.default_rng(seed)
-  return StoredSplit.of([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
+  return StoredSplit.from_tokens([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
 
 
 def corpus_of(split):
@@ -75,7 +75,7 @@ def test_uniform_logits_have_the_loss_ln_v():
   figures = results['memory']
   assert figures['loss_nats_per_token'] == pytest.approx(math.log(toy.VOCABULARY), rel=1e-6)
   assert figures['perplexity_per_token'] == pytest.approx(toy.VOCABULARY, rel=1e-6)
-  # `StoredSplit.of` counts a word and a byte per token.
+  # `StoredSplit.from_tokens` counts a word and a byte per token.
   assert figures['bits_per_byte'] == pytest.approx(math.log2(toy.VOCABULARY), rel=1e-6)
   assert results['emptied_reason'] == 'this control was not requested'
 
@@ -116,7 +116,7 @@ def test_neither_lanes_nor_chunks_change_the_loss_of_a_segment():
 def test_losses_are_those_of_the_model_on_a_document_alone():
   trained = toy.trained(CONTINUOUS, spread=SPREAD)
   split = split_of(*LENGTHS)
-  alone = StoredSplit.of([split.tokens(0)])
+  alone = StoredSplit.from_tokens([split.tokens(0)])
   sizes = {'segment_length': toy.LENGTH, 'segments_per_chunk': 13}
   (batch,) = evaluation_batches(alone, 0, num_lanes=1, lanes=range(1), **sizes)
   model = trained.model()

@@ -42,7 +42,7 @@ def table_of(document, segment, tokens, nll, ok, correct=0):
 
 
 def split_of(*lengths, words=None, num_bytes=None):
-  split = StoredSplit.of([np.zeros(n, np.int32) for n in lengths])
+  split = StoredSplit.from_tokens([np.zeros(n, np.int32) for n in lengths])
   words = split.words if words is None else np.array(words)
   num_bytes = split.bytes if num_bytes is None else np.array(num_bytes)
   return StoredSplit(ids=split.ids, offsets=split.offsets, words=words, bytes=num_bytes, names=split.names)

@@ -39,7 +39,7 @@ from tests import toy
 devices, steps, workdir, kind = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
 assert jax.device_count() == devices
 sizes = enumerate((50, 33, 9, 71, 20))
-split = StoredSplit.of([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
+split = StoredSplit.from_tokens([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
 config = TrainConfig(
   num_steps=6, batch_size=8, segments_per_chunk=3, log_every=1,
   optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2),

@@ -1,4 +1,4 @@
-"""Documents that are text files, and texts that are held in memory."""
+"""Documents: texts with names, from files or in memory."""
 
 import dataclasses
 import functools
@@ -9,23 +9,41 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from infformer_jax.data import tokenizers
-from infformer_jax.data.base import Document, Documents
 from infformer_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
 _HIDDEN = re.compile(r'(^|/)\.')
 
 
-def rank(name: str) -> str:
-  """Sort by it for an order that has nothing to do with the content: the hash of a document's name."""
-  return hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
+class Document(NamedTuple):
+  """A text and its name, unique in its split."""
+
+  name: str
+  text: str
 
 
-class Texts:
-  """Documents held in memory: small corpora only."""
+class Documents(Protocol):
+  """The documents of one split in a fixed order, read on access: they need not fit in memory."""
+
+  @property
+  def key(self) -> str:
+    """Changes whenever a text may have changed. Cheap: files use their sizes and times."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, index: int) -> Document:
+    """Reads one document.
+
+    Raises:
+      UserError: it cannot be read; says where it is and why.
+    """
+
+
+class InMemoryDocuments:
+  """Documents held in memory, for small corpora."""
 
   def __init__(self, documents: Sequence[Document]):
     self._documents = documents
@@ -41,7 +59,7 @@ class Texts:
     return hashlib.sha256(repr(self._documents).encode()).hexdigest()
 
 
-class Files:
+class FileDocuments:
   """UTF-8 files, each a document, named by their paths relative to a folder."""
 
   def __init__(self, root: pathlib.Path, paths: Sequence[pathlib.Path]):
@@ -61,8 +79,8 @@ class Files:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Divided:
-  """A source that knows which document is in which split, whatever the tokenizer."""
+class FixedSplits:
+  """A TextCollection (stored.py) whose division into splits does not depend on the tokenizer."""
 
   documents: Mapping[str, Documents]
   facts: dict[str, Any]
@@ -71,8 +89,8 @@ class Divided:
   def training(self) -> Documents:
     if 'train' not in self.documents:
       raise UserError(
-        "data.tokenizer 'bpe:N' is trained on the split 'train', and there is only "
-        f'{", ".join(self.documents)}; name a tokenizer that needs no training.'
+        "data.tokenizer = 'bpe:N' is trained on the split 'train', and the data have only "
+        f"{', '.join(self.documents)}; use a tokenizer that needs no training, such as 'bytes'"
       )
     return self.documents['train']
 
@@ -81,38 +99,44 @@ class Divided:
     return self.documents
 
 
+def name_hash(name: str) -> str:
+  """The hash of a document's name: sorting by it gives an order that does not depend on the content."""
+  return hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
+
+
 def listing_key(root: pathlib.Path, paths: Sequence[pathlib.Path]) -> str:
-  """Another key wherever one of the files may be another: by their names, sizes and times."""
+  """A hash of the names, sizes and times of files: changes whenever a file may have changed."""
   stats = [(path.relative_to(root).as_posix(), path.stat()) for path in paths]
   facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
   return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def read_utf8(path: pathlib.Path) -> str:
-  """The text of a file exactly as it is, line ends included.
+  """The text of a file, line ends unchanged.
 
   Raises:
-    UserError: it cannot be read or is not UTF-8; names it and the offset of the first wrong byte.
+    UserError: the file cannot be read or is not UTF-8; names it and the offset of the first invalid byte.
   """
   try:
     content = path.read_bytes()
     return content.decode()
   except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}.') from None
+    raise UserError(f'cannot read {path}: {error.strerror}') from None
   except UnicodeDecodeError as error:
     raise UserError(
-      f'{path} is not UTF-8: wrong byte 0x{content[error.start]:02x} at byte offset {error.start}; '
-      'convert it.'
+      f'{path} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; convert the file'
     ) from None
 
 
 def find(pattern: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
-  """The files of a directory and the folders in it, or of a glob; hidden ones are left out.
+  """Finds the files that `data.source_dir` names; hidden ones are left out.
 
+  Args:
+    pattern: a directory, whose subdirectories are searched too, a file, or a glob.
   Returns:
-    The folder to which names are relative, of a glob the part before its first wildcard; the files, sorted.
+    The folder to which names are relative (of a glob, the part before its first wildcard); the files, sorted.
   Raises:
-    UserError: there is no such directory or file, or nothing in it.
+    UserError: there is no such directory or file, or the directory has no files.
   """
   path = pathlib.Path(os.path.expanduser(pattern))
   if path.is_dir():
@@ -123,9 +147,9 @@ def find(pattern: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
     root = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
     found = [pathlib.Path(name) for name in glob.glob(str(path), recursive=True)]
     if not found:
-      what = 'no file matches' if glob.has_magic(pattern) else 'there is no such directory'
-      raise UserError(f"data.source_dir = '{pattern}': {what}.")
+      what = 'matches no file' if glob.has_magic(pattern) else 'does not exist'
+      raise UserError(f"data.source_dir = '{pattern}' {what}; give a directory of text files or a glob")
   files = [p for p in found if p.is_file() and not _HIDDEN.search(p.relative_to(root).as_posix())]
   if not files:
-    raise UserError(f"data.source_dir = '{pattern}' holds no files; put text files there.")
+    raise UserError(f"data.source_dir = '{pattern}' has no files; put text files there")
   return root, sorted(files)

@@ -1,0 +1,91 @@
+"""Corpora of stored documents: tokenized once, then read from the cache in the work directory."""
+
+import abc
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from infformer_jax.console import tracked
+from infformer_jax.data import token_cache, tokenizers
+from infformer_jax.data.base import DataConfig, LoadSplit, Source
+from infformer_jax.data.documents import Documents, name_hash
+
+_TRAINING_CHARACTERS = 2**28  # The most that 'bpe:N' is trained on; more text takes time and changes little.
+
+
+class TextCollection(Protocol):
+  """The documents of one corpus."""
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    """What the results state about the origin of the documents, ready for JSON."""
+
+  @property
+  def training(self) -> Documents:
+    """What a tokenizer may be trained on: no document that is ever validation or test.
+
+    Raises:
+      UserError: there is no such document.
+    """
+
+  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, Documents]:
+    """The documents by split; a corpus whose limits count tokens asks the tokenizer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredConfig(DataConfig):
+  """The config of a corpus of stored documents."""
+
+  def source(self) -> Source:
+    return StoredSource(self.tokenizer, self.open)
+
+  @abc.abstractmethod
+  def open(self) -> TextCollection:
+    """Finds the documents.
+
+    Raises:
+      UserError: they are missing; says what to do.
+    """
+
+
+class StoredSource(Source):
+  """Tokenizes documents, or finds their tokens in the cache; finds the documents when they are needed."""
+
+  def __init__(self, spec: str, open_texts: Callable[[], TextCollection]):
+    """
+    Args:
+      spec: names the tokenizer, see tokenizers.py.
+      open_texts: finds the documents.
+    """
+    self._spec, self._open = spec, open_texts
+
+  @functools.cached_property
+  def _texts(self) -> TextCollection:
+    return self._open()
+
+  @property
+  def facts(self) -> dict[str, Any]:
+    return self._texts.facts
+
+  def tokenizer(self, cache_dir: pathlib.Path) -> tokenizers.Tokenizer:
+    return tokenizers.from_spec(self._spec, cache_dir, lambda: _sample(self._texts.training))
+
+  def splits(self, tokenizer: tokenizers.Tokenizer, cache_dir: pathlib.Path) -> Mapping[str, LoadSplit]:
+    return {
+      name: functools.partial(token_cache.tokenized, documents, tokenizer, cache_dir, name)
+      for name, documents in self._texts.splits(tokenizer).items()
+    }
+
+
+def _sample(documents: Documents) -> Iterator[str]:
+  """Texts of up to _TRAINING_CHARACTERS, in an order that does not depend on their content."""
+  order = sorted(range(len(documents)), key=lambda index: name_hash(str(index)))
+  characters = 0
+  for index in tracked(order, 'training the tokenizer:', 'documents'):
+    if characters >= _TRAINING_CHARACTERS:
+      return
+    text = documents[index].text
+    characters += len(text)
+    yield text
