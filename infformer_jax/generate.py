@@ -40,7 +40,10 @@ def main(overrides: Overrides) -> None:
   """The command line."""
   del overrides  # There is no --config.
   temperature = 0.0 if _GREEDY.value else _TEMPERATURE.value
-  sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
+  try:
+    sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
+  except ConfigError as error:
+    raise ConfigError(f'--{error}') from None
   if _MAX_NEW_TOKENS.value < 1:
     raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} is not positive')
   workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)

@@ -13,7 +13,6 @@ import pytest
 
 from infformer_jax.config.parsing import config_dict, load_config
 from infformer_jax.config.stored_config import from_json
-from infformer_jax.data import registry
 from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import cost
@@ -74,7 +73,7 @@ def shapes(experiment: Experiment):
   """The graph definition and the shapes of the training state."""
   data, train = experiment.data, experiment.train
   if isinstance(data, TaskConfig):
-    size = registry.source(data).tokenizer.vocab_size
+    size = data.source().tokenizer(pathlib.Path()).vocab_size
   else:
     size = int(data.tokenizer.removeprefix('bpe:')) if data.tokenizer.startswith('bpe:') else 257
   optimizer = make_optimizer(train.optimizer, train.num_steps)

@@ -1,41 +1,57 @@
-"""`python -m infformer_jax.generate`: the text of generated tokens, and what the command line refuses."""
+"""`python -m infformer_jax.generate` as a real process: text to standard output, the rest to the other."""
 
-import numpy as np
+import io
+import subprocess
+import sys
+
 import pytest
 
-from infformer_jax.data.tokenizers import Bytes
-from infformer_jax.generate import decoded
-from tests.config.test_command_line import refusal
+from infformer_jax import job
+from infformer_jax.console import Console
+from infformer_jax.experiment import load_experiment
+from tests.ablation.sweep import write_config
+
+PROMPT = '0 1 2 3 ' * 9
 
 
-def test_a_character_is_decoded_when_it_is_complete():
-  tokenizer = Bytes()
-  text = 'naïve Größe, 語 and 🙂.'
-  pieces = list(decoded(tokenizer.encode(text), tokenizer, tokenizer.encode('before ')))
-  assert ''.join(pieces) == text
-  assert {'ï', '語', '🙂'} <= set(pieces)
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+  """A model of the sorting task, whose tokens are numbers, and a prompt."""
+  experiment = load_experiment(write_config(tmp_path_factory.mktemp('config')))
+  workdir = tmp_path_factory.mktemp('generate') / 'W'
+  job.train(experiment, workdir, Console(io.StringIO()))
+  (workdir / 'prompt.txt').write_text(PROMPT)
+  return workdir
 
 
-def test_bytes_that_are_no_text_are_decoded_too():
-  tokenizer = Bytes()
-  pieces = list(decoded([0xFF] * 9 + [ord('a')], tokenizer, np.zeros(0, np.int32)))
-  assert len(pieces) > 2
-  assert ''.join(pieces).endswith('a')
+def run(workdir, *flags):
+  command = [sys.executable, '-m', 'infformer_jax.generate', f'--workdir={workdir}', *flags]
+  return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_text_alone_goes_to_standard_output_and_follows_the_seed(workdir):
+  flags = f'--prompt_file={workdir / "prompt.txt"}', '--max_new_tokens=12'
+  first, again, other = (run(workdir, *flags, f'--seed={seed}') for seed in (0, 0, 1))
+  assert first.returncode == 0, first.stderr
+  words = first.stdout.split()
+  assert 6 < len(words) <= 12  # BOS has no text.
+  assert all(word.isdecimal() for word in words)
+  assert first.stdout == again.stdout != other.stdout
+  assert '36 tokens' in first.stderr, first.stderr
+  assert '12 tokens generated in' in first.stderr
 
 
 @pytest.mark.parametrize(
-  ('flags', 'line'),
+  ('flags', 'message'),
   [
-    ([], '--prompt_file is missing: a UTF-8 text'),
-    (['--prompt_file=FOLDER/none', '--max_new_tokens=0'], '--max_new_tokens = 0 is not positive'),
-    (['--prompt_file=FOLDER/none', '--temperature=-1'], 'temperature = -1.0 is negative; 0 is greedy'),
-    (
-      ['--prompt_file=FOLDER/none'],
-      'FOLDER/config.json does not exist; use the work directory of a training',
-    ),
+    (['--prompt_file=nowhere.txt'], 'cannot read nowhere.txt: No such file or directory'),
+    (['--prompt_file=PROMPT', '--max_new_tokens=0'], '--max_new_tokens = 0 is not positive'),
+    (['--prompt_file=PROMPT', '--temperature=-1'], '--temperature = -1.0 is negative; 0 is greedy'),
   ],
 )
-def test_what_cannot_be_generated_is_one_line(tmp_path, flags, line):
-  flags, line = (text.replace('FOLDER', str(tmp_path)) for text in ('|'.join(flags), line))
-  command = ('-m', 'infformer_jax.generate', f'--workdir={tmp_path}', *filter(None, flags.split('|')))
-  assert refusal(*command).startswith(line)
+def test_a_mistake_is_one_line(flags, message, workdir):
+  done = run(workdir, *(flag.replace('PROMPT', str(workdir / 'prompt.txt')) for flag in flags))
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert done.stderr.count('\n') == 1
+  assert done.stdout == ''

@@ -1,8 +1,8 @@
 """What a corpus is. Read this file first.
 
-A config names its source: stored.py tokenizes documents that are stored somewhere, tasks.py generates documents
-when they are read. A source has *splits*, sequences of tokenized documents, which lanes.py streams. Nothing in
-this file reads a disk.
+A config names its source: stored.py tokenizes documents that are stored somewhere, tasks.py generates
+documents when they are read. A source has *splits*, sequences of tokenized documents, which lanes.py streams.
+Nothing in this file reads a disk.
 """
 
 import abc
@@ -38,8 +38,8 @@ class DataConfig(abc.ABC):
   def __post_init__(self) -> None:
     tokenizers.check_spec(self.tokenizer)
 
-  def check(self, segment_length: int) -> None:
-    """Raises ConfigError if segments of this length do not suit the data."""
+  def check(self, segment_length: int) -> None:  # noqa: B027
+    """Raises ConfigError if segments of this length do not suit the data; by default, all do."""
 
   @abc.abstractmethod
   def source(self) -> 'Source':

@@ -124,7 +124,8 @@ def read_utf8(path: pathlib.Path) -> str:
     raise UserError(f'cannot read {path}: {error.strerror}') from None
   except UnicodeDecodeError as error:
     raise UserError(
-      f'{path} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; convert the file'
+      f'{path} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; '
+      'convert the file'
     ) from None
 
 

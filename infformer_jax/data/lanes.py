@@ -1,9 +1,9 @@
 """Lanes: rows of the batch that stream one document after another.
 
-A document of T tokens is ceil(T/l) segments: BOS and its first T-1 tokens as inputs, its T tokens as
-targets, the last segment padded. Documents start at segment boundaries and go, in order, to the lane that is
-shortest so far. A chunk is s consecutive segments of every lane, and chunk number `step` is a pure function
-of the documents' lengths and the seed: the position of the whole stream is that one integer, for any number of
+A document of T tokens is ceil(T/l) segments: BOS and its first T-1 tokens as inputs, its T tokens as targets,
+the last segment padded. Documents start at segment boundaries and go, in order, to the lane that is shortest
+so far. A chunk is s consecutive segments of every lane, and chunk number `step` is a pure function of the
+documents' lengths and the seed: the position of the whole stream is that one integer, for any number of
 processes.
 
     lane 0   | doc 4 ........ | doc 1 ... |       length 5
@@ -112,8 +112,8 @@ def evaluation_batches(
 def evaluated_lengths(split: Split, max_tokens: int | None = None) -> np.ndarray:
   """Tokens of each document that an evaluation covers, int64.
 
-  Documents in the order of the split until `max_tokens` is reached; the document that exceeds it is cut there,
-  and later ones are not read. The selection depends neither on the lanes nor on the processes.
+  Documents in the order of the split until `max_tokens` is reached; the document that exceeds it is cut
+  there, and later ones are not read. The selection depends neither on the lanes nor on the processes.
   """
   if max_tokens is None:
     return split.lengths
@@ -131,7 +131,7 @@ def _segments(lengths: np.ndarray, segment_length: int) -> np.ndarray:
 
 
 def _epochs(num_documents: int, seed: int) -> Iterator[int]:
-  """Endless permutations, from raw bits and a stable sort, since NumPy may change what `permutation` draws."""
+  """Endless permutations, from raw bits and a stable sort: NumPy may change what `permutation` draws."""
   for epoch in itertools.count():
     yield from np.argsort(np.random.PCG64([seed, epoch]).random_raw(num_documents), kind='stable').tolist()
 

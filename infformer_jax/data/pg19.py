@@ -29,7 +29,8 @@ class Pg19Config(StoredConfig):
     super().__post_init__()
     if self.source_dir is not None and self.data_dir is not None:
       raise ConfigError(
-        f"source_dir = '{self.source_dir}' and data_dir = '{self.data_dir}' exclude each other; give one of them"
+        f"source_dir = '{self.source_dir}' and data_dir = '{self.data_dir}' exclude each other; "
+        'give one of them'
       )
 
   def open(self) -> documents.FixedSplits:
@@ -44,8 +45,8 @@ class Pg19Config(StoredConfig):
     versions = [version for version in versions if version.suffix != '.partial']
     if not versions:
       raise UserError(
-        f"data.data_dir = '{data_dir}' has no prepared PG-19; from a copy of gs://deepmind-gutenberg, prepare it "
-        f'with: python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={root} '
+        f"data.data_dir = '{data_dir}' has no prepared PG-19; from a copy of gs://deepmind-gutenberg, "
+        f'prepare it with: python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={root} '
         '(or read the copy itself: --config.data.source_dir=COPY)'
       )
     return tfds.prepared(versions[-1], 'book_text', 'book_id', key=f"data.data_dir = '{data_dir}'")

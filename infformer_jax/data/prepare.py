@@ -3,8 +3,8 @@
     python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir=~/tensorflow_datasets
 
 COPY is a copy of gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv. The result is the
-dataset `pg19` of TFDS: `data.kind = 'pg19'` reads it, and so does `tfds.data_source`. It is written atomically: if
-a run is killed, start it again.
+dataset `pg19` of TFDS: `data.kind = 'pg19'` reads it, and so does `tfds.data_source`. It is written
+atomically: if a run is killed, start it again.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def prepare_pg19(source_dir: pathlib.Path, data_dir: pathlib.Path, *, overwrite:
           file.rename(partial / file.name)
         shutil.rmtree(partial / 'pg19')
   except OSError as error:
-    raise UserError(f'cannot write to --data_dir={data_dir}: {error.strerror}') from None
+    raise UserError(f'cannot write to --data_dir={data_dir}: {error.strerror or error}') from None
   return target
 
 

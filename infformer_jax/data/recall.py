@@ -1,7 +1,7 @@
 """Recall at controlled distances, in segments: accuracy against distance is one curve per memory.
 
-Associative recall: pairs of a key and a value are scattered in noise; later the key is repeated after a mark, and
-the answer is its value (Graves et al. 2014; in this form Ba et al. 2016).
+Associative recall: pairs of a key and a value are scattered in noise; later the key is repeated after a mark,
+and the answer is its value (Graves et al. 2014; in this form Ba et al. 2016).
 
     ... n n [key 7][value 3] n n n ...   4 segments   ... n [?][key 7] -> [value 3] n n ...
 
@@ -49,8 +49,8 @@ class RecallConfig(TaskConfig):
         raise ConfigError(f'{name} = {getattr(self, name)} is not positive')
     if self.segment_length < self.longest:
       raise ConfigError(
-        f'segment_length = {self.segment_length} is less than {self.longest}, the tokens that may fall into one '
-        'segment; increase it, or decrease data.pairs_per_distance or data.passkey_length'
+        f'segment_length = {self.segment_length} is less than {self.longest}, the tokens that may fall into '
+        'one segment; increase it, or decrease data.pairs_per_distance or data.passkey_length'
       )
 
   def check(self, segment_length: int) -> None:
@@ -84,8 +84,8 @@ class RecallConfig(TaskConfig):
   def longest(self) -> int:
     """The most tokens besides the noise that may fall into one segment, plus one.
 
-    The plus one keeps the last place of a segment free: the inputs of a model are shifted by one, so the token in
-    the last place would be read with the next segment, one segment nearer to its question.
+    The plus one keeps the last place of a segment free: the inputs of a model are shifted by one, so the
+    token in the last place would be read with the next segment, one segment nearer to its question.
     """
     return 1 + (5 * self.num_pairs if self.task == 'associative' else self.passkey_length + 1)
 

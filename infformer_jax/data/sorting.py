@@ -3,8 +3,9 @@
 Source: Martins, Marinho, Martins, ∞-former (ACL 2022), section 4.1: each symbol is drawn from a mixture of
 two distributions, whose weight moves from the first to the second along the sequence, so that no part of it
 alone shows the frequencies. Published code: sorting/generate_data.py, which adds what the paper leaves out: a
-distribution is 20 integers from 1 to 9, normalized; of symbols that are equally frequent, the one that occurred
-first comes first. It trains on the same 8,000 sequences in every epoch; here, every sequence of an epoch is new.
+distribution is 20 integers from 1 to 9, normalized; of symbols that are equally frequent, the one that
+occurred first comes first. It trains on the same 8,000 sequences in every epoch; here, every sequence of an
+epoch is new.
 """
 
 import dataclasses

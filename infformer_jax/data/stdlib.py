@@ -35,9 +35,9 @@ class StdlibConfig(StoredConfig):
 class Stdlib:
   """The modules under a folder, each a document.
 
-  Validation: the candidates are the twelfth of the files whose relative paths have the smallest hashes. In the
-  order of these hashes, a candidate is taken if it has at most 20,000 tokens and keeps the total at or below
-  100,000. Train: all others. Modules that Python itself could not decode are skipped and counted.
+  Validation: the candidates are the twelfth of the files whose relative paths have the smallest hashes. In
+  the order of these hashes, a candidate is taken if it has at most 20,000 tokens and keeps the total at or
+  below 100,000. Train: all others. Modules that Python itself could not decode are skipped and counted.
 
   Raises:
     UserError: the folder has no source code.

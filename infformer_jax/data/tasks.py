@@ -1,7 +1,7 @@
 """Synthetic tasks: documents of symbols, generated when they are read; only the answers are scored.
 
-A document is a pure function of the split and its index. So a stream of documents has a position like any other
-(lanes.py), every process and every seed of a training reads the same documents, and nothing is stored.
+A document is a pure function of the split and its index. So a stream of documents has a position like any
+other (lanes.py), every process and every seed of a training reads the same documents, and nothing is stored.
 """
 
 import dataclasses

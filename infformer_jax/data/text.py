@@ -15,8 +15,8 @@ class TextConfig(StoredConfig):
   """UTF-8 files.
 
   The folders train, validation and test determine the split of a file. If there is none of these folders, the
-  files are ordered by the hash of their path relative to the directory (of a glob: to the part before its first
-  wildcard); the first twentieth is 'validation', and the rest is 'train'.
+  files are ordered by the hash of their path relative to the directory (of a glob: to the part before its
+  first wildcard); the first twentieth is 'validation', and the rest is 'train'.
   """
 
   kind: str = 'text'

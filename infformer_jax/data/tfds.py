@@ -42,8 +42,8 @@ class RecordDocuments:
       content = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
       raise UserError(
-        f"data.text_feature = '{self._text_feature}' of example {index} is not UTF-8 at byte offset {error.start}; "
-        'prepare the dataset from UTF-8 texts'
+        f"data.text_feature = '{self._text_feature}' of example {index} is not UTF-8 at byte offset "
+        f'{error.start}; prepare the dataset from UTF-8 texts'
       ) from None
     return Document(str(example[self._name_feature] if self._name_feature else index), content)
 

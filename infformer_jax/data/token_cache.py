@@ -27,8 +27,8 @@ def tokenized(
 ) -> tuple[StoredSplit, dict[str, Any]]:
   """The tokens of a split, from the cache or encoded now, with a few documents in memory at a time.
 
-  The cache is a folder whose name is a hash of everything that determines the tokens. It is written atomically;
-  of several processes, one writes it, and the others wait.
+  The cache is a folder whose name is a hash of everything that determines the tokens. It is written
+  atomically; of several processes, one writes it, and the others wait.
 
   Args:
     documents: the texts.

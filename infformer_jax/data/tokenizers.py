@@ -174,7 +174,7 @@ def _trained(num_ids: int, file: pathlib.Path, training_texts: Callable[[], Iter
       file.parent.mkdir(parents=True, exist_ok=True)
       files.write_text(file, library.to_str())
     except OSError as error:
-      raise UserError(f'cannot save the tokenizer in {file}: {error.strerror}') from None
+      raise UserError(f'cannot save the tokenizer in {file}: {error.strerror or error}') from None
   content = _read(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
   try:
     return BytePairs(tokenizers.Tokenizer.from_str(content.decode()), hashlib.sha256(content).hexdigest())
@@ -200,8 +200,8 @@ def _gpt2(folder: pathlib.Path) -> BytePairs:
     library = _byte_level(models.BPE(vocab=vocabulary, merges=merges))
   except Exception as error:  # The library raises nothing narrower.
     raise UserError(
-      f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {vocabulary_file} and vocab.bpe: "
-      f'{error}'
+      f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {vocabulary_file} and "
+      f'vocab.bpe: {error}'
     ) from None
   identity = hashlib.sha256(contents[0] + b'\n' + contents[1]).hexdigest()
   return BytePairs(library, identity, vocabulary.get('<|endoftext|>'))

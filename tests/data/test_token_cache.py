@@ -1,4 +1,4 @@
-"""The cache of tokens and the corpus made of it: exact, reused, never half."""
+"""The cache of tokens: exact, reused, never incomplete."""
 
 import os
 import signal
@@ -8,16 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from infformer_jax.data import files, token_cache, tokenizers
-from infformer_jax.data.base import Document
-from infformer_jax.data.load import load_corpus, load_tokenizer
-from infformer_jax.data.stdlib import StdlibConfig
-from infformer_jax.data.text import TextConfig
-from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.data import token_cache, tokenizers
+from infformer_jax.data.documents import Document, InMemoryDocuments
 
 BYTES = tokenizers.Bytes()
 TEXTS = {'a': 'one two\u00a0three\n', 'empty': '', 'b': 'é' * 3000, 'single': 'x', 'c': ' 4  \n\n 5 '}
-DOCUMENTS = files.Texts([Document(name, text) for name, text in TEXTS.items()])
+DOCUMENTS = InMemoryDocuments([Document(name, text) for name, text in TEXTS.items()])
 
 
 class Unreadable:
@@ -85,7 +81,7 @@ def test_a_second_start_reads_no_document(tmp_path):
 
 def test_another_text_or_tokenizer_is_another_cache(tmp_path):
   tokenized(tmp_path)
-  split, _ = tokenized(tmp_path, files.Texts([Document('a', 'other')]))
+  split, _ = tokenized(tmp_path, InMemoryDocuments([Document('a', 'other')]))
   assert split.names == ['a']
   np.testing.assert_array_equal(split.tokens(0), BYTES.encode('other'))
   bpe = tokenizers.from_spec('bpe:270', tmp_path, TEXTS.values)
@@ -93,7 +89,7 @@ def test_another_text_or_tokenizer_is_another_cache(tmp_path):
 
 
 def test_nothing_at_all_is_an_empty_split(tmp_path):
-  split, facts = tokenized(tmp_path, files.Texts([Document('a', '')]))
+  split, facts = tokenized(tmp_path, InMemoryDocuments([Document('a', '')]))
   assert len(split) == facts['tokens'] == 0
   assert facts['skipped_under_2_tokens'] == 1
 
@@ -145,7 +141,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half(tmp_path):
 
 def test_a_full_disk_is_one_sentence(tmp_path):
   done = python(LIMITED, tmp_path)
-  assert done.stdout.startswith(f'cannot keep the tokens of the data in {tmp_path}'), done.stderr
+  assert done.stdout.startswith(f'cannot save the tokens of the data in {tmp_path}'), done.stderr
   assert 'File too large' in done.stdout
   assert_is_corpus(tokenized(tmp_path)[0])
 
@@ -170,78 +166,3 @@ def test_processes_that_start_together_share_one_cache(tmp_path):
   assert sorted(process.communicate()[0] for process in started) == ['', '', 'read\n']
   assert [process.returncode for process in started] == [0, 0, 0]
   assert_is_corpus(tokenized(tmp_path, Unreadable())[0])
-
-
-# The whole way, from a config to a corpus.
-
-
-@pytest.fixture
-def folder(tmp_path):
-  for split, texts in {'train': ['hello world ' * 50, 'hello there ' * 50], 'test': ['other words']}.items():
-    for index, text in enumerate(texts):
-      path = tmp_path / 'texts' / split / f'{index}.txt'
-      path.parent.mkdir(parents=True, exist_ok=True)
-      path.write_text(text)
-  return tmp_path / 'texts'
-
-
-def test_a_corpus_says_what_it_is(folder, tmp_path):
-  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
-  assert list(corpus.splits) == ['train', 'test']
-  for name, split in corpus.splits.items():
-    for index, path in enumerate(sorted((folder / name).iterdir())):
-      assert corpus.tokenizer.decode(split.tokens(index)) == path.read_text()
-  fingerprint = corpus.fingerprint
-  assert (fingerprint['kind'], fingerprint['tokenizer']) == ('text', 'bpe:280')
-  assert fingerprint['splits']['test']['documents'] == 1
-  assert fingerprint['splits']['train']['bytes'] == 1200
-  assert 'test' in corpus.note
-  assert str(corpus.splits['test'].lengths[0]) in corpus.note
-
-
-def test_only_the_splits_that_are_wanted_are_tokenized(folder, tmp_path):
-  config = TextConfig(source_dir=str(folder), tokenizer='bytes')
-  corpus = load_corpus(config, tmp_path / 'tokens', ['test'])
-  assert list(corpus.splits) == ['test']
-  assert [path.name.split('_')[0] for path in (tmp_path / 'tokens').glob('*_*')] == ['test']
-  with pytest.raises(
-    ConfigError, match=r"unknown split of the data 'tets'; did you mean 'test'\? .*train, test"
-  ):
-    load_corpus(config, tmp_path / 'tokens', ['tets'])
-  with pytest.raises(ConfigError, match=r"unknown split of the data 'validation'"):
-    corpus.split('validation')
-
-
-def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
-  first = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
-  (folder / 'train' / '0.txt').write_text('quite other things ' * 50)
-  again = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
-  assert again.tokenizer.identity == first.tokenizer.identity
-  assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
-
-
-def test_the_tokenizer_alone_needs_no_data(folder, tmp_path):
-  config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
-  identity = load_corpus(config, tmp_path / 'tokens').tokenizer.identity
-  gone = TextConfig(source_dir=str(tmp_path / 'gone'), tokenizer='bpe:280')
-  assert load_tokenizer(gone, tmp_path / 'tokens').identity == identity
-
-
-def test_a_split_without_documents_is_an_error(folder, tmp_path):
-  for path in (folder / 'test').iterdir():
-    path.write_text('x')
-  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path / 'tokens')
-  with pytest.raises(UserError, match="the split 'test' has no document of at least 2 tokens"):
-    corpus.split('test')
-
-
-def test_the_stdlib_as_a_corpus(tmp_path):
-  corpus = load_corpus(StdlibConfig(tokenizer='bytes'), tmp_path)
-  fingerprint = corpus.fingerprint
-  tokens = {name: len(split.ids) for name, split in corpus.splits.items()}
-  read = sum(facts['documents'] + facts['skipped_under_2_tokens'] for facts in fingerprint['splits'].values())
-  assert read == fingerprint['source_files']
-  skipped = fingerprint['source_bytes'] - sum(tokens.values())
-  assert 0 <= skipped < read, 'all but documents under 2 tokens'
-  assert tokens['validation'] <= 100_000
-  assert len(fingerprint['source_sha256']) == 64

@@ -148,7 +148,7 @@ def test_a_damaged_tokenizer_is_named(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / 'tokens').write_text('a file where the folder should be')
-  with pytest.raises(UserError, match=r'cannot keep the tokenizer in .*tokens/bpe_300\.json: File exists'):
+  with pytest.raises(UserError, match=r'cannot save the tokenizer in .*tokens/bpe_300\.json: File exists'):
     make_bpe(tmp_path / 'tokens')
 
 
@@ -197,19 +197,19 @@ def test_a_sentencepiece_model_that_loses_line_ends_is_lossy(tmp_path):
   [
     ('byte', r"tokenizer = 'byte': .*did you mean 'bytes'\? \(allowed: bytes, bpe:4096, gpt2:DIR"),
     ('bp:400', r"did you mean 'bpe:4096'"),
-    ('bytes:', "write it like 'bytes'"),
+    ('bytes:', "does not have the form 'bytes'"),
     ('', r"tokenizer = '': .*allowed: bytes, bpe:4096"),
-    ('bytes:3', "write it like 'bytes'"),
-    ('bpe', "write it like 'bpe:4096'"),
-    ('gpt2:', "write it like 'gpt2:DIR'"),
-    ('bpe:256', 'give 257 '),
-    ('bpe:many', 'give 257 '),
+    ('bytes:3', "does not have the form 'bytes'"),
+    ('bpe', "does not have the form 'bpe:4096'"),
+    ('gpt2:', "does not have the form 'gpt2:DIR'"),
+    ('bpe:256', 'must have 257 '),
+    ('bpe:many', 'must have 257 '),
     ('bpe:99999999999', 'to 9,999,999 ids'),
   ],
 )
 def test_a_wrong_name_says_what_is_allowed(spec, message):
   with pytest.raises(ConfigError, match=message):
-    tokenizers.check(spec)
+    tokenizers.check_spec(spec)
 
 
 def test_missing_files_are_named(tmp_path):
@@ -221,7 +221,9 @@ def test_missing_files_are_named(tmp_path):
 
 def test_files_of_something_else_are_named(tmp_path):
   (tmp_path / 'own.model').write_text('hello')
-  with pytest.raises(UserError, match=r'own\.model is not a SentencePiece model'):
+  with pytest.raises(
+    UserError, match=r"data\.tokenizer = 'sentencepiece:.*own\.model' is not a SentencePiece model"
+  ):
     tokenizers.from_spec(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
   for change in (
     lambda: write_gpt2(tmp_path, without='a'),  # A byte that no id stands for would be lost in silence.
@@ -232,5 +234,7 @@ def test_files_of_something_else_are_named(tmp_path):
   ):
     write_gpt2(tmp_path)
     change()
-    with pytest.raises(UserError, match=r'encoder\.json and vocab\.bpe are not a byte-level BPE'):
+    with pytest.raises(
+      UserError, match=r"data\.tokenizer = 'gpt2:.*' has files that are not a byte-level BPE"
+    ):
       tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)

@@ -1,0 +1,13 @@
+"""What tests of data/ share."""
+
+import pytest
+
+from tests.data.books import run, write_books
+
+
+@pytest.fixture(scope='session')
+def prepared(tmp_path_factory):
+  """The data_dir of a prepared PG-19."""
+  root = tmp_path_factory.mktemp('pg19')
+  assert run(write_books(root / 'copy'), root / 'data') == 0
+  return root / 'data'

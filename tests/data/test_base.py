@@ -1,0 +1,85 @@
+"""What every corpus has in common, and data of a user."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from infformer_jax.data import base
+from infformer_jax.data.base import Corpus, DataConfig, Source, StoredSplit
+from infformer_jax.data.load import load_corpus
+from infformer_jax.data.tokenizers import Bytes
+from infformer_jax.errors import ConfigError, UserError
+
+TEXTS = {'train': ['first', 'second text'], 'validation': ['third']}
+
+
+class Poems(Source):
+  """Two splits in memory."""
+
+  @property
+  def facts(self):
+    return {'author': 'unknown'}
+
+  def tokenizer(self, cache_dir):
+    return Bytes()
+
+  def splits(self, tokenizer, cache_dir):
+    def load(name):
+      split = StoredSplit.from_tokens([tokenizer.encode(text) for text in TEXTS[name]])
+      return split, {'documents': len(split), 'tokens': len(split.ids)}
+
+    return {name: lambda name=name: load(name) for name in TEXTS}
+
+
+@pytest.fixture
+def poems_config(monkeypatch):
+  monkeypatch.setattr(base, '_KINDS', dict(base._KINDS))
+
+  @base.register
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class PoemsConfig(DataConfig):
+    kind: str = 'poems'
+    tokenizer: str = 'bytes'
+
+    def source(self):
+      return Poems()
+
+  return PoemsConfig
+
+
+def test_data_of_a_user_are_registered_and_loaded_like_others(poems_config, tmp_path):
+  assert DataConfig.kinds()['poems'] is poems_config
+  corpus = load_corpus(poems_config(), tmp_path, ['validation'])
+  assert corpus.tokenizer.decode(corpus.split('validation').tokens(0)) == 'third'
+  assert corpus.fingerprint['author'] == 'unknown'
+  assert corpus.note == 'poems, bytes: validation 5 tokens in 1 documents'
+  with pytest.raises(ConfigError, match=r"unknown split of the data 'test'.*allowed: train, validation"):
+    load_corpus(poems_config(), tmp_path, ['test'])
+
+
+def test_a_kind_needs_a_name():
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Nameless(DataConfig):
+    def source(self):
+      return Poems()
+
+  with pytest.raises(TypeError, match="Nameless gives its field 'kind' no default"):
+    base.register(Nameless)
+
+
+def test_a_split_in_memory_has_a_word_and_a_byte_per_token():
+  split = StoredSplit.from_tokens([[1, 2, 3], [4, 5]])
+  assert split.lengths.tolist() == [3, 2]
+  assert split.tokens(1).tolist() == [4, 5]
+  assert split.tokens(0, 1, 9).tolist() == [2, 3]
+  assert split.text_sizes(np.array([0, 1])) == (5, 5)
+  assert split.group(0, 1, 3).tolist() == [0, 0]
+
+
+def test_an_unknown_or_empty_split_is_an_error():
+  corpus = Corpus(tokenizer=Bytes(), splits={'train': StoredSplit.from_tokens([])}, fingerprint={}, note='')
+  with pytest.raises(ConfigError, match="unknown split of the data 'trian'; did you mean 'train'"):
+    corpus.split('trian')
+  with pytest.raises(UserError, match="the split 'train' of the data has no document"):
+    corpus.split('train')

@@ -1,0 +1,82 @@
+"""From a config to a corpus."""
+
+import json
+
+import pytest
+
+from infformer_jax.data.load import load_corpus, trained_tokenizer
+from infformer_jax.data.text import TextConfig
+from infformer_jax.errors import ConfigError, UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+  for split, texts in {'train': ['hello world ' * 50, 'hello there ' * 50], 'test': ['other words']}.items():
+    for index, text in enumerate(texts):
+      path = tmp_path / 'texts' / split / f'{index}.txt'
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_text(text)
+  return tmp_path / 'texts'
+
+
+def test_a_corpus_says_what_it_is(folder, tmp_path):
+  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  assert list(corpus.splits) == ['train', 'test']
+  for name, split in corpus.splits.items():
+    for index, path in enumerate(sorted((folder / name).iterdir())):
+      assert corpus.tokenizer.decode(split.tokens(index)) == path.read_text()
+  fingerprint = corpus.fingerprint
+  assert (fingerprint['kind'], fingerprint['tokenizer']) == ('text', 'bpe:280')
+  assert fingerprint['splits']['test']['documents'] == 1
+  assert fingerprint['splits']['train']['bytes'] == 1200
+  assert 'test' in corpus.note
+  assert str(corpus.splits['test'].lengths[0]) in corpus.note
+
+
+def test_only_the_splits_that_are_wanted_are_tokenized(folder, tmp_path):
+  config = TextConfig(source_dir=str(folder), tokenizer='bytes')
+  corpus = load_corpus(config, tmp_path / 'tokens', ['test'])
+  assert list(corpus.splits) == ['test']
+  assert [path.name.split('_')[0] for path in (tmp_path / 'tokens').glob('*_*')] == ['test']
+  with pytest.raises(
+    ConfigError, match=r"unknown split of the data 'tets'; did you mean 'test'\? .*train, test"
+  ):
+    load_corpus(config, tmp_path / 'tokens', ['tets'])
+  with pytest.raises(ConfigError, match=r"unknown split of the data 'validation'"):
+    corpus.split('validation')
+
+
+def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
+  first = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  (folder / 'train' / '0.txt').write_text('quite other things ' * 50)
+  again = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  assert again.tokenizer.identity == first.tokenizer.identity
+  assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
+
+
+def test_the_tokenizer_alone_needs_no_data(folder, tmp_path):
+  config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
+  identity = load_corpus(config, tmp_path / 'tokens').tokenizer.identity
+  gone = TextConfig(source_dir=str(tmp_path / 'gone'), tokenizer='bpe:280')
+  assert gone.source().tokenizer(tmp_path / 'tokens').identity == identity
+
+
+def test_a_split_without_documents_is_an_error(folder, tmp_path):
+  for path in (folder / 'test').iterdir():
+    path.write_text('x')
+  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path / 'tokens')
+  with pytest.raises(UserError, match="the split 'test' of the data has no document of at least 2 tokens"):
+    corpus.split('test')
+
+
+def test_the_tokenizer_of_a_trained_model_must_be_the_config_s(folder, tmp_path):
+  config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
+  with pytest.raises(UserError, match=r'cannot read .*data\.json .*; give the directory of a training'):
+    trained_tokenizer(config, tmp_path)
+  corpus = load_corpus(config, tmp_path / 'tokens')
+  (tmp_path / 'data.json').write_text(json.dumps(corpus.fingerprint))
+  assert trained_tokenizer(config, tmp_path).identity == corpus.tokenizer.identity
+  for spec in ('bytes', 'bpe:281'):
+    other = TextConfig(source_dir=str(folder), tokenizer=spec)
+    with pytest.raises(ConfigError, match=rf"data\.tokenizer = '{spec}' is not .*tokenizer=bpe:280"):
+      trained_tokenizer(other, tmp_path)

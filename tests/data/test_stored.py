@@ -1,0 +1,34 @@
+"""Stored corpora: opened when they are needed, tokenizers trained on training documents alone."""
+
+from infformer_jax.data.documents import Document, FixedSplits, InMemoryDocuments
+from infformer_jax.data.stored import StoredSource
+from tests.data.texts import text_config, write
+
+
+def documents(*texts):
+  return InMemoryDocuments([Document(str(i), text) for i, text in enumerate(texts)])
+
+
+def test_nothing_is_opened_before_it_is_needed(tmp_path):
+  source = text_config(tmp_path / 'nowhere').source()
+  assert isinstance(source, StoredSource)
+  assert StoredSource('bytes', lambda: 1 / 0).tokenizer(tmp_path).vocab_size == 257
+
+
+def test_a_tokenizer_learns_from_the_training_documents_alone(tmp_path):
+  def trained(folder, validation):
+    texts = FixedSplits(documents={'train': documents('ab ' * 99), 'validation': validation}, facts={})
+    return StoredSource('bpe:260', lambda: texts).tokenizer(tmp_path / folder).identity
+
+  assert trained('a', documents('xy ' * 99)) == trained('b', documents('uv ' * 999))
+
+
+def test_splits_are_tokenized_when_they_are_loaded(tmp_path):
+  source = text_config(write(tmp_path / 'texts', {'train/a': 'one', 'test/b': 'two'})).source()
+  tokenizer = source.tokenizer(tmp_path / 'tokens')
+  loads = source.splits(tokenizer, tmp_path / 'tokens')
+  assert set(loads) == {'train', 'test'}
+  split, facts = loads['test']()
+  assert tokenizer.decode(split.tokens(0)) == 'two'
+  assert facts['documents'] == 1
+  assert [path.name[:4] for path in (tmp_path / 'tokens').iterdir() if path.is_dir()] == ['test']

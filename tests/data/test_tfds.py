@@ -1,0 +1,37 @@
+"""Prepared datasets of TFDS."""
+
+import json
+import shutil
+
+import pytest
+
+from infformer_jax.data import pg19, tfds
+from infformer_jax.errors import UserError
+from tests.data.books import TITLES, splits
+
+
+def test_titles_with_commas_quotes_and_line_ends_stay_whole(prepared):
+  config = tfds.TfdsConfig(source_dir=str(prepared / 'pg19' / pg19.VERSION), text_feature='book_title')
+  titles = [title for own in splits(config).values() for title in own.values()]
+  assert sorted(titles) == sorted(TITLES.values())
+
+
+def test_prepared_datasets_that_cannot_be_read(prepared, tmp_path):
+  version = prepared / 'pg19' / pg19.VERSION
+  with pytest.raises(
+    UserError, match=r"data\.text_feature = 'text' is not a text of .* \(allowed: book_link, book_text"
+  ):
+    tfds.TfdsConfig(source_dir=str(version)).open()
+  with pytest.raises(
+    UserError,
+    match=r"data\.source_dir = '.*' is not a prepared TFDS dataset, because it has no dataset_info\.json",
+  ):
+    tfds.TfdsConfig(source_dir=str(prepared)).open()
+  copy = shutil.copytree(version, tmp_path / 'pg19' / pg19.VERSION)
+  info = json.loads((copy / 'dataset_info.json').read_text())
+  (copy / 'dataset_info.json').write_text(json.dumps(info | {'fileFormat': 'tfrecord'}))
+  with pytest.raises(
+    UserError,
+    match=r"data\.source_dir = '.*' is a dataset without random access .*file_format='array_record'",
+  ):
+    tfds.TfdsConfig(source_dir=str(copy), text_feature='book_text').open()

@@ -1,0 +1,29 @@
+"""Text files and what a corpus makes of them, for the tests of data/."""
+
+from infformer_jax.data.text import TextConfig
+from infformer_jax.data.tokenizers import Bytes
+
+BYTES = Bytes()
+
+
+def write(root, texts, suffix='.txt'):
+  """Writes the texts by name into a folder, which is returned."""
+  for name, text in texts.items():
+    path = root / f'{name}{suffix}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+  return root
+
+
+def read(documents):
+  """The texts by name."""
+  return {document.name: document.text for document in (documents[i] for i in range(len(documents)))}
+
+
+def splits(config):
+  """The texts of a stored corpus by split and name."""
+  return {name: read(own) for name, own in config.open().splits(BYTES).items()}
+
+
+def text_config(source_dir):
+  return TextConfig(source_dir=str(source_dir))
