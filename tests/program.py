@@ -1,4 +1,4 @@
-"""`python -m infformer_jax.main` as a real process on tiny texts, and what it leaves in a work directory."""
+"""`python -m infformer_jax.main` as a real process on tiny texts, and the files in its work directory."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ WORDS = ('wave', 'river', 'stone', 'light', 'past', 'time', 'segment', 'lane', '
 
 
 class Program:
-  """`python -m infformer_jax.main`, with everything it needs."""
+  """`python -m infformer_jax.main` with texts and a config."""
 
   def __init__(self, folder: pathlib.Path):
     rng, self.texts = random.Random(0), folder / 'texts'
@@ -67,7 +67,7 @@ class Program:
   def start(
     self, workdir: pathlib.Path, *flags: str, kilobytes: int | None = None, **environment: str
   ) -> subprocess.Popen:
-    """Starts it; no file may become larger than so many kilobytes."""
+    """Starts it. Files are limited to `kilobytes`."""
     command = [sys.executable, '-m', 'infformer_jax.main', f'--config={self.config}', f'--workdir={workdir}']
     limited = ['bash', '-c', f'ulimit -f {kilobytes} && exec "$@"', 'bash'] if kilobytes else []
     return subprocess.Popen(
@@ -82,11 +82,11 @@ class Program:
   def run(
     self, workdir: pathlib.Path, *flags: str, code: int = 0, kilobytes: int | None = None
   ) -> tuple[str, str]:
-    """Runs it to its end and returns what it printed, on stdout and stderr."""
+    """Runs it to its end and returns its stdout and stderr."""
     process = self.start(workdir, *flags, kilobytes=kilobytes)
     out, err = process.communicate()
     assert process.returncode == code, f'{out}\n{err}'
-    assert code == 0 or err.count('\n') == 1, err  # Whatever stops it is one line.
+    assert code == 0 or err.count('\n') == 1, err  # An error is one line.
     return out, err
 
 
@@ -97,12 +97,12 @@ def checkpoint_steps(workdir: pathlib.Path) -> list[int]:
 
 
 def arrays(workdir: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarray]:
-  with warnings.catch_warnings(action='ignore', category=UserWarning):  # That it does not say where they go.
+  with warnings.catch_warnings(action='ignore', category=UserWarning):  # No sharding is given.
     return ocp.PyTreeCheckpointer().restore(workdir.absolute() / 'checkpoints' / str(step) / 'state')
 
 
 def metrics(workdir: pathlib.Path) -> list[dict]:
-  """The lines of metrics.jsonl but for timings; [] before there are any."""
+  """The lines of metrics.jsonl without timings; [] if there are none."""
   with contextlib.suppress(FileNotFoundError):
     lines = (workdir / 'metrics.jsonl').read_text().split('\n')[:-1]
     return [{k: v for k, v in json.loads(line).items() if k != 'tokens_per_second'} for line in lines]
@@ -114,7 +114,7 @@ def results(workdir: pathlib.Path) -> dict:
 
 
 def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
-  """Parameters, optimizer, memory bit for bit; every line of metrics once; the same results."""
+  """Equal parameters, optimizer and memory, bit for bit; equal lines of metrics; equal results."""
   mine, theirs = arrays(workdir), arrays(undisturbed)
   assert any(name.startswith('memory/') for name in mine)
   chex.assert_trees_all_equal_shapes_and_dtypes(mine, theirs)
@@ -124,7 +124,7 @@ def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
 
 
 def kill_when(process: subprocess.Popen, happens) -> None:
-  """SIGKILL at the first moment at which `happens()`."""
+  """Sends SIGKILL as soon as `happens()` is true."""
   while not happens():
     assert process.poll() is None, 'it ended before it could be killed'
     time.sleep(0.0005)

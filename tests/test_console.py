@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-  """A clock that stands still until its `now` is set."""
+  """A clock that shows `now`."""
   clock = types.SimpleNamespace(now=100.0)
   monkeypatch.setattr(console.time, 'monotonic', lambda: clock.now)
   return clock

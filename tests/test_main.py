@@ -1,4 +1,4 @@
-"""The command line in real processes: killed, stopped, damaged, out of disk; what comes out is the same.
+"""The command line in real processes: after kills, stops, damage and full disks the results are the same.
 
 All runs train one tiny model with dropout and a memory that draws, and share their compilations.
 """
@@ -39,7 +39,7 @@ def program(tmp_path_factory) -> Program:
 
 @pytest.fixture(scope='module')
 def undisturbed(program, tmp_path_factory) -> pathlib.Path:
-  """The work directory of a run that nothing happened to."""
+  """The work directory of an uninterrupted run."""
   workdir = tmp_path_factory.mktemp('undisturbed') / 'work'
   program.run(workdir)
   return workdir
@@ -54,7 +54,7 @@ def killed(program, tmp_path_factory) -> pathlib.Path:
   return workdir
 
 
-def test_a_run_logs_evaluates_and_keeps_what_it_promises(undisturbed):
+def test_a_run_logs_evaluates_and_saves(undisturbed):
   steps = [(line['split'], line['step']) for line in metrics(undisturbed)]
   assert steps == sorted(steps, key=lambda split_step: split_step[1])
   assert [step for split, step in steps if split == 'train'] == [4, 8, 12, 16, 20, 24, 28, 30]
@@ -86,7 +86,7 @@ def test_killed_during_a_save_it_ends_the_same(program, undisturbed, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('seed', range(8))
-def test_killed_again_and_again_at_any_moment_it_ends_the_same(program, undisturbed, tmp_path, seed):
+def test_killed_repeatedly_at_any_moment_it_ends_the_same(program, undisturbed, tmp_path, seed):
   rng, workdir = random.Random(seed), tmp_path / 'work'
   for _ in range(4):
     process = program.start(workdir)
@@ -140,7 +140,7 @@ def test_other_training_documents_are_refused(program, undisturbed, tmp_path):
   longest = max(texts.iterdir(), key=lambda path: path.stat().st_size)
   longest.write_text(longest.read_text() + ' and more')
   config = json.loads((workdir / 'config.json').read_text())
-  config['data']['source_dir'] = str(texts)  # The same place, as far as the config knows.
+  config['data']['source_dir'] = str(texts)  # The config has the new folder.
   (workdir / 'config.json').write_text(json.dumps(config))
   _, err = program.run(workdir, f'--config.data.source_dir={texts}', code=2)
   assert err.startswith('error: the training documents have changed since')
@@ -174,7 +174,7 @@ def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undistu
 
 
 def test_evaluation_with_another_tokenizer_is_refused(program, undisturbed, tmp_path):
-  """One of the same size would fit, and give numbers that mean nothing."""
+  """One of the same size would fit the model, but its losses would have no meaning."""
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   _, err = program.run(workdir, '--mode=eval', '--config.data.tokenizer=bpe:257', code=2)
   assert "data.tokenizer = 'bpe:257'" in err
@@ -194,7 +194,7 @@ def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(program, 
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   largest = max((workdir / 'checkpoints/30/state').rglob('*'), key=lambda path: path.stat().st_size)
   content = bytearray(largest.read_bytes())
-  for place in range(0, len(content), 64):  # Many: some bytes of a file are left over and hold nothing.
+  for place in range(0, len(content), 64):  # Many, because some bytes of a file are unused.
     content[place] ^= 16
   largest.write_bytes(content)
   out, err = program.run(workdir)

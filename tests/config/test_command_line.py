@@ -1,4 +1,4 @@
-"""What the command lines print and return when something is wrong: one line, exit code 2, and at once."""
+"""Errors of the command lines: one line and exit code 2, before any work."""
 
 import pathlib
 import resource
@@ -95,7 +95,7 @@ def test_main_gets_the_overrides_and_absl_the_rest(program):
     (['--workdir=user'], 'the disk is full'),
   ],
 )
-def test_what_the_user_can_mend_is_one_line(program, flags, sentence):
+def test_errors_of_the_user_are_one_line(program, flags, sentence):
   assert sentence in refusal(program, *flags)
 
 
@@ -106,7 +106,7 @@ def test_bugs_keep_their_traceback(program):
   assert 'a bug' in done.stderr
 
 
-def test_an_interrupt_and_a_closed_pipe_are_no_errors(program):
+def test_an_interrupt_and_a_closed_pipe_are_not_errors(program):
   done = run(program, '--workdir=stopped')
   assert (done.returncode, done.stderr) == (130, 'interrupted\n')
   with subprocess.Popen(
@@ -147,13 +147,13 @@ QUICKSTART = '--config=configs/quickstart.py'
     ),
   ],
 )
-def test_main_refuses_before_it_reads_or_makes_anything(tmp_path, flags, sentence):
+def test_main_refuses_before_it_reads_or_writes_anything(tmp_path, flags, sentence):
   workdir = tmp_path / 'work'
   before = resource.getrusage(resource.RUSAGE_CHILDREN)
   assert sentence in refusal('-m', 'infformer_jax.main', f'--workdir={workdir}', *flags)
   after = resource.getrusage(resource.RUSAGE_CHILDREN)
   assert not workdir.exists()
-  # Of the processor's seconds, so that a busy machine does not matter; a compilation alone takes longer.
+  # CPU seconds, independent of the load of the machine; a compilation takes longer.
   assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
 
 

@@ -1,4 +1,4 @@
-"""The mechanism of the configs, on dataclasses of its own."""
+"""Parsing, overrides and config files, with dataclasses of this file."""
 
 import dataclasses
 from typing import Literal
@@ -80,7 +80,7 @@ def message(*flags: str) -> str:
   return str(error.value)
 
 
-def test_a_config_comes_back_through_config_dict():
+def test_a_config_survives_config_dict():
   fleet = Fleet(seed=3, ship=Ship(crew=5, engine=Pair(first=Diesel(cylinders=(4, 6)))))
   assert config_lib.parse(Fleet, config_lib.config_dict(fleet)) == fleet
 
@@ -140,13 +140,13 @@ def test_a_literal_lists_its_choices_and_the_nearest():
   assert sentence == "ship.engine.injection = 'dirct' is not one of direct, indirect; did you mean 'direct'?"
 
 
-def test_another_kind_starts_from_its_own_defaults_whatever_the_order():
+def test_another_kind_starts_from_its_own_defaults_in_any_order():
   changed = Fleet(ship=Ship(engine=Steam(cylinders=(9,), boilers=8)))
   flags = ('ship.engine.injection=indirect', 'ship.engine.kind=diesel')
   for order in (flags, flags[::-1]):
-    # What all kinds have, and the config has set, stays.
+    # A field that all kinds have keeps the value from the config.
     assert override(*order, fleet=changed).ship.engine == Diesel(cylinders=(9,), injection='indirect')
-  assert override('ship.engine.kind=steam', fleet=changed) == changed  # It is of that kind already.
+  assert override('ship.engine.kind=steam', fleet=changed) == changed  # The config already has that kind.
 
 
 def test_kinds_nest():
@@ -156,11 +156,11 @@ def test_kinds_nest():
   assert message('ship.engine.kind=pair') == missing
 
 
-def test_the_last_of_several_values_holds():
+def test_the_last_of_several_values_applies():
   assert override('seed=1', 'seed=2').seed == 2
 
 
-def test_errors_across_parts_keep_their_own_words():
+def test_errors_about_several_sections_keep_their_message():
   assert message('seed=13') == 'ship.length = 100 does not go with seed = 13'
 
 
@@ -186,7 +186,7 @@ def write_file(tmp_path):
   return write
 
 
-def test_a_file_is_loaded_with_its_argument_and_the_flags_laid_over_it(write_file):
+def test_a_file_is_loaded_with_its_argument_and_overrides(write_file):
   file = write_file(
     'def get_config(argument=None):\n'
     "  size = config.parse_argument(argument, size=('small', ('small', 'large'))).size\n"
@@ -203,7 +203,7 @@ def test_a_file_is_loaded_with_its_argument_and_the_flags_laid_over_it(write_fil
     config_lib.load_config(file + ':large', cls=Fleet)
 
 
-def test_a_file_that_cannot_be_used_is_one_sentence(write_file, tmp_path):
+def test_an_invalid_file_is_one_sentence(write_file, tmp_path):
   file = write_file('def get_config():\n  return config.config_dict(Fleet(seed=13))\n')
   with pytest.raises(ConfigError, match=r'voyage.py: ship.length = 100 does not go with seed = 13$'):
     config_lib.load_config(file, cls=Fleet)

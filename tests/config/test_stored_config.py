@@ -10,14 +10,14 @@ from infformer_jax.errors import ConfigError
 from tests.config.test_parsing import Diesel, Fleet, Pair, Ship, override
 
 
-def test_a_config_comes_back_through_json():
+def test_a_config_survives_json():
   fleet = Fleet(seed=3, ship=Ship(crew=5, engine=Pair(first=Diesel(cylinders=(4, 6)))))
   text = json.dumps(dataclasses.asdict(fleet))
   assert stored_config.from_json(Fleet, text) == fleet
   assert json.loads(text)['ship']['engine']['first']['cylinders'] == [4, 6]
 
 
-def test_json_that_is_none_is_refused():
+def test_invalid_json_is_refused():
   with pytest.raises(ConfigError, match='not a config in JSON'):
     stored_config.from_json(Fleet, '{"seed": ')
   with pytest.raises(ConfigError, match='not a config in JSON'):

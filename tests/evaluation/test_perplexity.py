@@ -154,7 +154,7 @@ def test_without_a_long_memory_there_are_no_controls():
 
 
 def test_the_share_of_neighbours_that_an_approximate_search_finds_is_among_the_results():
-  """Counted over all reads, whatever the chunks are; losses of the training are not there."""
+  """They count all reads, independent of the chunks, and exclude the losses of the training."""
   config = toy.config(toy.small('neighbours', search='approximate'))
   found = [run(config, views=('memory',), **sizes)['memory'] for sizes in ({}, {'segments_per_chunk': 1})]
   assert found[0]['neighbours_recall'] == pytest.approx(1.0)  # On a CPU the search is exact.

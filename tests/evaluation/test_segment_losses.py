@@ -1,4 +1,4 @@
-"""One row per segment, whatever the steps and lanes were."""
+"""One row per segment, independent of steps and lanes."""
 
 import numpy as np
 

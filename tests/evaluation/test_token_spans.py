@@ -1,4 +1,4 @@
-"""Where tokens stand in a continuous memory, against a memory that is a plain list of samples."""
+"""The positions of tokens in a continuous memory, compared with a memory that is a list of samples."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def points(sampling, writes):
 
 
 def samples(spec, points_wp):
-  """Which token stands at each of many times after each write: sampled from the last, one after another."""
+  """The token at each of many times after each write, by sampling the result of the write before."""
   grid = (np.arange(20_000) + 0.5) / 20_000
   token_g = np.floor(grid * L).astype(int)
   yield grid, token_g

@@ -1,4 +1,4 @@
-"""Assertions on figures, and what they show."""
+"""Assertions on figures, and their lines, words and pages."""
 
 import html.parser
 import struct
@@ -38,7 +38,7 @@ def words_of(figure):
 
 
 class Words(html.parser.HTMLParser):
-  """What a reader sees, and every tag."""
+  """The visible text of a page, and its tags."""
 
   def __init__(self, path):
     super().__init__()
@@ -50,4 +50,4 @@ class Words(html.parser.HTMLParser):
 
   def handle_starttag(self, tag, attributes):
     self.tags.add(tag)
-    assert not {name for name, _ in attributes} & {'src', 'href'}  # It needs nothing else.
+    assert not {name for name, _ in attributes} & {'src', 'href'}  # The page is self-contained.

@@ -1,4 +1,4 @@
-"""An inspection of a model that does not exist: one of each kind of record, small and not trained."""
+"""A small made-up inspection with one of each kind of record."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def held_th(*, age):
 
 
 def shares():
-  """Of 96 written tokens the third span of 16 holds half of the memory."""
+  """The third span of 16 among 96 written tokens holds half of the memory."""
   share_t, even_t = np.zeros(TOKENS), np.zeros(TOKENS)
   share_t[:96], even_t[:96] = 0.5 / 80, 1 / 96
   share_t[32:48] = 0.5 / 16
@@ -69,7 +69,7 @@ def signal():
 
 
 def losses():
-  """Token 70 profits by two nats, token 17 by one, the rest loses; token 3 would, but does not count."""
+  """Token 70 profits by two nats, token 17 by one, the others lose; token 3 profits but does not count."""
   mine, emptied, counts = np.full(TOKENS, 3.0), np.full(TOKENS, 2.9), np.ones(TOKENS, bool)
   emptied[[70, 17, 3]] = 5, 4, 9
   counts[3] = False

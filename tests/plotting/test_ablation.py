@@ -1,4 +1,4 @@
-"""Plots of a sweep: which there are, and what reaches the axes."""
+"""Plots of a sweep: the files, and the values on the axes."""
 
 import contextlib
 import json
@@ -65,7 +65,7 @@ def test_a_sweep_over_numbers_has_means_spreads_and_errors(tmp_path, kept):
 
 
 def test_marks_and_legends_of_a_sweep(tmp_path, kept):
-  """Two memories times two settings that all come out alike, each run with one logged step."""
+  """Two memories times two settings with equal figures, each run with one logged step."""
   axes = [Axis(key=':memory', values=('none', 'recent')), Axis(key='model.positions', values=('xl', 't5'))]
   settings = [('none', 'xl'), ('none', 't5'), ('recent', 'xl'), ('recent', 't5')]
   draw(tmp_path, axes, [(values, 3, {'distance_1': 0.5, 'distance_4': 0.0}) for values in settings])

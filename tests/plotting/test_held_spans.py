@@ -1,4 +1,4 @@
-"""Which spans a sticky memory holds, as a picture and as a page."""
+"""The spans that a sticky memory holds, as a picture and as a page."""
 
 import numpy as np
 import pytest
@@ -32,12 +32,12 @@ def test_held_spans(tmp_path, shares):
   assert figure.axes[0].get_xlabel()
   words = words_of(figure)
   assert words.index('The largest shares') < words.index('50 %  (even')
-  assert '$x_1$' in words  # As it stands, not as a formula.
+  assert '$x_1$' in words  # As text, not as a formula.
   assert '漢' not in words  # The font has no such letter.
 
 
 def test_held_spans_of_a_long_document(tmp_path):
-  """An even share of it is less than a thousandth; still both lists have lines, and nothing else stands."""
+  """An even share is less than a thousandth, but both lists have lines."""
   num_tokens = 16 * 2000
   even_t = np.full(num_tokens, 1 / num_tokens)
   share_t = np.concatenate([even_t[:16] * 1.5, even_t[16:32] * 0.5, even_t[32:]])

@@ -1,4 +1,4 @@
-"""Plots of losses and accuracies: what is handed in reaches the axes."""
+"""Plots of losses and accuracies: the axes show the values."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_loss_by_position(tmp_path):
   assert below['memory − emptied'][2].tolist() == [384, -0.25]
 
 
-def test_bands_are_explained_where_there_are_some(tmp_path):
+def test_bands_are_explained_if_there_are_some(tmp_path):
   measured = {'nats_per_token': [0, 0, -0.25], 'standard_error': [0, 0, 0.1]}
   banded = BY_POSITION | {'memory_minus': {'emptied': measured}}
   for by_position, has_bands in ((BY_POSITION, False), (banded, True)):
@@ -62,7 +62,7 @@ def test_bands_are_explained_where_there_are_some(tmp_path):
     assert figure.get_supxlabel().startswith('Bands:') == has_bands
 
 
-def test_accuracies_that_coincide_are_all_seen(tmp_path):
+def test_equal_accuracies_are_all_visible(tmp_path):
   views = ('memory', 'emptied', 'exchanged')
   by_group = {f'distance_{d}': {view: {'accuracy': 0.0} for view in views} for d in (1, 4)}
   figure = losses.accuracy_by_group(by_group, tmp_path / 'accuracy.png')

@@ -1,4 +1,4 @@
-"""Plots of a continuous memory: what is handed in reaches the axes."""
+"""Plots of a continuous memory: the axes show the values."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_where_heads_read(tmp_path):
   np.testing.assert_array_equal(shown[:, 2:], density[2:, 4].T)
   assert 'layer 3' in figure.get_suptitle()
   image = panels[4].get_images()[0]
-  colors = image.cmap(image.norm(shown))  # Where a head reads nothing is not where nothing is.
+  colors = image.cmap(image.norm(shown))  # A density of 0 and an empty memory have different colours.
   assert colors[0, 3].tolist() != colors[0, 0].tolist() == colors[1, 1].tolist()
 
 

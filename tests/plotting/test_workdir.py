@@ -1,4 +1,4 @@
-"""All plots of a work directory, from files that no model wrote."""
+"""All plots of a work directory, from made-up files."""
 
 import dataclasses
 import json
@@ -45,24 +45,24 @@ def even(inspection):
 @pytest.mark.parametrize(
   ('change', 'missing'),
   [
-    (lambda found: found, set()),
-    (lambda found: dataclasses.replace(without(found, continuous={}), signals={}), SIGNAL),
-    (lambda found: without(found, neighbours={}), NEIGHBOURS),
+    (lambda whole: whole, set()),
+    (lambda whole: dataclasses.replace(without(whole, continuous={}), signals={}), SIGNAL),
+    (lambda whole: without(whole, neighbours={}), NEIGHBOURS),
     (even, {'sticky_histogram.png', 'held_spans.png', 'held_spans.html'}),
-    (lambda found: without(found, emptied_nll_t=None), CONTROL),
+    (lambda whole: without(whole, emptied_nll_t=None), CONTROL),
   ],
   ids=['all', 'no signal', 'no neighbours', 'even sampling', 'no control'],
 )
-def test_an_inspection_has_the_plots_of_what_it_holds(tmp_path, change, missing):
+def test_each_record_of_an_inspection_has_its_plots(tmp_path, change, missing):
   change(inspections.inspection()).save(tmp_path / 'inspection')
   assert workdir.draw(tmp_path)
   assert names(tmp_path / 'plots') == (SIGNAL | NEIGHBOURS | CONTROL) - missing
 
 
 def test_an_inspection_with_losses_alone_has_no_plot(tmp_path):
-  """As of a model without a long-term memory."""
-  found = without(inspections.inspection(), continuous={}, neighbours={}, emptied_nll_t=None)
-  dataclasses.replace(found, signals={}).save(tmp_path / 'inspection')
+  """A model without a long-term memory has such an inspection."""
+  losses = without(inspections.inspection(), continuous={}, neighbours={}, emptied_nll_t=None)
+  dataclasses.replace(losses, signals={}).save(tmp_path / 'inspection')
   assert workdir.draw(tmp_path)
   assert names(tmp_path) == {'inspection'}
 
@@ -71,8 +71,8 @@ def test_results_and_logs_have_their_plots(tmp_path):
   assert not workdir.draw(tmp_path)
   by_group = {'answer': {'memory': {'accuracy': 0.5}}}
   by_position = BY_POSITION | {'num_tokens': [9, 9, 9]}
-  found = {'by_position': by_position, 'beyond_reach_from_token': 256, 'by_group': by_group}
-  (tmp_path / 'results.json').write_text(json.dumps(found))
+  results = {'by_position': by_position, 'beyond_reach_from_token': 256, 'by_group': by_group}
+  (tmp_path / 'results.json').write_text(json.dumps(results))
   line = {'step': 1, 'split': 'train', 'loss_nats_per_token': 3.0}
   (tmp_path / 'metrics.jsonl').write_text(json.dumps(line) + '\n')
   assert workdir.draw(tmp_path)
@@ -108,7 +108,7 @@ def test_runs_that_are_compared_are_named_by_their_memories(tmp_path):
 
   def page(name, against):
     seen, theirs = (
-      dataclasses.replace(found, memory=memories[each]) for found, each in ((mine, name), (other, against))
+      dataclasses.replace(run, memory=memories[each]) for run, each in ((mine, name), (other, against))
     )
     workdir.draw_against(tmp_path / name, seen, tmp_path / against, theirs)
     return Words(tmp_path / name / 'plots' / f'profit_against_{(tmp_path / against).name}.html').text

@@ -66,7 +66,7 @@ def copied(saved, tmp_path) -> pathlib.Path:
   return shutil.copytree(saved, tmp_path / 'checkpoints')
 
 
-def test_everything_comes_back_bit_for_bit(saved):
+def test_everything_is_restored_bit_for_bit(saved):
   state, run = restore(saved)
   chex.assert_trees_all_equal_shapes_and_dtypes(state, tree())
   chex.assert_trees_all_equal(bits(state), bits(tree(3)))
@@ -77,7 +77,7 @@ def test_the_newest_two_and_the_best_are_kept(saved):
   assert Checkpoints(saved, warn=pytest.fail).steps() == [1, 2, 3]
 
 
-def test_a_step_can_be_asked_for_and_no_other_comes_instead(copied):
+def test_only_the_requested_step_is_restored(copied):
   checkpoints = Checkpoints(copied, warn=pytest.fail)
   like = shapes(tree())
   places = here(like)
@@ -124,7 +124,7 @@ def damage(file: pathlib.Path, how: str) -> None:
 
 
 @pytest.mark.parametrize('how', ['deleted', 'truncated', 'emptied', 'one bit flipped'])
-def test_whatever_file_is_damaged_nothing_wrong_comes_back(saved, tmp_path, how, capfd):
+def test_the_damage_of_any_file_is_detected(saved, tmp_path, how, capfd):
   fell_back = set()
   for number, original in enumerate(path for path in sorted((saved / '3').rglob('*')) if path.is_file()):
     name, directory = original.relative_to(saved), tmp_path / str(number)
@@ -143,7 +143,7 @@ def test_whatever_file_is_damaged_nothing_wrong_comes_back(saved, tmp_path, how,
 
 
 def test_two_swapped_arrays_are_noticed(copied):
-  """What a checksum of each file would not see: the arrays are intact, and in the wrong place."""
+  """A checksum of each file would miss this: the arrays are intact, but in the wrong place."""
   checkpoints = Checkpoints(copied, warn=pytest.fail)
   swapped = tree(3)
   swapped['params']['w'] = swapped['params']['w'][::-1]
@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_is_moved_aside_when_the_run_saves_again(copied):
   checkpoints = Checkpoints(copied, warn=lambda _: None)
   like = shapes(tree())
   _, run = checkpoints.restore(like, here(like))
-  assert checkpoints.steps() == [1, 2, 3]  # Whoever only reads changes nothing.
+  assert checkpoints.steps() == [1, 2, 3]  # Reading changes nothing.
   checkpoints.save(3, tree(3), run, best=1)
   checkpoints.wait()
   assert (copied / '3.damaged').is_dir()
@@ -178,7 +178,7 @@ def test_a_damaged_checkpoint_is_moved_aside_when_the_run_saves_again(copied):
   chex.assert_trees_all_equal(bits(state), bits(tree(3)))
 
 
-def test_a_step_that_is_there_is_left_alone(copied):
+def test_an_existing_step_is_not_overwritten(copied):
   checkpoints = Checkpoints(copied, warn=pytest.fail)
   checkpoints.save(3, tree(5), RUN, best=1)
   checkpoints.wait()
@@ -194,7 +194,7 @@ def test_reading_leaves_a_half_written_checkpoint_to_its_writer(copied):
   assert not partial.exists()
 
 
-def test_what_a_kill_has_left_of_an_old_checkpoint_is_removed(copied):
+def test_the_rest_of_an_old_checkpoint_after_a_kill_is_removed(copied):
   (copied / '1' / '_CHECKPOINT_METADATA').unlink()
   shutil.rmtree(copied / '1' / 'state')
   checkpoints = Checkpoints(copied, warn=pytest.fail)

@@ -1,4 +1,4 @@
-"""The loop and its hooks: what happens at a step, in which order, and how a run ends."""
+"""The loop and its hooks: the order of events at a step, and the end of a run."""
 
 import contextlib
 import copy
@@ -35,11 +35,11 @@ CONFIG = TrainConfig(
 )
 MODEL = toy.config()
 VALIDATION = {3: 5.0, 6: 4.0, 9: 4.5}
-"""The loss that each evaluation finds."""
+"""The loss of each evaluation, by step."""
 
 
 class Watched:
-  """A console that remembers."""
+  """A console that keeps its lines."""
 
   status_seconds = 0.0
 
@@ -59,7 +59,7 @@ def on_disk(workdir: pathlib.Path) -> list[tuple[int, str]]:
 
 @pytest.fixture(scope='module')
 def watched(tmp_path_factory):
-  """A run that SIGTERM ends after step 9: its directory, what it said, and what was on disk at each hook."""
+  """A run that SIGTERM ends after step 9: its directory, its lines, and the files at each hook."""
   workdir, console = tmp_path_factory.mktemp('run'), Watched()
   seen, positions = [], []
   handler = signal.getsignal(signal.SIGTERM)
@@ -116,7 +116,7 @@ def test_checkpoints_are_the_newest_two_and_the_best(watched):
   assert Checkpoints(workdir / 'checkpoints', warn=pytest.fail).steps() == [6, 8, 10]
 
 
-def test_progress_says_step_loss_speed_and_time_left(watched):
+def test_progress_has_step_loss_speed_and_time_left(watched):
   _, lines, _ = watched
   progress = [line for line in lines if line.startswith('step ')]
   assert len(progress) == 10
@@ -127,7 +127,7 @@ def test_progress_says_step_loss_speed_and_time_left(watched):
 @pytest.mark.parametrize(
   'key', ['num_steps', 'batch_size', 'segments_per_chunk', 'log_every', 'checkpoint_every']
 )
-def test_what_must_be_positive_is_refused_by_name(key):
+def test_numbers_that_are_not_positive_are_refused_by_name(key):
   with pytest.raises(ConfigError, match=f'^{key} = 0 '):
     TrainConfig(**{key: 0})
 
@@ -163,7 +163,7 @@ def test_the_step_is_traced_once_per_run_over_the_end_of_an_epoch_and_a_resume(t
 def implicit_copies(monkeypatch):
   """Makes a function that forbids implicit copies between host and devices, until it is called with False.
 
-  On the CPU JAX guards only copies to the device, so that those to the host are caught here.
+  On the CPU, JAX guards only copies to the device; this fixture guards those to the host.
   """
   value, get, explicit = ArrayImpl._value, jax.device_get, []
 
@@ -192,7 +192,7 @@ def implicit_copies(monkeypatch):
   [None, lambda run: float(run.state.step), lambda run: run.state.step + 1],
   ids=['none', 'to the host', 'to the device'],
 )
-def test_no_silent_copy_between_host_and_devices_enters_the_loop(tmp_path, implicit_copies, copy):
+def test_the_loop_makes_no_implicit_copy_between_host_and_devices(tmp_path, implicit_copies, copy):
   def batches(position: int):
     yield toy.batch()  # The first is taken before the step is compiled.
     for _ in range(6):

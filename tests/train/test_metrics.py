@@ -1,4 +1,4 @@
-"""Metrics: pairs until they are logged, lines that a killed run cannot spoil."""
+"""Metrics: sums and counts until they are logged, and lines that survive a kill."""
 
 import json
 import struct
@@ -16,17 +16,17 @@ def lines(workdir) -> list[dict]:
 
 def events(workdir) -> list[Event]:
   """All TensorBoard events, file after file."""
-  found = []
+  all_events = []
   for file in sorted((workdir / 'tensorboard').iterdir()):
     content = file.read_bytes()
     while content:
       (length,) = struct.unpack('Q', content[:8])
-      found.append(Event.FromString(content[12 : 12 + length]))
+      all_events.append(Event.FromString(content[12 : 12 + length]))
       content = content[16 + length :]
-  return found
+  return all_events
 
 
-def test_means_are_of_all_that_was_counted():
+def test_means_are_over_all_counts():
   totals = Totals({})
   totals.add({'loss': (6.0, 2.0), 'kl': (0.0, 0.0)})
   totals.add({'loss': (1.0, 5.0), 'kl': (0.0, 0.0)})
@@ -47,7 +47,7 @@ def test_totals_resume_from_a_checkpoint():
   assert second.sums == whole.sums  # Bit for bit: the sums are in float64, and JSON keeps those.
 
 
-def test_a_line_has_its_step_and_split_and_null_for_what_is_no_number(tmp_path):
+def test_a_line_has_its_step_and_split_and_null_for_values_that_are_not_finite(tmp_path):
   metrics = MetricsFile(tmp_path, step=0)
   metrics.write(3, 'train', {'loss_nats_per_token': 1.5, 'kl': None, 'norm': float('nan')})
   assert lines(tmp_path) == [
@@ -74,7 +74,7 @@ def test_resuming_cuts_later_lines(tmp_path):
 @pytest.mark.parametrize(
   'torn', ['{"step": 3, "spl', '{"step": 3}', '\x00\x00\x00', '{"step": 9}\n{"step": 3}\n']
 )
-def test_a_torn_line_and_all_after_it_are_cut(tmp_path, torn):
+def test_an_incomplete_line_and_all_after_it_are_cut(tmp_path, torn):
   path = tmp_path / 'metrics.jsonl'
   path.write_text('{"step": 1}\n{"step": 2}\n' + torn)
   cut(path, 5)

@@ -1,4 +1,4 @@
-"""AdamW by parameter group: which rate, which decay, and when."""
+"""AdamW by parameter group: rates, decay and schedules."""
 
 import chex
 import jax
@@ -129,6 +129,6 @@ def test_the_gradient_of_all_parameters_together_is_clipped(params):
     ('final_learning_rate_fraction', 1.5),
   ],
 )
-def test_what_cannot_be_is_refused_by_name(key, value):
+def test_invalid_values_are_refused_by_name(key, value):
   with pytest.raises(ConfigError, match=f'^{key} = {value} '):
     OptimizerConfig(**{key: value})

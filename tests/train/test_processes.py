@@ -1,4 +1,4 @@
-"""Who starts jax.distributed, and as whom."""
+"""When jax.distributed is initialized, and with which arguments."""
 
 import jax
 import pytest

@@ -36,7 +36,7 @@ def parameters(workdir, step):
 
 @pytest.mark.timeout(600)
 def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, trained):
-  """A learning rate of nearly nothing leaves what was taken over as it was."""
+  """A learning rate of almost 0 leaves the parameters of the other run unchanged."""
   still = {'train.optimizer.learning_rate': 1e-30, 'train.optimizer.weight_decay': 0}
   added, enlarged, source = (program.config.parent / name for name in ('added', 'enlarged', 'source'))
   shutil.copytree(trained, source)
@@ -52,7 +52,7 @@ def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, 
   recalls = [line['neighbours_recall'] for line in metrics(added) if line['split'] == 'train']
   assert recalls[-1] == 1
 
-  shutil.rmtree(source)  # Not looked at again.
+  shutil.rmtree(source)  # It is not read again.
   out, err = program.run(added, *flags(5, *NEIGHBOURS, init_from=source, **still))
   assert 'resuming from checkpoint 3' in out + err
   assert 'new parameters' not in out + err

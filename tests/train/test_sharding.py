@@ -1,4 +1,4 @@
-"""One program on any number of devices: the same losses, and checkpoints that go from one to another."""
+"""One program on any number of devices: equal losses, and checkpoints that all of them can restore."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOLERANCE = 1e-5
-"""Of losses, between one device and several: only the order of sums differs."""
+"""Between the losses of one device and of several, where only the order of sums differs."""
 
 PROGRAM = """
 import contextlib, pathlib, sys
@@ -98,7 +98,7 @@ def test_eight_devices_give_the_losses_of_one_and_each_resumes_from_the_others_c
 
 @pytest.mark.timeout(600)
 def test_neighbours_split_by_lanes_give_the_losses_of_one_device(tmp_path):
-  """Its ring buffers lie over the devices, and no search gathers them (PROGRAM, at its end)."""
+  """The ring buffers are split over the devices, and a search does not gather them (the end of PROGRAM)."""
   one, eight = (train_on(devices, 4, tmp_path / str(devices), 'neighbours') for devices in (1, 8))
   assert len(set(one.values())) == 4
   assert eight == pytest.approx(one, rel=0, abs=TOLERANCE)

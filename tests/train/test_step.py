@@ -1,4 +1,4 @@
-"""The training step: what its loss is, and that nothing bad ever enters the state."""
+"""The training step: its loss, and that no value that is not finite enters the state."""
 
 import dataclasses
 
@@ -19,12 +19,12 @@ from tests.bits import bits
 MODEL = toy.config(toy.small('continuous'), dropout=0.1)
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=4)
 TOLERANCE = 1e-5
-"""Relative, of a float32 loss that is added up in another order."""
+"""Relative, of a float32 loss that is summed in another order."""
 
 
 @pytest.fixture(scope='module')
 def start():
-  """(graphdef, state as it is before the first step), to be copied: the step consumes what it is given."""
+  """(graphdef, state before the first step), to be copied, because the step donates its argument."""
   optimizer, sizes = make_optimizer(OPTIMIZER, 10), {'vocab_size': toy.VOCABULARY, 'batch_size': 4}
   begin = jax.jit(lambda: initial_state(MODEL, optimizer, **sizes, seed=0))
   return begin()
@@ -55,13 +55,13 @@ def poisoned(state, path: str):
 
 
 def values(state):
-  """The bits of the state but for `finite`, as copies: the step consumes the state."""
+  """Copies of the bits of the state except `finite`; the step donates the state."""
   return jax.tree.map(np.copy, bits(dataclasses.replace(state, finite=None)))
 
 
 @pytest.fixture(scope='module')
 def plainly(start, batch):
-  """The nll of every token [b, s, l] and the norm of the gradient, as one would write them down."""
+  """The nll of every token [b, s, l] and the norm of the gradient, from their definitions."""
   graphdef, state = start
 
   def loss(params):
@@ -158,4 +158,4 @@ def test_the_groups_come_in_the_order_of_computation(step, state, batch):
   modules = 'final_norm', 'blocks/1/attention/w_q', 'blocks/0/attention/w_q', 'vocabulary/embedding', 'u_hk'
   places = [groups.index(f'gradient of {module}') for module in modules]
   assert places[:3] == sorted(places[:3])
-  assert max(places[:3]) < min(places[3:])  # What all layers share is complete last.
+  assert max(places[:3]) < min(places[3:])  # The gradients of shared parameters are complete last.
