@@ -22,7 +22,7 @@ from infformer_jax.core.pytree import pytree
 WindowKind = Literal['block', 'sliding', 'past']
 
 MASKED = -1e30
-"""A score that a softmax turns into an exact 0 beside any real one, and that stays finite in float32."""
+"""A score whose weight is exactly 0 if any other key is seen; finite in float32."""
 
 
 @pytree
@@ -33,19 +33,19 @@ class Queries:
   q_blhk: Array
   offset_bl: Array  # float, tokens from the segment's first; b may be 1
   position_q_blhk: Array | None = None  # Transformer-XL's q + v, for parts with `Relative` or `Aged`
-  scale_h: Array | None = None  # what the scores of each head are multiplied by; None: 1/√k
+  scale_h: Array | None = None  # factor of the scores of each head; None: 1/√k
 
 
 @pytree
 class Part:
-  """Some keys of one softmax. Their heads are the queries', or fewer: groups of as many consecutive heads."""
+  """Some keys of one softmax. With fewer heads than the queries, each serves a group of consecutive heads."""
 
   k_bmhk: Array  # normalized and rotated, where the layer does so
   v_bmhk: Array
   ok_bm: Array  # bool; the others are never attended, and may have any value, even NaN
   age_bm: Array  # float, tokens back from the segment's first; b may be 1
   position: PositionTerm = None
-  # Which of them a query sees: see `seen`. A memory's slots are seen wherever the distance is not negative.
+  # Which keys a query sees: see `seen`. A memory's slots are seen where the distance is not negative.
   window: WindowKind = dataclasses.field(default='block', metadata={'static': True})
   reach: int = dataclasses.field(default=0, metadata={'static': True})
 

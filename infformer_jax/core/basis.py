@@ -1,4 +1,4 @@
-"""Basis functions on [0, 1] that span the signal: what every family offers (core/basis_families.py).
+"""Basis functions on [0, 1] that span the signal: the interface of every family (core/basis_families.py).
 
 In all families the integral of a squared function over [0, 1] is about N, so that a ridge λ and the scale of
 coefficients have the same meaning.
@@ -22,7 +22,7 @@ from infformer_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Basis(abc.ABC):
-  """Which functions span the signal: a hashable value, to be a static argument.
+  """Which functions span the signal: a hashable value, for static arguments.
 
   Raises:
     ConfigError: a setting outside its range.
@@ -84,7 +84,7 @@ class Basis(abc.ABC):
 
 
 def constant(array: np.ndarray) -> np.ndarray:
-  """A read-only float64 copy: what cached functions may return."""
+  """A read-only float64 copy, for the results of cached functions."""
   array = np.array(array, np.float64)
   array.flags.writeable = False
   return array

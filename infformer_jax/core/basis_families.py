@@ -120,7 +120,7 @@ class RectangularBasis(Basis):
     # A time that rounding moved just beyond an edge stays in the cell before the edge.
     slack = 16 * self.num_basis * float(jnp.finfo(t.dtype).eps)
     cell = xp.ceil(t * self.num_basis - slack) - 1
-    cell = xp.where((t >= 0) & (cell < 0), 0, cell)  # 0 itself is in the first.
+    cell = xp.where((t >= 0) & (cell < 0), 0, cell)  # 0 itself is in the first cell.
     cells_n = np.arange(self.num_basis).astype(t.dtype)
     return self.num_basis * (cell[..., None] == on_last_axis(cells_n, t.ndim + 1)).astype(t.dtype)
 
@@ -139,7 +139,7 @@ class RectangularBasis(Basis):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FourierBasis(Basis):
-  """A Fourier series of period 1: what a density has beyond the newest falls on the oldest."""
+  """A Fourier series of period 1: the mass of a density beyond the newest is added to the oldest."""
 
   @property
   def localized(self) -> bool:

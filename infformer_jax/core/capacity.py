@@ -1,4 +1,4 @@
-"""How much a signal holds, exactly, from its linear operators: B' = A B + C X, first write C1 X.
+"""How much a signal holds, computed exactly from its linear operators: B' = A B + C X, first write C1 X.
 
 On the host in float64: three numbers that compare specs without training anything.
 """
@@ -82,7 +82,7 @@ def half_life(spec: SignalSpec) -> int:
 
   Raises:
     ConfigError: the contraction is not constant.
-    ValueError: it never does.
+    ValueError: it does not decay.
   """
   _constant_contraction(spec)
   constants = operators(spec)

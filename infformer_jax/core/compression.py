@@ -1,4 +1,4 @@
-"""Compression of a segment of the past by a rate c, and the losses that teach a compressor.
+"""Compression of a segment of the past by a rate c, and the losses that train a compressor.
 
 Source: Compressive Transformers for Long-Range Sequence Modelling (Rae et al. 2020), sections 3.1 and 3.2.
 Every compressor takes [b, l, d] to [b, l/c, d], oldest first; slot m covers the tokens m·c to m·c + c - 1,
@@ -97,7 +97,7 @@ def dilated(
 
 
 def _around(x_bld: Array, w_3de: Array, step: int) -> Array:
-  """Every token with those `step` before and after it."""
+  """Every token with the tokens `step` before and after it."""
   length = x_bld.shape[1]
   padded = jnp.pad(x_bld, ((0, 0), (step, step), (0, 0)))
   taps = jnp.stack([padded[:, i * step : i * step + length] for i in range(3)], axis=2)
@@ -108,7 +108,7 @@ def _around(x_bld: Array, w_3de: Array, step: int) -> Array:
 def most_used(
   x_bld: Float[Array, 'b l d'], received_bl: Float[Array, 'b l'], rate: int
 ) -> tuple[Float[Array, 'b m d'], Int[Array, 'b m']]:
-  """The l/c tokens with the highest attention received, in the order of time; of equals the older.
+  """The l/c tokens with the highest attention received, in the order of time; of equal ones the older.
 
   The paper sorts the whole memory by its average attention; here every segment keeps its own most used.
 

@@ -97,11 +97,11 @@ class SparsemaxDensity(Density):
     if renormalize:
       lower, upper = jnp.maximum(-mu / a, -1), jnp.minimum((1 - mu) / a, 1)
     z_lower_n, z_upper_n = (offset_n + a * lower) / width_n, (offset_n + a * upper) / width_n
-    # Antiderivatives of the moments of a Gaussian give the integral in closed form ...
+    # The closed form of the integral, from antiderivatives of the moments of a Gaussian.
     closed_n = (a**2 - offset_n**2 - width_n**2) * interval_mass(z_lower_n, z_upper_n) + width_n * (
       (a * upper - offset_n) * standard_pdf(z_upper_n) - (a * lower - offset_n) * standard_pdf(z_lower_n)
     )
-    # ... whose terms cancel where the support is much narrower than the function: quadrature is exact there.
+    # Its terms cancel where the support is much narrower than the function; quadrature is exact there.
     narrow_n = a < 0.5 * width_n
     rho_n = jnp.where(narrow_n, a / width_n, 0)
     quadrature_n = _narrow_support(rho_n, offset_n / width_n, lower, upper) / width_n
@@ -172,10 +172,10 @@ def kl_regularizer(
   mu: Float[Array, '*b'] | None = None,
   mu_0: float | None = None,
 ) -> Float[Array, '*b']:
-  """KL(N(μ, σ²) ‖ N(μ0, σ0²)), elementwise; without μ0 the term of the mean is left out.
+  """KL(N(μ, σ²) ‖ N(μ0, σ0²)), elementwise; without μ0 the term of the mean is omitted.
 
   Source: ∞-former, equation 19. The published code's test of mu_0 is inverted, so that its GPT-2 pulls
-  μ towards the sentinel -1: give mu_0=-1 for that.
+  μ towards the sentinel -1; mu_0=-1 reproduces this.
 
   >>> float(kl_regularizer(jnp.float32(0.25), 0.5))
   0.0

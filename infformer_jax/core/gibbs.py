@@ -72,5 +72,5 @@ def functions_at_nodes(basis: Basis, gibbs_grid: int | None) -> Float[np.ndarray
 
 @functools.cache
 def bin_shares(basis: Basis, gibbs_grid: int | None, num_bins: int) -> Float[np.ndarray, 'p {num_bins}']:
-  """Which share of a node's mass lies in each of j equal bins of [0, 1]; a row sums to 1."""
+  """The share of a node's mass in each of j equal bins of [0, 1]; a row sums to 1."""
   return constant(np.diff(basis.quadrature(gibbs_grid).cumulative(bin_edges(num_bins))))

@@ -1,4 +1,4 @@
-"""Attention to the most similar of many stored keys: a search, and a softmax over what it found.
+"""Attention to the most similar of many stored keys: a search, then a softmax over the keys found.
 
 Source: Wu et al. 2022, Memorizing Transformers, section 3.2; published code: meliad, memory_on_tpu.py
 (search) and attention.py, external_attention. Differs from it: empty slots are masked, so that a memory with
@@ -42,7 +42,7 @@ def search(
 def retrieve(
   slots_bmgk: Float[Array, 'b m g k'], index_blhj: Int[Array, 'b l h j']
 ) -> Float[Array, 'b l h j k']:
-  """What the group of each head has stored in the slots that the head found."""
+  """The keys or values of each head's group, in the slots that the head found."""
   of_group = jax.vmap(lambda slots_mk, index_lj: slots_mk[index_lj], in_axes=1, out_axes=1)
   found_blgjk = jax.vmap(of_group)(slots_bmgk, _by_group(index_blhj, slots_bmgk.shape[2]))
   return _by_head(found_blgjk, index_blhj.shape[2])
@@ -65,7 +65,7 @@ def attend(
 def recall(
   found_blhj: Int[Array, 'b l h j'], nearest_blhj: Int[Array, 'b l h j'], ok_blhj: Bool[Array, 'b l h j']
 ) -> Float[Array, 'b l h']:
-  """Which fraction of the nearest slots, where ok, was found; 0 where none is ok.
+  """The fraction of the nearest slots, where ok, that was found; 0 where none is ok.
 
   Two searches may return different slots among equally near ones (equal inputs, such as repeated tokens in a
   first layer, have equal keys), which counts as a miss. So the recall can be below 1 even if both

@@ -1,4 +1,4 @@
-"""The decorator of every dataclass that passes through jax transformations."""
+"""The decorator of dataclasses that pass through jax transformations."""
 
 import dataclasses
 from typing import TypeVar, dataclass_transform

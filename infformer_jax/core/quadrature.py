@@ -31,7 +31,7 @@ class Quadrature(abc.ABC):
 
   @abc.abstractmethod
   def cumulative(self, times_j: Float[np.ndarray, 'j']) -> Float[np.ndarray, 'p j']:
-    """Which share of a node's mass lies before each time."""
+    """The share of a node's mass before each time."""
 
 
 class Cells(Quadrature):

@@ -25,7 +25,7 @@ def ridge_operator(basis: Basis, t_p: Float[np.ndarray, 'p'], ridge: float) -> F
     t_p: times of the p values; [0, 1] is the signal.
     ridge: λ > 0.
   Raises:
-    ConfigError: λ is lost beside ΨΨᵀ, which is singular without it.
+    ConfigError: λ is negligible beside ΨΨᵀ, which is singular without it.
   """
   psi_pn = evaluate_on_host(basis, t_p)
   try:

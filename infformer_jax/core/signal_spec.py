@@ -71,7 +71,7 @@ def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
 
 
 def first_times(spec: SignalSpec) -> tuple[Float[np.ndarray, 't'], slice]:
-  """All positions of a first write, in order, and which of them are the l values; the rest are zeros."""
+  """All positions of a first write, in order, and which are those of the l values; the others are zeros."""
   length = spec.segment_length
   if spec.signal_positions == 'plain':
     return even_points(length), slice(None)
@@ -99,7 +99,7 @@ def new_times(spec: SignalSpec, writes: Any) -> Any:
 
 
 def later_times(spec: SignalSpec, writes: int = 1) -> tuple[Float[np.ndarray, 't'], slice]:
-  """All positions of the write after `writes` others; which are the P samples followed by the l values."""
+  """All positions of the write after `writes` others, and which are those of P samples, then l values."""
   length, count, tau = spec.segment_length, spec.segment_length + spec.num_samples, spec.tau(writes)
   times = np.concatenate([tau * even_points(spec.num_samples), new_times(spec, writes)])
   if spec.signal_positions == 'plain':

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from infformer_jax.core.signal_spec import even_points
 
 UNIFORM_SHARE = 0.01
-"""Mixed in before inverting: without it the inverse has plateaus, and one ulp moves a point far."""
+"""Mixed in before inverting: without it the inverse has jumps, where one ulp moves a point far."""
 
 PUBLISHED_MARGIN = 1e-6
 """The published histogram's outer edges are at -1e-6 and 1 + 1e-6."""

@@ -116,13 +116,13 @@ class CompressiveState:
   """The slots, newest last."""
 
   x_bmd: Array  # zeros where nothing is stored yet
-  index_bm: Array | None  # int32, most_used: which token of its segment a slot is
-  segments_b: Array  # int32, how many whole segments are stored
+  index_bm: Array | None  # int32, most_used: the token of its segment that a slot holds
+  segments_b: Array  # int32, number of stored segments
   old_bld: Array | None  # the segment that was written last, where a loss compares it with its slots
 
 
 def without_weights(project: Project, x_btd: Array) -> tuple[Array, Array]:
-  """project(x), through which the gradient reaches x and nothing that the function holds or closes over."""
+  """project(x) with a gradient only to x, not to the weights that the function holds or closes over."""
   closed, weights = jax.closure_convert(project, x_btd)
   return closed(x_btd, *jax.lax.stop_gradient(weights))
 

@@ -38,7 +38,7 @@ class ContinuousState:
 
 
 class Continuous(Memory):
-  """The LTM of one layer: write, then read; its context is added after the output of local attention."""
+  """The long-term memory of one layer; its context is added to the output of local attention."""
 
   config: ContinuousConfig
 

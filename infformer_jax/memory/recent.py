@@ -42,7 +42,7 @@ class RecentState:
   """The stored past, newest last."""
 
   x_bmd: Array  # zeros where nothing is stored yet
-  segments_b: Array  # int32, how many whole segments are stored
+  segments_b: Array  # int32, number of stored segments
 
 
 class Recent(Memory):
@@ -115,7 +115,7 @@ class Recent(Memory):
     return RecentState(x_bmd=last_bmd, segments_b=stored_sb[-1]), Read(slots=(slots,), ok_b=ok_bs)
 
   def _ok(self, segments_b: Array) -> Array:
-    """ok_bm: slot m is stored when its segment, counted from the newest, is among the stored ones."""
+    """ok_bm: slots whose segment, counted from the newest, is among the stored ones."""
     from_newest_m = np.arange(self.config.length)[::-1] // self.site.segment_length
     return jnp.asarray(from_newest_m, segments_b.dtype)[None] < segments_b[:, None]
 

@@ -59,7 +59,7 @@ class StackedConfig(MemoryConfig):
 
 @pytree
 class StackedState:
-  """The two states, neither of which sees the other."""
+  """The states of the two memories."""
 
   first: PyTree
   second: PyTree

@@ -32,7 +32,7 @@ class Attention(nnx.Module):
   With normalize_qk the scores are |scale_h|·(q̂·k̂ + position bias) of unit vectors q̂, k̂ instead of q·k/√k
   (Wu et al. 2022; meliad, transformer_base.py and attention.py). scale_h starts at √k, which gives random
   unit vectors the scores of ordinary attention, of variance 1; the published 1 makes every softmax nearly
-  even at first.
+  uniform at first.
   """
 
   def __init__(self, config: ModelConfig, *, gain: float = 1.0, rngs: nnx.Rngs):
@@ -50,7 +50,7 @@ class Attention(nnx.Module):
     self.w_o = linear(size, d, bias=config.attention_output_bias, gain=gain, **common)
     if config.positions == 'xl':
       self.w_r = linear(d, size, bias=False, **common)
-    if config.positions == 't5':  # A table per layer, as in meliad; T5 shares one. The start is T5's.
+    if config.positions == 't5':  # A table per layer, as in meliad; T5 shares one. Initialized as T5's.
       table = nnx.initializers.normal(1 / math.sqrt(d))
       self.bias_jh = nnx.Param(table(rngs.params(), (NUM_BUCKETS, config.num_heads), param_dtype))
     if config.normalize_qk:

@@ -1,4 +1,4 @@
-"""The attention that every token of a layer receives, for memories that choose by it.
+"""The attention that every token of a layer receives, for memories that select tokens by it.
 
 The writes of such a memory depend on the attention of earlier segments, which depends on its earlier writes:
 the layer's local attention becomes part of the recurrence.
@@ -17,7 +17,7 @@ from infformer_jax.nn.timeline import Timeline
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
 Attend = Callable[[PyTree, Read], tuple[Array, Array]]
-"""(what a segment's attention needs, the memory's answer) -> attended [b, l, d], received [b, M + l]."""
+"""(inputs of a segment's attention, the memory's answer) -> attended [b, l, d], received [b, M + l]."""
 
 
 @pytree
@@ -27,7 +27,7 @@ class ReceivedAttention:
   sum_bt: Array  # for every token of the layer's cache and, in an open segment, of that segment
 
   def past(self, timeline: Timeline) -> Array:
-    """`Past.received_bl` of the segment that opens behind the cache."""
+    """`Past.received_bl` for the segment that follows the cache."""
     return self.sum_bt[:, timeline.past]
 
   def extend(self, length: int) -> 'ReceivedAttention':
@@ -40,12 +40,12 @@ class ReceivedAttention:
     return ReceivedAttention(sum_bt=self.sum_bt.at[:, start:].add(received_bw.astype(self.sum_bt.dtype)))
 
   def close(self, length: int) -> 'ReceivedAttention':
-    """The cache behind a segment: without the oldest `length` tokens."""
+    """The cache after a segment: without the oldest `length` tokens."""
     return ReceivedAttention(sum_bt=self.sum_bt[:, length:])
 
 
 def init(memory: Memory, timeline: Timeline, batch: int) -> ReceivedAttention | None:
-  """An empty cache's; None where the memory does not use it."""
+  """That of an empty cache; None where the memory does not use it."""
   if not memory.traits.uses_attention:
     return None
   return ReceivedAttention(sum_bt=jnp.zeros((batch, timeline.cache_length), memory.site.state_dtype))
@@ -69,7 +69,7 @@ def scan(
 
   Args:
     state: the memory's, and what the cached tokens have received.
-    local: what `attend` needs.
+    local: the first argument of `attend`.
   Returns:
     The states, the reads as of `Memory.scan`, and attended_bsld.
   """

@@ -44,7 +44,7 @@ class WindowKV:
 
 @pytree
 class Local:
-  """The inputs of local attention besides what the memory answers; rows as in nn/attention.py."""
+  """The inputs of local attention besides the memory's answer; rows as in nn/attention.py."""
 
   q_blhk: Array
   ok_bl: Array
@@ -78,7 +78,7 @@ class Block(nnx.Module):
       short_term_length=config.short_term_length,
       lag=memory.lag(config.segment_length, config.short_term_length),
     )
-    # Residual branches start small, so that depth does not blow up the stream (Radford et al. 2019).
+    # Residual branches start small, so that the stream does not grow with depth (Radford et al. 2019).
     gain = 1 / np.sqrt(2 * config.num_layers)
     self.attention = Attention(config, gain=gain, rngs=rngs)
     self.attention_norm = norm(config.norm, config.d_model, **common)
@@ -136,7 +136,7 @@ class Block(nnx.Module):
     return self.feed_forward_norm(x_bsld + feed_forward(x_bsld))
 
   def attention_input(self, x: Array) -> Array:
-    """What the attention and the memories see of the residual stream."""
+    """The input of the attention and the memories, from the residual stream."""
     return self.attention_norm(x) if self.config.norm_position == 'pre' else x
 
   def _attend(
@@ -181,11 +181,11 @@ class Block(nnx.Module):
       )
     else:
       memory, read = self.memory.scan(memory, segments, *recurrence, **common)
-      # The rest treats segments as independently as lanes: one row each.
+      # Everything else is independent per segment, as it is per lane: one row each.
       answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
       rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (local, answer))
       out_bsld = self._attended(*rows, biases=chunk.biases).reshape(b, s, length, d)
-    chex.assert_tree_shape_prefix(memory, (b,))  # Memories that override `scan` keep the lanes first, too.
+    chex.assert_tree_shape_prefix(memory, (b,))  # Also for memories that override `scan`.
     cache_btd = state.cache_btd
     if cache_btd is not None:
       cache_btd = timeline_btd[:, -self.timeline.cache_length :].astype(cache_btd.dtype)

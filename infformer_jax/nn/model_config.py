@@ -1,4 +1,4 @@
-"""The configuration of a model, its trunk and its memory, checked before anything is built."""
+"""The configuration of a model, its trunk and its memory, checked before the model is built."""
 
 import dataclasses
 from typing import Literal
@@ -32,9 +32,9 @@ class ModelConfig:
   normalize_qk: bool = False  # unit queries and keys, a learned scale per head instead of 1/√k
   segment_length: int = 512  # l, tokens
   short_term_length: int = 512  # M, tokens of the past that local attention sees; a multiple of l
-  # Which of these a token sees: all, and its segment up to itself; or, across segments, the last M, itself
-  # included ('sliding', Transformer-XL's same_length) or without it ('past'): what is evicted is out of sight
-  # up to l tokens earlier. It has no parameters: free at evaluation, as clamp_length is.
+  # The tokens that a token sees. 'block': all M, and its segment up to itself. Across segments, the last M
+  # with itself ('sliding', Transformer-XL's same_length) or without ('past'): tokens leave the window up to l
+  # tokens before they are evicted. It has no parameters, and may change at evaluation, as clamp_length may.
   window: WindowKind = 'block'
   stop_short_term_gradient: bool = False  # True: Transformer-XL's training
   dropout: float = 0.0

@@ -1,4 +1,4 @@
-"""Token by token: every row has a segment that is still open.
+"""Token by token: every row has an open segment.
 
 Opening a segment empties and writes the memories as a chunk does; each token reads them and adds its
 statistics; where a segment is full it becomes part of the cache and the next one opens. The numbers are those

@@ -20,7 +20,7 @@ class ModelState:
   """The state carried between chunks; every leaf has the lanes first."""
 
   segments_b: Array  # int32, segments of the current document so far
-  index_b: Array  # int32, segments of the lane so far: what random keys fold in
+  index_b: Array  # int32, segments of the lane so far: folded into random keys
   blocks: tuple[BlockState, ...]
 
 
@@ -28,10 +28,10 @@ class ModelState:
 class Output:
   """The results of a chunk."""
 
-  hidden_bsld: Array  # what `Transformer.vocabulary` reads losses or logits from
+  hidden_bsld: Array  # the input of `Transformer.vocabulary`
   state: ModelState
   aux: dict[str, SumCount]  # auxiliary losses, summed over layers
-  ok_bs: Array  # bool; False: the view did not exist for this segment (memory/views.py)
+  ok_bs: Array  # bool; False: the view could not be applied to this segment (memory/views.py)
   reads: tuple[dict[str, Array], ...]  # each layer's Read.plots, [b, s, ...]
 
 
@@ -58,7 +58,7 @@ class Transformer(nnx.Module):
   def init_state(self, batch: int) -> ModelState:
     """Empty memories for `batch` lanes."""
     blocks = tuple(block.init_state(batch) for block in self.blocks)
-    # Two arrays, not one twice: the train step donates each.
+    # Two arrays, because the train step donates both.
     segments_b, index_b = jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), jnp.int32)
     return ModelState(segments_b=segments_b, index_b=index_b, blocks=blocks)
 
@@ -159,7 +159,7 @@ def _summed(auxes: list[dict[str, SumCount]]) -> dict[str, SumCount]:
 
 
 def build(config: ModelConfig, vocab_size: int, key: jax.Array) -> tuple[nnx.GraphDef, PyTree]:
-  """A model with fresh parameters, as (graphdef, pure dict): the dict is what is trained and saved."""
+  """A model with fresh parameters, as (graphdef, pure dict): the dict is trained and saved."""
   graphdef, params = nnx.split(Transformer(config, vocab_size, rngs=nnx.Rngs(key)))
   return graphdef, nnx.to_pure_dict(params)
 
