@@ -90,10 +90,6 @@ def used(name):
   return trial(name).loop(S - 1)[0]
 
 
-def assert_equal(actual, expected):
-  jax.tree.map(np.testing.assert_array_equal, actual, expected)
-
-
 def rows(tree, where_b):
   return jax.tree.map(lambda leaf: leaf[where_b], tree)
 

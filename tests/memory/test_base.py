@@ -1,5 +1,6 @@
 """What memory/base.py itself checks and provides; how every kind behaves under it is in test_contract.py."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -13,7 +14,6 @@ from tests.memory.contract import (
   NEW_DOC,
   SITE,
   B,
-  assert_equal,
   at,
   every_memory,
   material,
@@ -43,7 +43,7 @@ def test_a_step_needs_no_projection_unless_it_says_so(name):
     return
   state, read = toy.quickly(case.memory.step)(*arguments)
   expected, expected_read = toy.quickly(case.memory.step)(*arguments, project)
-  assert_equal((state, read), (expected, expected_read))
+  chex.assert_trees_all_equal((state, read), (expected, expected_read))
   assert read.stats is None
   assert read.ok_b.all()
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,6 @@ from tests.memory.contract import (
   B,
   L,
   S,
-  assert_equal,
   at,
   described,
   every_memory,
@@ -52,8 +52,8 @@ def test_a_reset_lane_is_a_fresh_one_and_the_others_stay(name):
   case, state = trial(name), used(name)
   new_doc_b = np.array([True, False, True, False])
   after = case.reset(state, new_doc_b)
-  assert_equal(rows(after, new_doc_b), rows(case.empty(), new_doc_b))
-  assert_equal(rows(after, ~new_doc_b), rows(state, ~new_doc_b))
+  chex.assert_trees_all_equal(rows(after, new_doc_b), rows(case.empty(), new_doc_b))
+  chex.assert_trees_all_equal(rows(after, ~new_doc_b), rows(state, ~new_doc_b))
   assert not case.memory.filled(after)[new_doc_b].any()
 
 
@@ -63,7 +63,7 @@ def test_rows_without_a_whole_past_stay_as_they_are(name):
   whole_b = np.array([True, False, False, True])
   _, pasts, keys_bs = material()
   after = case.write(state, dataclasses.replace(at(pasts, -1), whole_b=whole_b), keys_bs[:, -1])
-  assert_equal(rows(after, ~whole_b), rows(state, ~whole_b))
+  chex.assert_trees_all_equal(rows(after, ~whole_b), rows(state, ~whole_b))
   if name != 'none':
     assert case.memory.filled(after)[whole_b].all()
     changed = [np.any(a[0] != b[0]) for a, b in zip(*map(jax.tree.leaves, (after, state)), strict=True)]
@@ -88,7 +88,7 @@ def test_statistics_are_used_up_and_zeroed_by_the_rows_that_write(name):
   for holds, before, leaf in zip(kept, leaves[1], jax.tree.leaves(after), strict=True):
     if holds:
       assert not np.any(leaf[0])
-      assert_equal(leaf[1:], before[1:])
+      chex.assert_trees_all_equal(leaf[1:], before[1:])
   if any(kept):  # Something else than the statistics follows from them.
     others = zip(kept, *map(jax.tree.leaves, (after, without)), strict=True)
     assert any(np.any(a != b) for holds, a, b in others if not holds)
@@ -165,8 +165,10 @@ def test_padding_is_not_seen(name):
 
   other = dataclasses.replace(segment, q_blhk=spoiled(segment.q_blhk))
   reads = [case.read(state, each) for each in (segment, other)]
-  assert_equal(*[(read.stats, read.aux, read.slots) for read in reads])
-  assert_equal(*[jax.tree.map(lambda a: a[:, :-1], (read.added_bld, read.gated)) for read in reads])
+  chex.assert_trees_all_equal(*[(read.stats, read.aux, read.slots) for read in reads])
+  chex.assert_trees_all_equal(
+    *[jax.tree.map(lambda a: a[:, :-1], (read.added_bld, read.gated)) for read in reads]
+  )
 
 
 @every_memory
@@ -207,13 +209,13 @@ def test_its_scan_is_the_loop_of_the_contract(name, view):
   assert described(state) == described(case.empty())
   for s, read in enumerate(reads_s):
     mine = at(dataclasses.replace(reads, aux={}), s)
-    assert_equal(mine.ok_b, read.ok_b)
+    chex.assert_trees_all_equal(mine.ok_b, read.ok_b)
     assert (
       toy.error((mine.added_bld, mine.gated, mine.plots), (read.added_bld, read.gated, read.plots))
       < toy.TOLERANCE
     )
     for a, b in zip(mine.slots, read.slots, strict=True):
-      assert_equal(a.ok_bm, b.ok_bm)
+      chex.assert_trees_all_equal(a.ok_bm, b.ok_bm)
       ok_bm = np.asarray(b.ok_bm)
       assert toy.error(*[(x.k_bmhk[ok_bm], x.v_bmhk[ok_bm], x.age_bm[ok_bm]) for x in (a, b)]) < toy.TOLERANCE
 

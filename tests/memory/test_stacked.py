@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from infformer_jax.memory import registry
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.types import Read
 from tests import toy
-from tests.memory.contract import NEW_DOC, SITE, S, assert_equal, at, material, project
+from tests.memory.contract import NEW_DOC, SITE, S, at, material, project
 
 RECENT, CONTINUOUS, EVEN = (toy.MEMORIES[name] for name in ('recent', 'continuous', 'even'))
 NESTED = StackedConfig(
@@ -53,9 +54,9 @@ def test_the_two_memories_do_not_see_each_other():
   (state, read), (first, first_read), (second, second_read) = map(
     through, (memory, memory.first, memory.second)
   )
-  assert_equal((state.first, state.second), (first, second))
-  assert_equal(read.added_bld, first_read.added_bld)
-  assert_equal(read.slots, second_read.slots)
+  chex.assert_trees_all_equal((state.first, state.second), (first, second))
+  chex.assert_trees_all_equal(read.added_bld, first_read.added_bld)
+  chex.assert_trees_all_equal(read.slots, second_read.slots)
 
 
 def test_added_contexts_add_and_losses_keep_apart():
@@ -77,7 +78,7 @@ def test_the_two_memories_draw_different_numbers():
     state = memory.write(state, whole, key_b=keys_bs[:, s])
   assert np.abs(state.first.b_bnd - state.second.b_bnd).max() > 1e-4
   same = memory.write(memory.init_state(len(NEW_DOC), jnp.dtype(toy.DTYPE)), whole)
-  assert_equal(*[jax.tree.leaves(each) for each in (same.first, same.second)])
+  chex.assert_trees_all_equal(*[jax.tree.leaves(each) for each in (same.first, same.second)])
 
 
 @pytest.mark.parametrize(
