@@ -37,7 +37,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
     console: takes progress and figures.
   Raises:
     UserError: another process trains in `workdir`, or it was made with other data.
-    Stopped: a value is not finite, a disk is full, or SIGTERM came.
+    Stopped: a value is not finite, a disk is full, or the process received SIGTERM.
   """
   config, evaluation = experiment.train, experiment.evaluation
   lanes = sharding.local_lanes(config.batch_size)
