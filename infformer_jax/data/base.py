@@ -84,7 +84,7 @@ class Source(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Split:
+class Split(abc.ABC):
   """Documents of at least 2 tokens.
 
   Attributes:
@@ -108,9 +108,9 @@ class Split:
     del documents
     return None
 
+  @abc.abstractmethod
   def tokens(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
     """Tokens start..stop of one document as int32, a copy."""
-    raise NotImplementedError
 
   def group(self, index: int, start: int, stop: int) -> np.ndarray:
     """The group of each of these tokens as a target, int32; -1 excludes it, from the loss as well."""
