@@ -1,4 +1,4 @@
-"""The layout of the tree: tests mirror the package, and files stay short."""
+"""The layout of the repository: tests mirror the package, and files are short."""
 
 import pathlib
 
@@ -13,12 +13,13 @@ MAX_LINES = 250
 
 
 @pytest.mark.parametrize('module', MODULES, ids=str)
-def test_every_module_has_a_test_file_of_its_name(module):
+def test_every_module_has_a_test_file_of_the_same_name(module):
   tests = ROOT / 'tests' / module.with_name(f'test_{module.name}')
-  assert tests.is_file(), f'the tests of infformer_jax/{module} belong into {tests.relative_to(ROOT)}'
+  assert tests.is_file(), f'the tests of infformer_jax/{module} belong in {tests.relative_to(ROOT)}'
 
 
-def test_no_file_is_over_250_lines():
+def test_no_file_has_more_than_250_lines():
   files = [path for folder in ('infformer_jax', 'configs', 'tests') for path in (ROOT / folder).rglob('*.py')]
+  files += [ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')]
   lines = {str(path.relative_to(ROOT)): path.read_text(encoding='utf-8').count('\n') for path in files}
   assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
