@@ -1,4 +1,4 @@
-"""core/ relies neither on dtype promotion nor on rank promotion."""
+"""core/ must work without implicit dtype promotion and without rank promotion."""
 
 import jax
 import pytest

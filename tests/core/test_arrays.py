@@ -1,4 +1,4 @@
-"""core/arrays.py."""
+"""Leading axes and float32 conversion of arrays."""
 
 import jax.numpy as jnp
 import numpy as np

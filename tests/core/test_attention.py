@@ -1,4 +1,4 @@
-"""Windows as drawn; one softmax over all parts; what is not seen stays out; grouped keys; dropout."""
+"""Masks of the windows, the softmax over all parts, masked keys, grouped keys, and dropout."""
 
 import dataclasses
 
@@ -31,21 +31,21 @@ DRAWN = {
 
 
 def seen(window, length, width):
-  """Of consecutive tokens, the last `length` of which are the queries' own."""
+  """The mask over `width` consecutive tokens for the queries of the last `length` of them."""
   distance = (width - length) + np.arange(length)[:, None] - np.arange(width)
   return attention.seen(window, distance, width - length)
 
 
 @pytest.mark.parametrize('window', DRAWN)
-def test_windows_are_as_drawn(window):
+def test_windows_equal_the_drawn_masks(window):
   assert np.array_equal(seen(window, 3, 5), DRAWN[window])
 
 
 @pytest.mark.parametrize(
   ('cached', 'length', 'most'), [(4, 4, 4), (3, 2, 6), (8, 4, 8), (0, 5, 3), (2, 6, 4)]
 )
-def test_sliding_is_same_length(cached, length, most):
-  """Transformer-XL's mask, as it is written there, where its memory holds `cached` of `most` tokens."""
+def test_the_sliding_window_equals_same_length_of_transformer_xl(cached, length, most):
+  """The mask of Transformer-XL's code when its memory holds `cached` of at most `most` tokens."""
   ones = np.ones((length, cached + length), bool)
   too_many = cached + length - most
   shift = length - too_many if too_many > 0 else length
@@ -53,7 +53,7 @@ def test_sliding_is_same_length(cached, length, most):
   assert np.array_equal(seen('sliding', length, most + length)[:, most - cached :], published)
 
 
-def test_a_masked_key_weighs_nothing_and_nothing_to_see_gives_nothing():
+def test_masked_keys_and_queries_without_keys_have_zero_weights():
   scores = jnp.array([[1e4, 2.0, 1.0], [3.0, 2.0, 1.0]], toy.DTYPE)
   ok = jnp.array([[False, True, True], [False, False, False]])
   weights = attention.softmax(scores, ok)
@@ -74,30 +74,30 @@ TERMS = {
 
 def queries(**changes):
   offset_bl = jnp.arange(L, dtype=toy.DTYPE)[None]
-  of = attention.Queries(
+  base = attention.Queries(
     q_blhk=normal(1, B, L, H, K), offset_bl=offset_bl, position_q_blhk=normal(2, B, L, H, K)
   )
-  return dataclasses.replace(of, **changes)
+  return dataclasses.replace(base, **changes)
 
 
 def part(heads=H, **changes):
-  """Keys at ages on both sides of the queries, some of them missing."""
-  of = attention.Part(
+  """Keys older and newer than the queries, some of them masked."""
+  base = attention.Part(
     k_bmhk=normal(3, B, M, heads, K),
     v_bmhk=normal(4, B, M, heads, K),
     ok_bm=jnp.asarray(np.random.default_rng(5).random((B, M)) < 0.8),
     age_bm=jnp.broadcast_to(4 - jnp.arange(M, dtype=toy.DTYPE), (B, M)),
   )
-  return dataclasses.replace(of, **changes)
+  return dataclasses.replace(base, **changes)
 
 
-def sliced(of, where):
-  leaves = {name: getattr(of, name)[:, where] for name in ('k_bmhk', 'v_bmhk', 'ok_bm', 'age_bm')}
-  return dataclasses.replace(of, **leaves)
+def sliced(part, where):
+  leaves = {name: getattr(part, name)[:, where] for name in ('k_bmhk', 'v_bmhk', 'ok_bm', 'age_bm')}
+  return dataclasses.replace(part, **leaves)
 
 
 def plain(queries, part):
-  """One query and head after another."""
+  """Attention in plain NumPy, one query and one head at a time."""
   context = np.zeros((B, L, H, K))
   for b, l, h in np.ndindex(B, L, H):
     ok_m = np.asarray(part.ok_bm[b] & (queries.offset_bl[0, l] + part.age_bm[b] >= 0))
@@ -115,7 +115,7 @@ def test_attention_is_a_softmax_of_dot_products():
 
 @pytest.mark.parametrize('term', TERMS)
 @pytest.mark.parametrize('window', DRAWN)
-def test_one_softmax_is_over_all_parts(term, window):
+def test_one_softmax_covers_all_parts(term, window):
   whole = part(position=TERMS[term], window=window, reach=3)
   parts = [sliced(whole, np.s_[:2]), sliced(whole, np.s_[2:])]
   close(attention.attend(queries(), parts), attention.attend(queries(), [whole]))
@@ -129,14 +129,14 @@ def test_parts_may_have_different_positions_and_windows():
   assert (weights[..., M:] > 0)[:, 0].tolist() == old.tolist()
 
 
-def test_a_query_that_sees_nothing_gets_exactly_nothing():
+def test_a_query_without_keys_gets_a_zero_context():
   ok_bm = jnp.zeros((B, M), bool).at[1].set(True)
   context = attention.attend(queries(), [part(ok_bm=ok_bm)])
   assert not context[0].any()
   assert context[1].all()
 
 
-def test_what_is_not_finite_and_not_seen_stays_out():
+def test_masked_values_that_are_not_finite_have_no_effect():
   clean, ok = part(), np.asarray(part().ok_bm)[..., None, None]
   dirty = part(k_bmhk=jnp.where(ok, clean.k_bmhk, jnp.inf), v_bmhk=jnp.where(ok, clean.v_bmhk, jnp.nan))
   assert not ok.all()
@@ -165,12 +165,12 @@ def test_received_sums_the_weights_over_heads_and_real_queries():
   assert not jax.grad(total)(queries().q_blhk).any()
 
 
-def test_positions_of_queries_are_asked_for_where_they_are_needed():
+def test_aged_positions_require_the_positions_of_the_queries():
   with pytest.raises(ValueError, match='position_q_blhk = None: Aged positions need'):
     attention.attend(queries(position_q_blhk=None), [part(position=TERMS['aged'])])
 
 
-def test_dropout_of_weights_keeps_the_mean_and_draws_by_row():
+def test_dropout_of_weights_preserves_the_mean_and_draws_per_row():
   count = 4000
   keys = jax.random.split(jax.random.key(0), (count, B))
   expected = attention.attend(queries(), [part()])

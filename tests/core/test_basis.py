@@ -1,4 +1,4 @@
-"""core/basis.py: what holds for every family."""
+"""Properties of the basis functions that all families share."""
 
 import chex
 import jax.numpy as jnp
@@ -20,14 +20,14 @@ TIMES = np.random.default_rng(0).uniform(size=(2, 5)).astype(np.float32)
 
 class VariantsTest(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
-  def test_the_functions_on_the_device_are_those_on_the_host(self):
+  def test_device_and_host_functions_are_equal(self):
     for basis in BASES:
       on_device = self.variant(lambda t_bp, basis=basis: basis.functions(t_bp, jnp))(jnp.asarray(TIMES))
       on_host = np.stack([evaluate_on_host(basis, t_p.astype(np.float64)) for t_p in TIMES])
       np.testing.assert_allclose(on_device, on_host, rtol=1e-4, atol=1e-4)
 
   @chex.variants(with_jit=True, without_jit=True)
-  def test_a_narrow_density_expects_the_functions_at_its_mean(self):
+  def test_expectations_under_a_narrow_density_equal_the_functions_at_its_mean(self):
     mu, sigma_sq = jnp.array([0.3, 0.52]), jnp.array([1e-7, 1e-7])
     for basis in BASES:
       for density in (GaussianDensity(), SparsemaxDensity()):
@@ -47,7 +47,7 @@ def test_values_have_the_dtype_of_the_times(basis, dtype):
   assert expectation(basis, GaussianDensity(), mu, mu**2).dtype == dtype
 
 
-def test_moments_of_one_function_are_its_own():
+def test_the_moments_of_a_single_function_are_those_of_its_density():
   basis = GaussianBasis(num_basis=5)
   mu, sigma_sq = moment_match(basis, jnp.eye(5))
   np.testing.assert_allclose(mu, basis.centres_n, atol=1e-6)
@@ -56,7 +56,7 @@ def test_moments_of_one_function_are_its_own():
     moment_match(FourierBasis(num_basis=5), jnp.eye(5))
 
 
-def test_spacing_and_finest_detail():
+def test_spacing_and_finest_detail_match_the_basis():
   assert GaussianBasis(num_basis=9).spacing == 1 / 8
   assert GaussianBasis(num_basis=8, widths=(0.5, 2.0)).finest == 0.5 / 8
   for basis in BASES[1:]:

@@ -1,4 +1,4 @@
-"""core/capacity.py, and what it says of the presets."""
+"""Capacity, effective rank and half-life: against a simulation, and their values for the presets."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ SMALL = SignalSpec(
 )
 
 
-def test_capacity_is_what_a_simulation_measures():
+def test_capacity_equals_the_capacity_of_a_simulation():
   """R² between each past value and the signal at its present time, over many independent channels."""
   rng, writes, channels, tau = np.random.default_rng(0), 25, 60_000, SMALL.contraction
   constants = operators(SMALL)
@@ -42,7 +42,7 @@ def test_capacity_is_what_a_simulation_measures():
 
 
 def spec(num_basis, tau=0.75, width=0.75, num_samples=None):
-  """Our preset in segments of 512."""
+  """Our preset with segments of 512 tokens."""
   config = ContinuousConfig(num_basis=num_basis, widths=(width,), contraction=tau, num_samples=num_samples)
   return config.signal_spec(512)
 
@@ -54,11 +54,11 @@ SLOW = [(128, 0.75), (256, 0.75), (512, 0.5), (512, 0.75), (1024, 0.5), (1024, 0
 @pytest.mark.parametrize(
   ('num_basis', 'tau'), [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 )
-def test_our_preset_holds_nearly_as_many_values_as_numbers(num_basis, tau):
+def test_the_capacity_of_our_preset_is_close_to_num_basis(num_basis, tau):
   assert 0.98 * num_basis <= capacity.capacity(spec(num_basis, tau)) <= num_basis
 
 
-def test_too_few_samples_lose_some_of_it():
+def test_too_few_samples_reduce_the_capacity():
   assert capacity.capacity(spec(64, 0.5, 1.0, num_samples=64)) / 64 == pytest.approx(0.974, abs=5e-4)
 
 
@@ -70,7 +70,7 @@ def test_too_few_samples_lose_some_of_it():
     *(pytest.param(n, s, marks=pytest.mark.slow) for n, s in [(256, 0.997), (512, 0.998)]),
   ],
 )
-def test_widths_of_one_spacing(num_basis, share):
+def test_capacity_with_widths_of_one_spacing(num_basis, share):
   assert capacity.capacity(spec(num_basis, 0.5, 1.0)) / num_basis == pytest.approx(share, abs=5e-4)
 
 
@@ -81,7 +81,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_the_published_presets_hold_a_fraction(name):
+def test_the_published_presets_have_a_fraction_of_the_capacity(name):
   preset, share, rank, half_life, _ = PUBLISHED[name]
   measured = capacity.measure(preset)
   assert measured.capacity / 512 == pytest.approx(share, abs=5e-4)
@@ -91,7 +91,7 @@ def test_the_published_presets_hold_a_fraction(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', PUBLISHED)
-def test_more_functions_of_a_fixed_width_buy_nothing(name):
+def test_more_functions_of_a_fixed_width_do_not_increase_the_rank(name):
   preset, _, _, _, rank = PUBLISHED[name]
   basis = dataclasses.replace(preset.basis, num_basis=1024)
   assert capacity.effective_rank(dataclasses.replace(preset, basis=basis)) == pytest.approx(rank, abs=0.5)
@@ -99,11 +99,11 @@ def test_more_functions_of_a_fixed_width_buy_nothing(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('tau', 'half_life'), [(0.75, 23), (0.5, 11)])
-def test_half_life_of_widths_of_one_spacing(tau, half_life):
+def test_half_life_with_widths_of_one_spacing(tau, half_life):
   assert capacity.half_life(spec(512, tau, 1.0)) == half_life
 
 
-def test_measures_of_a_constant_contraction_refuse_another():
+def test_capacity_and_half_life_reject_an_equal_contraction():
   equal = dataclasses.replace(SMALL, contraction='equal')
   for measure in (capacity.capacity, capacity.half_life):
     with pytest.raises(ConfigError, match="contraction = 'equal'"):

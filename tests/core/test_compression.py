@@ -1,4 +1,4 @@
-"""core/compression.py against loops over single tokens."""
+"""Compression functions, compared with loops over single tokens."""
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ def cells(x_ld, rate):
 
 
 def around(x_ld, w_3de, b_e, step):
-  """x + relu(a convolution of width 3), token by token."""
+  """x + relu(convolution of width 3), computed token by token."""
   out = []
   for i, x_d in enumerate(x_ld):
     seen = [(tap, i + (tap - 1) * step) for tap in range(3)]
@@ -34,14 +34,14 @@ def around(x_ld, w_3de, b_e, step):
 
 
 @pytest.mark.parametrize('rate', RATES)
-def test_pools_are_those_of_every_cell(rate):
-  for pool, of in ((compression.mean_pool, np.mean), (compression.max_pool, np.max)):
-    expected = [[of(cell, axis=0) for cell in cells(x_ld, rate)] for x_ld in X]
+def test_pooling_reduces_every_cell(rate):
+  for pool, reduce in ((compression.mean_pool, np.mean), (compression.max_pool, np.max)):
+    expected = [[reduce(cell, axis=0) for cell in cells(x_ld, rate)] for x_ld in X]
     assert toy.error(pool(X, rate), np.array(expected)) < toy.TOLERANCE
 
 
 @pytest.mark.parametrize('rate', RATES)
-def test_convolutions_see_their_cell_and_the_dilated_ones_around_it(rate):
+def test_convolutions_cover_their_cell_and_dilated_ones_its_neighbourhood(rate):
   w_cde, b_e = normal(1, rate, D, E), normal(2, E)
   kernels = [(normal(3 + i, 3, D, D), normal(9 + i, D)) for i in range(len(compression.dilations(rate)))]
   plain, dilated = [], []
@@ -54,7 +54,7 @@ def test_convolutions_see_their_cell_and_the_dilated_ones_around_it(rate):
   assert toy.error(compression.dilated(X, tuple(kernels), w_cde, b_e), np.array(dilated)) < toy.TOLERANCE
 
 
-def test_a_dilated_slot_sees_what_is_around_its_cell():
+def test_a_dilated_slot_depends_on_the_tokens_around_its_cell():
   rate = 4
   kernels = [(normal(3 + i, 3, D, D), normal(9 + i, D)) for i in range(2)]
 
@@ -65,11 +65,11 @@ def test_a_dilated_slot_sees_what_is_around_its_cell():
   assert seen_l[4:8].all()
   assert seen_l[:4].any()
   assert seen_l[8:].any()
-  assert not seen_l[[0, 11]].any()  # 3 tokens on either side: 1 of the first layer, 2 of the second.
+  assert not seen_l[[0, 11]].any()  # 3 tokens on either side: 1 from the first layer, 2 from the second.
 
 
 @pytest.mark.parametrize('rate', RATES)
-def test_the_most_used_are_the_tokens_of_most_attention_in_the_order_of_time(rate):
+def test_most_used_selects_the_tokens_with_the_most_attention_in_temporal_order(rate):
   received_bl = np.abs(normal(5, B, L))
   x_bmd, index_bm = compression.most_used(X, received_bl, rate)
   for b in range(B):
@@ -78,18 +78,18 @@ def test_the_most_used_are_the_tokens_of_most_attention_in_the_order_of_time(rat
     np.testing.assert_array_equal(x_bmd[b], X[b, sorted(kept)])
 
 
-def test_of_equally_used_tokens_the_older_are_kept():
+def test_most_used_keeps_the_older_of_equally_used_tokens():
   _, index_bm = compression.most_used(X, np.ones((B, L), toy.DTYPE), 4)
   assert index_bm.tolist() == [[0, 1, 2]] * B
 
 
-def test_every_slot_expands_into_its_tokens():
+def test_every_slot_expands_to_its_tokens():
   w_cde, b_ce = normal(1, 4, D, E), normal(2, 4, E)
   expected = np.stack([X[:, l // 4] @ w_cde[l % 4] + b_ce[l % 4] for l in range(4 * L)], axis=1)
   assert toy.error(compression.expand(X, w_cde, b_ce), expected) < toy.TOLERANCE
 
 
-def test_reconstruction_compares_reads_by_content():
+def test_the_reconstruction_loss_compares_content_based_reads():
   q_blhk, old, new = (normal(1, B, 4, 2, 3), *(normal(2 + i, 2, B, 6 - 3 * i, 2, 3) for i in range(2)))
 
   def read(q_k, k_mk, v_mk):
@@ -105,7 +105,7 @@ def test_reconstruction_compares_reads_by_content():
   assert not compression.attention_reconstruction(q_blhk, tuple(old), tuple(old)).any()
 
 
-def test_a_rate_that_does_not_divide_the_segment_is_refused():
+def test_a_rate_that_does_not_divide_the_segment_is_rejected():
   with pytest.raises(ConfigError, match='rate = 5 does not divide a segment of 12 tokens; use 4 or 6'):
     compression.mean_pool(X, 5)
   with pytest.raises(ConfigError, match='use 6 or 12'):

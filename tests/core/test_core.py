@@ -1,4 +1,4 @@
-"""core/ as a whole: its table of equations, and the tests of its modules."""
+"""core/ as a whole: its table of equations."""
 
 import functools
 import importlib

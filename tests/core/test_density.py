@@ -1,4 +1,4 @@
-"""core/density.py in float32; its formulas are held to quadrature in tests/x64/core/test_density.py."""
+"""Densities in float32; their formulas are tested against quadrature in tests/x64/core/test_density.py."""
 
 import pathlib
 
@@ -44,7 +44,7 @@ def test_values_and_gradients_stay_finite_at_the_extremes(density, renormalize):
     assert np.isfinite([value, *map(jnp.sum, gradients)]).all()
 
 
-def test_the_published_kl_pulls_the_mean_and_ours_does_not():
+def test_the_published_kl_has_a_gradient_for_the_mean_and_ours_does_not():
   sigma_sq, mu = jnp.float32(0.3), jnp.float32(0.4)
   plain = density_lib.kl_regularizer(sigma_sq, 0.5, mu=mu)
   published = density_lib.kl_regularizer(sigma_sq, 0.5, mu=mu, mu_0=-1.0)

@@ -1,4 +1,4 @@
-"""core/gibbs.py; x64/core/test_gibbs.py compares it with quadrature."""
+"""Gibbs densities in float32; tests/x64/core/test_gibbs.py tests them against quadrature."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def test_equal_scores_give_the_weights_of_the_quadrature():
     np.testing.assert_allclose(density.weight_bhlp, expected, rtol=1e-5)
 
 
-def test_only_the_real_queries_have_masses():
+def test_only_real_queries_contribute_masses():
   basis, spec = GaussianBasis(num_basis=6), GibbsRead(gibbs_grid=9)
   density = spec.locate(basis, jax.random.normal(jax.random.key(0), (2, 3, 4, 9)))
   ok_bl = jnp.array([[True, False, True, False], [False] * 4])
@@ -26,7 +26,7 @@ def test_only_the_real_queries_have_masses():
   np.testing.assert_allclose(masses_bhj.sum(axis=-1), [[2] * 3, [0] * 3], rtol=1e-5)
 
 
-def test_constants_are_computed_once_and_cannot_be_changed():
+def test_constants_are_computed_once_and_are_read_only():
   basis = GaussianBasis(num_basis=6)
   assert functions_at_nodes(basis, None) is functions_at_nodes(GaussianBasis(num_basis=6), None)
   for array in (functions_at_nodes(basis, None), bin_shares(basis, None, 4)):
@@ -34,7 +34,7 @@ def test_constants_are_computed_once_and_cannot_be_changed():
       array[0] = 1
 
 
-def test_errors_teach():
+def test_invalid_grids_are_rejected():
   with pytest.raises(ConfigError, match='gibbs_grid = 1 must be at least 2, such as 25'):
     GibbsRead(gibbs_grid=1).check(GaussianBasis(num_basis=6))
   with pytest.raises(ConfigError, match="gibbs_grid = 9 with basis = 'rectangular'"):

@@ -1,4 +1,4 @@
-"""core/located.py: the parameters of densities from scores."""
+"""Parameters of located densities, computed from scores."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from infformer_jax.errors import ConfigError
 BASIS = GaussianBasis(num_basis=8)
 
 
-def test_spread_heads_and_components_start_evenly_over_the_signal():
+def test_spread_heads_and_components_are_initially_evenly_spaced():
   spec = LocatedRead(spread=True, mixture=2)
   located = spec.locate(BASIS, jnp.zeros((1, 4, 3, 6)))
   starts = np.sort(np.asarray(located.mu_bhlc[0, :, 0]).ravel())
@@ -19,7 +19,7 @@ def test_spread_heads_and_components_start_evenly_over_the_signal():
   np.testing.assert_allclose(located.weight_bhlc, 0.5)
 
 
-def test_the_offset_inside_the_softplus_gives_the_initial_width_and_the_floor_holds():
+def test_the_softplus_offset_sets_the_initial_width_and_the_floor_bounds_it():
   scores_bhlm = jnp.zeros((1, 1, 1, 2))
   offset = float(np.log(np.expm1(0.1**2)))
   located = LocatedRead(softplus_offset=offset).locate(BASIS, scores_bhlm)
@@ -28,7 +28,7 @@ def test_the_offset_inside_the_softplus_gives_the_initial_width_and_the_floor_ho
   np.testing.assert_array_equal(floored.sigma_sq_bhlc, 0.25)
 
 
-def test_the_number_of_affines():
+def test_the_number_of_affines_follows_from_the_spec():
   assert LocatedRead().num_affines == 2
   assert LocatedRead(mixture=3).num_affines == 9
   assert LocatedRead(affine=False).num_affines == 0
@@ -42,12 +42,12 @@ def test_the_number_of_affines():
     ({'mixture': 2, 'affine': False}, 'mixture = 2 needs affines'),
   ],
 )
-def test_errors_teach(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
   with pytest.raises(ConfigError, match=message):
     LocatedRead(**settings)
 
 
 @pytest.mark.parametrize('settings', [{'renormalize': True}, {'affine': False}])
-def test_a_fourier_series_has_no_renormalized_expectations_and_no_moments(settings):
+def test_fourier_functions_reject_settings_that_need_renormalization_or_moments(settings):
   with pytest.raises(ConfigError, match="with basis = 'fourier'"):
     LocatedRead(**settings).check(FourierBasis(num_basis=8))

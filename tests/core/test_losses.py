@@ -1,4 +1,4 @@
-"""core/losses.py."""
+"""Token losses and masked sums."""
 
 import chex
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ class LossesTest(chex.TestCase):
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
   @chex.variants(with_jit=True, without_jit=True)
-  def test_what_is_not_ok_may_be_anything(self):
+  def test_masked_values_may_be_arbitrary(self):
     values, ok = jnp.array([1.0, np.nan, np.inf, 2.5]), jnp.array([True, False, False, True])
     total, count = self.variant(losses.masked_sum)(values, ok)
     assert (float(total), float(count)) == (3.5, 2.0)

@@ -1,4 +1,4 @@
-"""core/nearest_neighbours.py."""
+"""Nearest-neighbour search, attention over its results, and recall."""
 
 import chex
 import jax
@@ -23,14 +23,14 @@ def exact_search():
 
 class SearchTest(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
-  def test_the_nearest_keys_that_are_held_are_found(self):
+  def test_the_search_finds_the_nearest_stored_keys(self):
     found = self.variant(lambda q, k, ok: nearest_neighbours.search(q, k, ok, J))(Q, KEYS, OK)
     np.testing.assert_array_equal(found[0], exact_search()[0])
     np.testing.assert_array_equal(np.sort(found[1][..., :3]), np.broadcast_to(np.arange(3), (L, H, 3)))
 
 
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-def test_attention_to_what_was_found_is_a_softmax(dtype):
+def test_attention_over_the_results_is_a_softmax(dtype):
   index_blhj = jnp.asarray(exact_search())
   k_blhjk = nearest_neighbours.retrieve(KEYS, index_blhj)
   v_blhjk = nearest_neighbours.retrieve(VALUES, index_blhj)
@@ -48,7 +48,7 @@ def test_attention_to_what_was_found_is_a_softmax(dtype):
   np.testing.assert_array_equal(nothing, 0)
 
 
-def test_recall_counts_the_nearest_that_were_found():
+def test_recall_is_the_fraction_of_the_nearest_keys_that_was_found():
   nearest = jnp.array([[[[0, 1, 2, 3]]]])
   found = jnp.array([[[[3, 1, 7, 8]]]])
   ok = jnp.array([[[[True, True, False, True]]]])
@@ -56,7 +56,7 @@ def test_recall_counts_the_nearest_that_were_found():
   np.testing.assert_array_equal(nearest_neighbours.recall(found, nearest, jnp.zeros_like(ok)), 0)
 
 
-def test_heads_that_share_keys_find_what_repeated_keys_give_them():
+def test_heads_that_share_keys_get_the_results_of_repeated_keys():
   q_blhk = jnp.concatenate([Q, -Q[:, :, ::-1]], axis=2)
   repeated_bmhk = jnp.repeat(KEYS, 2, axis=2)
   index_blhj = nearest_neighbours.search(q_blhk, KEYS, OK, J)

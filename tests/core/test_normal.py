@@ -1,4 +1,4 @@
-"""core/normal.py."""
+"""Densities and interval masses of the normal distribution."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +7,7 @@ import scipy.stats
 from infformer_jax.core.normal import interval_mass, normal_pdf, standard_pdf
 
 
-def test_values_are_those_of_a_normal_density_on_the_host_and_the_device():
+def test_the_density_is_correct_on_host_and_device():
   x, variance = np.linspace(-2, 2, 9), np.full(9, 0.3)
   expected = scipy.stats.norm.pdf(x, 0, 0.3**0.5)
   np.testing.assert_allclose(normal_pdf(x, variance, np), expected, rtol=1e-14)
@@ -19,7 +19,7 @@ def test_values_are_those_of_a_normal_density_on_the_host_and_the_device():
 def test_masses_have_small_relative_errors_in_both_tails_and_in_narrow_intervals():
   lower = np.array([-9.0, -1.0, 5.0, 8.0, 2.0])
   upper = np.array([-8.0, 2.0, 6.0, 8.5, 2.0001])
-  flip = np.where(lower > 0, -1, 1)  # SciPy's CDF is accurate in the lower tail.
+  flip = np.where(lower > 0, -1, 1)  # SciPy's CDF is accurate in the lower tail only.
   expected = np.abs(scipy.stats.norm.cdf(flip * upper) - scipy.stats.norm.cdf(flip * lower))
   actual = interval_mass(jnp.asarray(lower, jnp.float32), jnp.asarray(upper, jnp.float32))
   np.testing.assert_allclose(actual, expected, rtol=2e-3)

@@ -1,4 +1,4 @@
-"""core/pytree.py."""
+"""The dataclass decorator for pytrees."""
 
 import dataclasses
 
@@ -16,13 +16,13 @@ class Pair:
   second: jax.Array | None = None
 
 
-def test_it_passes_through_transformations():
+def test_a_pytree_passes_through_transformations():
   doubled = jax.jit(lambda pair: jax.tree.map(lambda a: 2 * a, pair))(Pair(first=jnp.ones(3)))
   assert doubled.second is None
   chex.assert_trees_all_equal(doubled, Pair(first=2 * jnp.ones(3)))
 
 
-def test_it_is_frozen_and_its_arguments_have_names():
+def test_a_pytree_is_frozen_and_takes_keyword_arguments_only():
   with pytest.raises(dataclasses.FrozenInstanceError):
     Pair(first=jnp.ones(1)).first = jnp.zeros(1)
   with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""core/quadrature.py."""
+"""Quadrature rules on [0, 1]."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_the_mass_of_every_node_lies_in_the_unit_interval(rule):
   np.testing.assert_allclose(cumulative_pj[:, -1] - cumulative_pj[:, 0], 1, rtol=1e-12)
 
 
-def test_together_equal_densities_are_uniform():
+def test_equal_densities_at_all_nodes_have_a_uniform_histogram():
   times_j = np.linspace(0, 1, 11)
   for rule in RULES:
     masses_j = rule.weights_p @ np.diff(rule.cumulative(times_j))

@@ -1,4 +1,4 @@
-"""core/read.py in float32 and bfloat16; x64/core/test_read.py compares it with the published code."""
+"""Reads in float32 and bfloat16; tests/x64/core/test_read.py compares them with the published order."""
 
 import chex
 import jax

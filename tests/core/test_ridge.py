@@ -1,4 +1,4 @@
-"""core/ridge.py."""
+"""Ridge regression: the operator computed on the host, and the solve at run time."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ TIMES = even_points(256)
 
 
 def exact_solution(basis, t_p, x_pd, ridge):
-  """The same minimum by SVD of the stacked problem."""
+  """The minimizer, computed by an SVD of the stacked least-squares problem."""
   stacked = np.concatenate([evaluate_on_host(basis, t_p), np.sqrt(ridge) * np.eye(basis.num_basis)])
   return scipy.linalg.lstsq(stacked, np.concatenate([x_pd, np.zeros((basis.num_basis, x_pd.shape[1]))]))[0]
 
@@ -27,7 +27,7 @@ def test_the_operator_solves_the_ridge_problem():
   assert error < 1e-9
 
 
-def test_the_run_time_solve_is_accurate_in_float32_where_the_normal_equations_are_not():
+def test_the_run_time_solve_is_accurate_in_float32_unlike_the_normal_equations():
   rng = np.random.default_rng(1)
   t_bp, x_bpd = np.sort(rng.uniform(size=(2, 256))), rng.normal(size=(2, 256, 3))
   ours = ridge_solve(ILL, jnp.asarray(t_bp, jnp.float32), jnp.asarray(x_bpd, jnp.float32), 0.5)

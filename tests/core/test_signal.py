@@ -1,4 +1,4 @@
-"""core/signal.py in float32; its operators are held to brute force in tests/x64/core/test_signal.py."""
+"""The signal in float32; tests/x64/core/test_signal.py tests its operators against stacked regressions."""
 
 import dataclasses
 
@@ -23,19 +23,19 @@ B_BND = RNG.normal(size=(3, 32, 5)).astype(np.float32)
 X_BLD = RNG.normal(size=(3, 16, 5)).astype(np.float32)
 
 
-def test_a_uniform_histogram_writes_what_the_even_update_writes():
+def test_a_write_with_a_uniform_histogram_equals_the_even_update():
   points_bp = points(jnp.ones((3, 128)), SPEC.num_samples)
   even = signal.update_even(SPEC, B_BND, X_BLD)
   np.testing.assert_allclose(signal.update_at(SPEC, B_BND, X_BLD, points_bp), even, rtol=0, atol=1e-5)
 
 
-def test_rows_are_written_by_their_own_count():
+def test_every_row_is_written_according_to_its_own_number_of_writes():
   written = np.asarray(signal.write(SPEC, B_BND, np.array([0, 1, 7], np.int32), X_BLD))
   np.testing.assert_array_equal(written[0], signal.first_write(SPEC, X_BLD)[0])
   np.testing.assert_array_equal(written[1:], signal.update_even(SPEC, B_BND, X_BLD)[1:])
 
 
-def test_the_signal_accumulates_in_float32_whatever_the_activations_are():
+def test_the_signal_accumulates_in_float32_for_any_activation_dtype():
   writes_b = np.array([0, 1, 1], np.int32)
   low = jnp.asarray(X_BLD, jnp.bfloat16)
   written = signal.write(SPEC, B_BND, writes_b, low)
@@ -43,7 +43,7 @@ def test_the_signal_accumulates_in_float32_whatever_the_activations_are():
   np.testing.assert_array_equal(written, signal.write(SPEC, B_BND, writes_b, low.astype(jnp.float32)))
 
 
-def test_float32_stays_with_float64_over_many_writes():
+def test_float32_stays_close_to_float64_over_many_writes():
   first_ln, later = signal.first_operator(SPEC), signal.operators(SPEC)
   ours, exact = jnp.zeros((1, 32, 5)), np.zeros((32, 5))
   for i in range(60):
@@ -53,14 +53,14 @@ def test_float32_stays_with_float64_over_many_writes():
   assert np.abs(ours[0] - exact).max() < 1e-5 * np.abs(exact).max()
 
 
-def test_a_write_reads_back_what_was_written():
+def test_the_signal_reproduces_the_values_of_a_write():
   first = signal.first_write(SPEC, jnp.ones((1, 16, 1)))
   inner = np.linspace(0.1, 0.9, 50, dtype=np.float32)[None]
   np.testing.assert_allclose(signal.sample(SPEC.basis, first, inner), 1, atol=0.05)
 
 
-def test_an_equal_resolution_in_float32_stays_with_float64():
-  """Every write solves its own regression, with the default widths."""
+def test_an_equal_contraction_in_float32_stays_close_to_float64():
+  """With the default widths; every write solves its own regression."""
   spec = dataclasses.replace(SPEC, contraction='equal')
   first_ln = signal.first_operator(spec)
   ours, exact = jnp.zeros((1, 32, 5)), np.zeros((32, 5))
@@ -72,7 +72,7 @@ def test_an_equal_resolution_in_float32_stays_with_float64():
   assert np.abs(ours[0] - exact).max() < 1e-4 * np.abs(exact).max()
 
 
-def test_constants_are_solved_once_and_cannot_be_changed():
+def test_constants_are_computed_once_and_are_read_only():
   assert signal.operators(SPEC) is signal.operators(dataclasses.replace(SPEC))
   with pytest.raises(ValueError, match='read-only'):
     signal.operators(SPEC).carry_nn[0] = 0

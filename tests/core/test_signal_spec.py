@@ -1,4 +1,4 @@
-"""core/signal_spec.py: the times of a write's values, and which settings are refused."""
+"""Signal specs: the times of the values of a write, and invalid settings."""
 
 import dataclasses
 
@@ -39,14 +39,14 @@ def test_new_values_follow_the_contracted_old_signal_up_to_its_end(spec):
 
 @pytest.mark.parametrize('spec', [SPEC, EQUAL])
 @pytest.mark.parametrize('transform', [lambda f: f, jax.jit])
-def test_new_times_of_an_array_are_those_of_each_count_in_its_dtype(spec, transform):
+def test_new_times_for_an_array_of_counts_equal_those_of_each_count(spec, transform):
   times_bl = transform(lambda writes_b: new_times(spec, writes_b))(jnp.array([1.0, 2.0, 9.0], jnp.float32))
   assert times_bl.dtype == jnp.float32
   np.testing.assert_allclose(times_bl, [new_times(spec, k) for k in (1, 2, 9)], rtol=1e-6)
 
 
 @pytest.mark.parametrize('length', [3, 4])
-def test_padded_times_are_increasing_and_those_of_the_values_lie_within_the_signal(length):
+def test_padded_times_increase_and_the_times_of_the_values_lie_within_the_signal(length):
   spec = dataclasses.replace(SPEC, signal_positions='padded', segment_length=length)
   for (times, values), count in ((first_times(spec), length), (later_times(spec), length + 8)):
     assert (np.diff(times) > 0).all()
@@ -73,6 +73,6 @@ def test_padded_times_are_increasing_and_those_of_the_values_lie_within_the_sign
     ({'num_samples': 0}, 'num_samples = 0 .* must be at least 1'),
   ],
 )
-def test_errors_teach(change, message):
+def test_invalid_settings_are_rejected(change, message):
   with pytest.raises(ConfigError, match=message):
     dataclasses.replace(SPEC, **change)

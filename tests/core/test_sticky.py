@@ -1,4 +1,4 @@
-"""core/sticky.py."""
+"""Sample points of sticky memories, and histograms of densities."""
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,12 @@ KEYS = jax.random.split(jax.random.key(0), 2)
 
 @pytest.mark.parametrize('mass', [0.0, 1.0, 0.1, 1e-7, 12345.678])
 @pytest.mark.parametrize(('num_bins', 'num_points'), [(128, 512), (100, 300), (7, 13)])
-def test_a_uniform_histogram_or_none_gives_exactly_the_even_points(mass, num_bins, num_points):
+def test_a_uniform_or_empty_histogram_gives_exactly_the_even_points(mass, num_bins, num_points):
   points_bp = sticky.points(jnp.full((3, num_bins), mass, jnp.float32), num_points)
   np.testing.assert_array_equal(points_bp, np.tile(even_points(num_points).astype(np.float32), (3, 1)))
 
 
-def test_the_points_invert_the_interpolated_cumulative_sum_of_the_mixture():
+def test_the_points_are_quantiles_of_the_mixture_with_the_uniform_density():
   points_bp = np.asarray(sticky.points(PEAKS, 40))
   assert (np.diff(points_bp) > 0).all()
   np.testing.assert_array_equal(points_bp[:, -1], 1.0)
@@ -33,7 +33,7 @@ def test_the_points_invert_the_interpolated_cumulative_sum_of_the_mixture():
     np.testing.assert_allclose(np.interp(points_p, np.arange(9) / 8, cumulative), even_points(40), atol=1e-6)
 
 
-def test_one_ulp_does_not_move_a_point_over_a_plateau():
+def test_a_change_of_one_ulp_does_not_move_a_point_across_a_plateau():
   two_peaks = jnp.zeros((1, 128)).at[0, jnp.array([30, 90])].set(1.0)
   nudged = two_peaks.at[0, 30].multiply(1 + 2e-7)
   moved = np.abs(sticky.points(two_peaks, 64) - sticky.points(nudged, 64)).max()
@@ -46,11 +46,11 @@ def test_random_points_are_sorted_and_belong_to_their_row():
   assert ((both >= 0) & (both <= 1)).all()
   alone = sticky.points(PEAKS[1:], 200, key_b=KEYS[1:])
   np.testing.assert_array_equal(both[1:], alone)
-  share = ((both[0] > 2 / 8) & (both[0] < 3 / 8)).mean()  # 9 of 15 parts of the mass.
+  share = ((both[0] > 2 / 8) & (both[0] < 3 / 8)).mean()  # 9/15 of the mass.
   assert abs(share - 0.6) < 0.1
 
 
-def test_published_points_are_left_edges_drawn_by_mass():
+def test_published_points_are_left_edges_drawn_in_proportion_to_the_mass():
   points_bp = np.asarray(sticky.left_edge_points(PEAKS, 400, key_b=KEYS))
   assert (np.diff(points_bp) >= 0).all()
   assert set(points_bp[0]) == {2 / 8, 3 / 8, 7 / 8}
@@ -59,7 +59,7 @@ def test_published_points_are_left_edges_drawn_by_mass():
   np.testing.assert_array_equal(stratified[0], [2 / 8] * 9 + [3 / 8] + [7 / 8] * 5)
 
 
-def test_without_any_mass_the_edges_are_alike():
+def test_without_mass_all_edges_are_equally_likely():
   points_bp = np.asarray(sticky.left_edge_points(jnp.zeros((2, 8)), 400, key_b=KEYS))
   assert len(set(points_bp[0])) == 8
 
@@ -73,7 +73,7 @@ SPECS = [
 
 
 def density_of(spec, q_blhk):
-  """What queries make of random keys."""
+  """The density that queries compute from random keys."""
   count, nodes = (33, 33) if isinstance(spec, GibbsRead) else (spec.num_affines, 16)
   keys_bmhk = jax.random.normal(jax.random.key(2), (len(q_blhk), count, 3, 4))
   prepared = read.Prepared(keys_bmhk=keys_bmhk, values_bnhk=jnp.ones((len(q_blhk), nodes, 3, 4)))
@@ -81,12 +81,12 @@ def density_of(spec, q_blhk):
 
 
 @pytest.mark.parametrize('spec', SPECS, ids=['mixture', 'renormalized', 'gibbs'])
-def test_the_histogram_counts_the_real_queries_only(spec):
+def test_the_histogram_counts_only_real_queries(spec):
   density = density_of(spec, jax.random.normal(jax.random.key(1), (2, 4, 3, 4)))
   ok_bl = jnp.array([[True, True, False, False], [False] * 4])
   ours = read.masses(spec, BASIS, density, ok_bl, num_bins=16)
   assert ours.shape == (2, 3, 16)
-  # Near the ends a little mass lies outside, unless the density is one of [0, 1].
+  # Near the ends a little mass lies outside, unless the density is restricted to [0, 1].
   inside = isinstance(spec, GibbsRead) or spec.renormalize
   np.testing.assert_allclose(ours[0].sum(axis=1), 2, atol=1e-5 if inside else 0.4)
   np.testing.assert_array_equal(ours[1], 0)

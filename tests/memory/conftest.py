@@ -1,4 +1,4 @@
-"""memory/ relies neither on dtype promotion nor on rank promotion."""
+"""memory/ must work without implicit dtype promotion and without rank promotion."""
 
 import jax
 import pytest

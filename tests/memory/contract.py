@@ -1,4 +1,4 @@
-"""A memory at work: four lanes of documents, a projection, and the contract's functions compiled once."""
+"""A memory under test: four lanes of documents, a projection, and the compiled functions of the contract."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ def normal(seed, *shape):
 
 
 def material():
-  """Segments and pasts [b, s, ...] of four lanes; tokens are missing at the end of each document."""
+  """Segments and pasts [b, s, ...] of four lanes; the last token of each document is padding."""
   last = np.roll(NEW_DOC, -1, axis=1) | (np.arange(S) == S - 1)
   ok_bsl = (np.arange(L) < np.where(last, L - 1, L)[..., None]) & ~NEW_DOC.all(1)[:, None, None]
   since_bs = np.array([[s - np.flatnonzero(new[: s + 1])[-1] for s in range(S)] for new in NEW_DOC])
@@ -55,7 +55,7 @@ def at(tree, s):
 
 
 class Trial:
-  """One memory, its functions compiled once."""
+  """One memory with its functions, each compiled once."""
 
   def __init__(self, name):
     self.memory = memory = registry.build(toy.MEMORIES[name], SITE, rngs=nnx.Rngs(0))
@@ -67,7 +67,7 @@ class Trial:
     return self.memory.init_state(lanes, jnp.dtype(dtype))
 
   def loop(self, steps=S, *, view=VIEWS['memory'], keyed=True):
-    """The contract, one call after another: the state, and the reads of every segment."""
+    """Calls the functions of the contract in order; returns the state and the reads of all segments."""
     segments, pasts, keys_bs = material()
     state, reads = self.empty(), []
     for s in range(steps):
@@ -86,7 +86,7 @@ def trial(name):
 
 @functools.cache
 def used(name):
-  """A state in use: lanes in different phases of their documents, the third empty, statistics of a read."""
+  """A state with lanes in different phases of their documents, an empty third lane, and statistics."""
   return trial(name).loop(S - 1)[0]
 
 

@@ -1,4 +1,4 @@
-"""What memory/base.py itself checks and provides; how every kind behaves under it is in test_contract.py."""
+"""Checks and defaults of memory/base.py; test_contract.py tests every kind of memory against the contract."""
 
 import chex
 import jax
@@ -34,7 +34,7 @@ def test_an_abstract_memory_cannot_be_built():
 
 
 @every_memory
-def test_a_step_needs_no_projection_unless_it_says_so(name):
+def test_a_step_needs_a_projection_only_if_the_traits_say_so(name):
   case, (segments, pasts, _) = trial(name), material()
   arguments = case.empty(), at(segments, 3), at(pasts, 3), NEW_DOC[:, 3]
   if {'recent', 'compressive', 'neighbours'} & {part.config.kind for part in case.memory.parts().values()}:
@@ -49,7 +49,7 @@ def test_a_step_needs_no_projection_unless_it_says_so(name):
 
 
 @every_memory
-def test_a_state_without_the_lanes_first_is_refused(name):
+def test_a_state_without_a_leading_lane_axis_is_rejected(name):
   case, (segments, pasts, _) = trial(name), material()
   lanes_last = jax.tree.map(lambda leaf: jnp.moveaxis(jnp.stack([leaf] * 2), 1, -1), case.empty())
   with pytest.raises(AssertionError, match='shape prefix'):
@@ -57,8 +57,8 @@ def test_a_state_without_the_lanes_first_is_refused(name):
 
 
 @every_memory
-def test_parts_and_their_states_have_the_places_of_the_config(name):
-  """What the plots of a read are named by."""
+def test_parts_and_their_states_have_the_names_of_the_config(name):
+  """The plots of a read use these names."""
   case, (segments, _, _) = trial(name), material()
   places = case.memory.parts().keys()
   assert places == case.memory.config.parts().keys() == case.memory.part_states(case.empty()).keys()
@@ -76,19 +76,19 @@ def test_parts_and_their_states_have_the_places_of_the_config(name):
     ('neighbours', {'length': 6}, 'length = 6 is not a multiple'),
   ],
 )
-def test_a_memory_that_cannot_serve_its_site_is_not_built(kind, settings, message):
+def test_a_memory_that_does_not_fit_its_site_is_rejected(kind, settings, message):
   with pytest.raises(ConfigError, match=message):
     registry.build(toy.small(kind, **settings), SITE, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize('kind', ['recent', 'compressive', 'neighbours'])
-def test_a_memory_of_keys_and_values_says_that_it_needs_a_projection(kind):
+def test_a_memory_of_keys_and_values_requires_a_projection(kind):
   memory, (_, pasts, _) = registry.build(toy.small(kind), SITE, rngs=nnx.Rngs(0)), material()
   with pytest.raises(ValueError, match=f"project = None: a memory of kind '{kind}' needs the layer's own"):
     memory.prepare(memory.write(memory.init_state(B, toy.DTYPE), at(pasts, 0), None), None)
 
 
-@pytest.mark.skipif(toy.WIDE, reason='float64 is wider yet')
-def test_what_accumulates_is_never_narrower_than_float32():
+@pytest.mark.skipif(toy.WIDE, reason='the states are float64')
+def test_accumulators_are_at_least_float32():
   state = trial('continuous').empty(dtype='bfloat16')
   assert state.b_bnd.dtype == state.histogram_bj.dtype == jnp.float32

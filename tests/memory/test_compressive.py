@@ -1,4 +1,4 @@
-"""What the compressive memory learns from, and where its slots stand."""
+"""The compressive memory: gradients of its compression, and the positions of its slots."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ L = toy.LENGTH
 
 
 def learning(memory, loss_of, *, size=toy.SEGMENTS, **changes):
-  """{path: whether anything reaches the parameter}."""
+  """{path: whether the parameter receives a gradient}."""
   config = toy.config(memory, num_layers=1, **changes)
   graphdef, params = toy.build(config, spread=0.1)
   loss = toy.quickly(jax.grad(lambda params: loss_of(toy.stream(graphdef, params, toy.batch(), size=size))))
@@ -35,7 +35,7 @@ def auxiliary(output):
   ('compression', 'loss'),
   [('convolution', 'attention'), ('dilated', 'attention'), ('dilated', 'auto_encoding')],
 )
-def test_a_loss_about_the_compression_trains_the_compressor_and_nothing_else(compression, loss, size):
+def test_a_compression_loss_trains_only_the_compressor(compression, loss, size):
   memory = toy.small('compressive', rate=4, compression=compression, loss=loss)
   reached = learning(memory, auxiliary, size=size)
   own = {path for path in reached if '/compressor/' in path or '/decoder/' in path}
@@ -43,8 +43,8 @@ def test_a_loss_about_the_compression_trains_the_compressor_and_nothing_else(com
   assert len(own) == 2 + 4 * (compression == 'dilated') + 2 * (loss == 'auto_encoding')
 
 
-def test_a_plain_function_projects_and_its_weights_learn_nothing_of_the_compression():
-  """A layer of a user's own: its projection is any function that closes over the weights."""
+def test_the_weights_of_a_projection_closure_get_no_gradient_from_the_compression_loss():
+  """In a custom layer, the projection may be any function that closes over the weights."""
   site = Site(d_model=4, num_heads=1, head_dim=4, segment_length=L, param_dtype=jnp.dtype(toy.DTYPE))
   memory = Compressive(toy.small('compressive'), site, rngs=nnx.Rngs(0))
   graphdef, params = nnx.split(memory)
@@ -69,15 +69,15 @@ def test_a_plain_function_projects_and_its_weights_learn_nothing_of_the_compress
 
 @pytest.mark.parametrize('size', [1, 2, 3])
 def test_the_language_model_trains_the_compressor_through_the_reads(size):
-  """Chunks of any number of segments; through a write the layer below needs lag + 1 of them."""
+  """For chunks of any number of segments; only the layer below needs lag + 1 segments."""
   memory = toy.small('compressive', loss=None)
   reached = learning(memory, lambda output: (output.hidden_bsld**3).sum(), size=size)
   assert all(reached.values())
 
 
 @pytest.mark.parametrize('name', ['compressive', 'compressive_mean', 'most_used'])
-def test_a_slot_stands_at_the_mean_age_of_its_tokens(name):
-  """Every token's first channel is its position: so is, for these, the mean of a slot's."""
+def test_the_age_of_a_slot_is_the_mean_age_of_its_tokens(name):
+  """The first channel of a token is its position, so that of a slot is the mean position of its tokens."""
   config = dataclasses.replace(toy.MEMORIES[name], loss=None)
   site = Site(d_model=4, num_heads=1, head_dim=4, segment_length=L, lag=3, param_dtype=jnp.dtype(toy.DTYPE))
   memory = Compressive(config, site, rngs=nnx.Rngs(0))
@@ -90,7 +90,7 @@ def test_a_slot_stands_at_the_mean_age_of_its_tokens(name):
     past = Past(x_bld=x_bld, whole_b=jnp.ones(1, bool), received_bl=rng.random((1, L)))
     state = memory.write(state, past, project)
   slots = memory.prepare(state, project)[0]
-  now = (6 + site.lag - 1) * L  # The segment that reads starts here: the last written is lag segments back.
+  now = (6 + site.lag - 1) * L  # Start of the reading segment; the last write is lag segments back.
   assert toy.error(now - slots.age_bm, slots.k_bmhk[:, :, 0, 0]) < toy.TOLERANCE
   assert slots.ok_bm.all()
 
@@ -99,8 +99,8 @@ def test_a_slot_stands_at_the_mean_age_of_its_tokens(name):
   np.testing.assert_array_equal(index, (site.lag - 1) * L + np.arange(config.length, 0, -1))
 
 
-def test_every_real_query_hands_out_one_per_head():
-  """Before the first write all that is received stays with the tokens; padding hands out nothing."""
+def test_every_real_query_distributes_a_weight_of_one_per_head():
+  """Before the first write the tokens keep all weight that they received; padding distributes no weight."""
   config = toy.config(toy.MEMORIES['most_used'])
   tokens = (2 * L, 2 * L - 3, L)
   output = toy.run(*toy.build(config), toy.batch([(n,) for n in tokens], segments=2), size=1)
@@ -121,13 +121,13 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(('settings', 'message'), IMPOSSIBLE)
-def test_impossible_memories_are_refused_in_a_sentence(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
   with pytest.raises(ConfigError) as caught:
     toy.config(toy.small('compressive', **settings))
   assert message in str(caught.value)
 
 
-def test_most_used_without_attention_says_what_is_missing():
+def test_most_used_without_attention_weights_is_an_error():
   config = toy.small('compressive', compression='most_used', loss=None)
   site = Site(d_model=4, num_heads=1, head_dim=4, segment_length=L)
   memory = Compressive(config, site, rngs=nnx.Rngs(0))

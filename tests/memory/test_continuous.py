@@ -1,4 +1,4 @@
-"""A memory that streams for ever: 100,000 segments of what a model makes of real text."""
+"""A memory that streams indefinitely: 100,000 segments of hidden states of real text."""
 
 import argparse
 import inspect
@@ -18,13 +18,13 @@ from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Past, Segment
 from tests import toy
 
-STORED, ROUNDS = 1000, 100  # One hundred rounds through a thousand segments.
+STORED, ROUNDS = 1000, 100  # One hundred passes over a thousand segments.
 L, D, H, K = 16, 16, 2, 8
 
 
 @pytest.fixture(scope='module')
 def segments():
-  """[stored, l, d] the hidden states of source text, after the last norm: what a next layer would write."""
+  """Hidden states [stored, l, d] of source text after the last norm, as a further layer would write them."""
   text = ''.join(inspect.getsource(module) for module in (argparse, subprocess, typing)).encode()
   config = toy.config(segment_length=L, short_term_length=L)
   graphdef, params = toy.build(config, vocabulary=256, spread=0.1)
@@ -55,7 +55,7 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
   grid_bp = jnp.linspace(0, 1, 4 * num_basis + 1)[None]
 
   def step(state, x_ld):
-    """Reads for a segment, then receives it."""
+    """Reads for a segment, then writes it."""
     x_bld, yes = x_ld[None], jnp.ones(1, bool)
     q_blhk = jnp.einsum('bld,dhk->blhk', x_bld, w_q_dhk)
     offset_bl = jnp.arange(L, dtype=jnp.float32)[None]
@@ -73,9 +73,9 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
   state, peak_by_round = stream(memory.init_state(1, jnp.float32))
   assert state.writes_b[0] == STORED * ROUNDS
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
-  # No value of the signal is far from what was ever written, and nothing grows from round to round.
+  # The values of the signal stay in the range of the written values, and do not grow from pass to pass.
   assert peak_by_round.max() < 5 * jnp.abs(segments).max()
   early, late = np.median(peak_by_round[: ROUNDS // 2]), np.median(peak_by_round[ROUNDS // 2 :])
   assert late < 1.1 * early
-  if sampling == 'even':  # Linear and contracting: every round is the same.
+  if sampling == 'even':  # Linear and contracting: all passes are equal.
     assert np.ptp(peak_by_round[1:]) < 1e-5 * late

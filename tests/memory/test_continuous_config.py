@@ -1,4 +1,4 @@
-"""memory/continuous_config.py."""
+"""The config of the continuous memory, and invalid settings."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from infformer_jax.errors import ConfigError
 from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, ContinuousConfig
 
 
-def test_names_become_the_classes_of_core():
+def test_names_are_converted_to_the_classes_of_core():
   spec = PUBLISHED_GPT2.signal_spec(512)
   assert spec.basis == GaussianBasis(num_basis=512, widths=(0.005, 0.01), width_unit='absolute')
   assert spec.signal_positions == 'padded'
@@ -49,6 +49,6 @@ def test_names_become_the_classes_of_core():
     ({'sigma_floor': 0.0}, 'sigma_floor = 0.0'),
   ],
 )
-def test_errors_teach(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
   with pytest.raises(ConfigError, match=message):
     ContinuousConfig(**settings)

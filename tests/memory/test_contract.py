@@ -1,4 +1,4 @@
-"""Every kind of memory under the contract of memory/base.py, a new one as soon as the registry names it."""
+"""Tests of the contract of memory/base.py for every kind of memory in the registry."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ from tests.memory.contract import (
 
 @every_memory
 @pytest.mark.parametrize('dtype', [toy.DTYPE, 'bfloat16'])
-def test_a_state_keeps_its_structure_with_the_lanes_first(name, dtype):
+def test_a_state_keeps_its_structure_and_its_leading_lane_axis(name, dtype):
   case, (segments, pasts, keys_bs) = trial(name), material()
   segment, past = jax.tree.map(
     lambda a: a.astype(dtype) if a.dtype == toy.DTYPE else a, (at(segments, 3), at(pasts, 3))
@@ -48,7 +48,7 @@ def test_a_state_keeps_its_structure_with_the_lanes_first(name, dtype):
 
 
 @every_memory
-def test_a_reset_lane_is_a_fresh_one_and_the_others_stay(name):
+def test_a_reset_lane_equals_the_initial_state_and_the_others_do_not_change(name):
   case, state = trial(name), used(name)
   new_doc_b = np.array([True, False, True, False])
   after = case.reset(state, new_doc_b)
@@ -58,7 +58,7 @@ def test_a_reset_lane_is_a_fresh_one_and_the_others_stay(name):
 
 
 @every_memory
-def test_rows_without_a_whole_past_stay_as_they_are(name):
+def test_rows_without_a_whole_past_do_not_change(name):
   case, state = trial(name), used(name)
   whole_b = np.array([True, False, False, True])
   _, pasts, keys_bs = material()
@@ -71,13 +71,13 @@ def test_rows_without_a_whole_past_stay_as_they_are(name):
 
 
 @every_memory
-def test_statistics_are_used_up_and_zeroed_by_the_rows_that_write(name):
+def test_rows_that_write_use_their_statistics_and_set_them_to_zero(name):
   case, state = trial(name), used(name)
   segments, pasts, _ = material()
   stats = case.read(state, at(segments, 3)).stats
   observed = case.observe(state, stats)
   leaves = [jax.tree.leaves(tree) for tree in (state, observed)]
-  kept = [np.any(a != b) for a, b in zip(*leaves, strict=True)]  # The leaves that hold statistics.
+  kept = [np.any(a != b) for a, b in zip(*leaves, strict=True)]  # The leaves with statistics.
   assert any(kept) == bool(jax.tree.leaves(stats))
   whole_b = np.array([True, False, False, False])
   past = dataclasses.replace(at(pasts, -1), whole_b=whole_b)
@@ -89,13 +89,13 @@ def test_statistics_are_used_up_and_zeroed_by_the_rows_that_write(name):
     if holds:
       assert not np.any(leaf[0])
       chex.assert_trees_all_equal(leaf[1:], before[1:])
-  if any(kept):  # Something else than the statistics follows from them.
+  if any(kept):  # The statistics also affect other leaves.
     others = zip(kept, *map(jax.tree.leaves, (after, without)), strict=True)
     assert any(np.any(a != b) for holds, a, b in others if not holds)
 
 
 @every_memory
-def test_the_empty_is_never_attended(name):
+def test_an_empty_memory_is_never_attended(name):
   case, (segments, _, _) = trial(name), material()
   read = case.read(case.empty(), at(segments, 3))
   assert not any(part.ok_bm.any() for part in read.slots)
@@ -105,8 +105,8 @@ def test_the_empty_is_never_attended(name):
 
 
 @every_memory
-def test_slots_are_past_tokens(name):
-  """Ages count back from the segment's first token; the newest slots are of the segment written last."""
+def test_slots_have_the_ages_of_past_tokens(name):
+  """Ages count back from the first token of the segment; the newest slots belong to the last write."""
   case, (segments, _, _) = trial(name), material()
   read = case.read(used(name), at(segments, S - 2))
   for part in read.slots:
@@ -138,8 +138,8 @@ def test_statistics_carry_no_gradient(name):
 
 
 @every_memory
-def test_a_segment_is_read_token_by_token_as_at_once(name):
-  """Contexts by token; statistics and losses add up."""
+def test_reading_token_by_token_equals_reading_a_whole_segment(name):
+  """Contexts are equal for each token; statistics and losses are equal in their sums."""
   case, (segments, _, _) = trial(name), material()
   segment, state = at(segments, 3), used(name)
   prepared = case.memory.prepare(state, project)
@@ -154,8 +154,8 @@ def test_a_segment_is_read_token_by_token_as_at_once(name):
 
 
 @every_memory
-def test_padding_is_not_seen(name):
-  """What stands where ok is False changes nothing of the statistics, the losses and the other tokens."""
+def test_padding_has_no_effect(name):
+  """Values where ok is False do not affect the statistics, the losses or the other tokens."""
   case, (segments, _, _) = trial(name), material()
   segment, state = at(segments, 3), used(name)
   segment = dataclasses.replace(segment, ok_bl=np.tile([True, True, True, False], (B, 1)))
@@ -173,7 +173,7 @@ def test_padding_is_not_seen(name):
 
 @every_memory
 def test_a_lane_does_not_depend_on_the_others(name):
-  """The second lane by itself: the same state and reads."""
+  """The second lane alone has the same state and reads."""
   case, (segments, pasts, keys_bs) = trial(name), material()
   alone = slice(1, 2)
   state, reads = case.memory.scan(
@@ -192,11 +192,11 @@ def test_a_lane_does_not_depend_on_the_others(name):
 
 @every_memory
 @pytest.mark.parametrize('view', VIEWS)
-def test_its_scan_is_the_loop_of_the_contract(name, view):
-  """Whatever a memory replaces the default scan by; with every view."""
+def test_the_scan_equals_the_loop_of_the_contract(name, view):
+  """For memories that override the default scan; with every view."""
   case, (segments, pasts, keys_bs) = trial(name), material()
   if view != 'memory' and type(case.memory).scan is Memory.scan:
-    pytest.skip('the default scan')
+    pytest.skip('uses the default scan')
 
   @toy.quickly
   def scan(state):
@@ -221,7 +221,7 @@ def test_its_scan_is_the_loop_of_the_contract(name, view):
 
 
 @every_memory
-def test_keys_matter_exactly_where_writes_draw(name):
+def test_random_keys_affect_exactly_the_memories_that_draw(name):
   case = trial(name)
   states = [case.loop(keyed=keyed)[0] for keyed in (True, False)]
   drawn = any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, states), strict=True))

@@ -1,4 +1,4 @@
-"""memory/matched_sizes.py: memories of the same number of bytes."""
+"""Memories with the same number of bytes."""
 
 import math
 
@@ -15,7 +15,7 @@ D, L = 32, 16
 
 
 def bytes_per_lane(config, num_layers, dtype):
-  """Of what the memories of all layers store, without counters and statistics."""
+  """Bytes that the memories of all layers store per lane, without counters and statistics."""
   site = Site(d_model=D, num_heads=4, head_dim=D // 4, segment_length=L)
   memory = registry.build(config, site, rngs=nnx.Rngs(0))
   state = jax.eval_shape(lambda: memory.init_state(1, jnp.dtype(dtype)))

@@ -1,4 +1,4 @@
-"""memory/memory_config.py: what the trunk asks of a memory before it is built."""
+"""Traits, lags and layers of memory configs, which the trunk needs before it builds a memory."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ TRAITS = {
   'compressive': {'learns_writes', 'gives_slots'},
   'neighbours': {'gated'},
   'continuous': {'learns_writes', 'mixes_all'},
-  'stacked': {'learns_writes', 'mixes_all', 'gives_slots'},  # of 'continuous' and 'recent'
+  'stacked': {'learns_writes', 'mixes_all', 'gives_slots'},  # The traits of 'continuous' and 'recent'.
 }
 
 
@@ -29,7 +29,7 @@ def test_every_kind_has_its_traits(kind):
   assert names(toy.MEMORIES[kind].traits) == TRAITS[kind]
 
 
-def test_the_table_has_every_built_in_kind():
+def test_the_table_contains_every_built_in_kind():
   built_in = {kind for kind, config in CONFIGS.items() if config.__module__.startswith('infformer_jax.')}
   assert built_in == TRAITS.keys()
 
@@ -50,21 +50,21 @@ def test_settings_add_traits(name, trait):
 
 @pytest.mark.parametrize('first', ['none', 'recent', 'most_used', 'random', 'neighbours', 'stacked'])
 @pytest.mark.parametrize('second', ['none', 'compressive', 'continuous', 'random'])
-def test_a_stack_has_what_either_has(first, second):
+def test_a_stack_has_the_traits_of_both_memories(first, second):
   parts = toy.MEMORIES[first], toy.MEMORIES[second]
   stack = StackedConfig(first=parts[0], second=parts[1])
   assert names(stack.traits) == names(parts[0].traits) | names(parts[1].traits)
   assert stack.traits == parts[0].traits | parts[1].traits == parts[1].traits | parts[0].traits
 
 
-def test_a_memory_without_traits_of_its_own_learns_its_writes():
+def test_the_default_traits_are_those_of_a_memory_that_learns_its_writes():
   assert MemoryConfig(kind='mine').traits == Traits(learns_writes=True)
 
 
 @pytest.mark.parametrize(
   ('source', 'short', 'lag'), [('evicted', 0, 1), ('evicted', 2, 3), ('previous', 0, 1), ('previous', 2, 1)]
 )
-def test_the_lag_is_that_of_the_source(source, short, lag):
+def test_the_lag_depends_on_the_source(source, short, lag):
   assert MemoryConfig(kind='mine', source=source).lag(4, 4 * short) == lag
 
 
@@ -75,7 +75,7 @@ def test_all_layers_have_a_memory_unless_some_are_named():
 
 
 @pytest.mark.parametrize(('length', 'use'), [(0, '4 or 8'), (3, '4 or 8'), (9, '8 or 12')])
-def test_a_length_of_broken_segments_is_refused(length, use):
+def test_a_length_that_is_not_a_multiple_of_segments_is_rejected(length, use):
   message = f'length = {length} is not a multiple of model.segment_length = 4; use {use}$'
   with pytest.raises(ConfigError, match=message):
     require_whole_segments(length, 4)

@@ -1,4 +1,4 @@
-"""The memory of neighbours: an exact search, what learns, what it keeps, and how it is enlarged."""
+"""The memory of neighbours: exact search, gradients, the ring buffer, and a larger length."""
 
 import dataclasses
 
@@ -27,8 +27,8 @@ def unit(seed, *shape):
 
 @pytest.mark.parametrize('approximate', [False, True])
 @pytest.mark.parametrize('stored', [0, 2, M])
-def test_the_search_is_that_of_numpy(stored, approximate):
-  """With fewer slots filled than are asked for, these come first."""
+def test_the_search_equals_a_search_in_numpy(stored, approximate):
+  """If fewer slots are filled than requested, the filled ones come first."""
   q, k, num = unit(0, B, L, H, K), unit(1, B, M, H, K), 4
   ok_bm = np.random.default_rng(2).permuted(np.tile(np.arange(M) < stored, (B, 1)), axis=1)
   index = np.asarray(nearest_neighbours.search(q, k, jnp.asarray(ok_bm), num, approximate=approximate))
@@ -40,7 +40,7 @@ def test_the_search_is_that_of_numpy(stored, approximate):
     assert not ok_bm[b, index[b, l, h, most:]].any()
 
 
-def test_attention_over_what_was_found_is_a_softmax_of_its_own():
+def test_attention_over_the_results_is_a_separate_softmax():
   q, k, v = unit(0, B, L, H, K), unit(1, B, M, H, K), unit(2, B, M, H, K)
   scale_h, ok_bm = jnp.array([3.0, -7.0], toy.DTYPE), jnp.arange(M)[None] < jnp.array([[2], [0]])
   index = nearest_neighbours.search(q, k, ok_bm, 3)
@@ -53,11 +53,11 @@ def test_attention_over_what_was_found_is_a_softmax_of_its_own():
   every = attention.attend(
     attention.Queries(q_blhk=q, offset_bl=offset_bl, scale_h=jnp.abs(scale_h)), [stored]
   )
-  assert toy.error(found, every) < toy.TOLERANCE  # All that is stored was found.
+  assert toy.error(found, every) < toy.TOLERANCE  # The search returned all stored slots.
   assert not found[1].any()
 
 
-def test_recall_is_the_fraction_of_the_nearest_that_was_found():
+def test_recall_is_the_fraction_of_the_nearest_slots_that_was_found():
   found, nearest = (
     jnp.array(rows)[:, None, None] for rows in ([[5, 1, 7], [0, 3, 4]], [[1, 2, 5], [3, 0, 8]])
   )
@@ -72,7 +72,7 @@ def memory():
   return Neighbours(config, dataclasses.replace(contract.SITE, lag=1), rngs=nnx.Rngs(0))
 
 
-def test_queries_scale_and_gate_learn_and_nothing_that_was_written(memory):
+def test_queries_scale_and_gate_get_gradients_and_stored_tokens_do_not(memory):
   segments, pasts, _ = contract.material()
   graphdef, params = nnx.split(memory)
   local = contract.normal(4, *segments.q_blhk.shape)
@@ -95,8 +95,8 @@ def test_queries_scale_and_gate_learn_and_nothing_that_was_written(memory):
   assert not of_w.any()
 
 
-def test_a_key_is_found_at_its_age_until_its_slot_is_needed(memory):
-  """One lane; every token's query is the key of the token `back` tokens before it."""
+def test_a_key_is_found_at_its_age_until_its_slot_is_overwritten(memory):
+  """One lane; the query of every token equals the key of the token `back` tokens earlier."""
   segments, pasts, _ = contract.material()
   num, length = contract.S, toy.LENGTH
   x_bsld = jnp.asarray(contract.normal(9, 1, num, length, contract.D))
@@ -113,7 +113,7 @@ def test_a_key_is_found_at_its_age_until_its_slot_is_needed(memory):
     _, read = memory.scan(state, asked, pasts, new_doc_bs, contract.project, view=identity)
     nearest_slh = read.plots['retrieved_age_blhj'][0, ..., 0].reshape(-1, contract.H)
     assert np.array_equal(nearest_slh[back:], np.full_like(nearest_slh[back:], back))
-    oldest = np.arange(num * length) % length + 3 * length  # What the three segments of the ring reach back.
+    oldest = np.arange(num * length) % length + 3 * length  # The reach of the three segments of the ring.
     ages_th = np.where(read.plots['retrieved_ok_blhj'], read.plots['retrieved_age_blhj'], 0)[0].max(
       axis=(2, 3)
     )
@@ -122,11 +122,11 @@ def test_a_key_is_found_at_its_age_until_its_slot_is_needed(memory):
   assert (recall, count) == (
     count,
     (num - 1) * contract.H,
-  )  # Exact on a CPU; the first query of each segment.
+  )  # Exact on a CPU; for the first query of each segment.
 
 
-def test_enlarging_changes_nothing_while_the_memory_is_not_full():
-  """The same parameters with another length: equal until the smaller one drops its first segment."""
+def test_a_larger_length_changes_nothing_while_the_memory_is_not_full():
+  """With the same parameters, two lengths agree until the smaller memory overwrites its first segment."""
   outputs, batch = [], toy.batch()
   for segments in (2, 5, 12):
     config = toy.config(toy.small('neighbours', length=segments * toy.LENGTH))
@@ -139,7 +139,7 @@ def test_enlarging_changes_nothing_while_the_memory_is_not_full():
     assert np.abs(hidden_bsld - outputs[2])[batch.ok_bsl & ~fits].max() > 1e-4
 
 
-def test_one_layer_has_it_unless_others_are_named():
+def test_only_one_layer_has_this_memory_by_default():
   config = NeighboursConfig()
   assert [config.layers_of(n) for n in (12, 24, 8, 4, 3, 2, 1)] == [(8,), (17,), (5,), (2,), (2,), (1,), (0,)]
   assert NeighboursConfig(layers=(0, 3)).layers_of(12) == (0, 3)
@@ -160,11 +160,11 @@ def test_one_layer_has_it_unless_others_are_named():
     ({'initial_gate': 1.0}, 'initial_gate = 1.0 is not between 0 and 1'),
   ],
 )
-def test_what_cannot_be_is_refused(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
   with pytest.raises(ConfigError, match=message):
     NeighboursConfig(**settings)
 
 
-def test_a_length_of_broken_segments_is_refused():
+def test_a_length_that_is_not_a_multiple_of_segments_is_rejected():
   with pytest.raises(ConfigError, match=r'memory\.length = 6 is not a multiple of .* = 4; use 4 or 8'):
     toy.config(toy.small('neighbours', length=6))

@@ -1,4 +1,4 @@
-"""memory/none.py: a memory that holds nothing and answers nothing."""
+"""The memory of kind 'none', which stores nothing and returns empty reads."""
 
 import jax
 import pytest
@@ -9,7 +9,7 @@ from infformer_jax.types import Read
 from tests.memory.contract import at, material, project, trial
 
 
-def test_nothing_is_written_and_nothing_read():
+def test_writes_and_reads_have_no_effect():
   case, (segments, pasts, _) = trial('none'), material()
   state = case.empty()
   assert case.memory.write(state, at(pasts, -1), project) is state
@@ -17,13 +17,13 @@ def test_nothing_is_written_and_nothing_read():
   assert case.memory.read(state, at(segments, 3)) == Read()
 
 
-def test_it_is_no_part_of_a_stack():
+def test_it_cannot_be_part_of_a_stack():
   case = trial('none')
   assert case.memory.parts() == case.memory.config.parts() == case.memory.part_states(case.empty()) == {}
 
 
 @pytest.mark.parametrize('source', ['evicted', 'previous'])
-def test_no_past_is_kept_for_it(source):
+def test_its_layer_caches_no_past(source):
   assert NothingConfig(source=source).lag(4, 8) == 0
 
 

@@ -1,4 +1,4 @@
-"""memory/recent.py: exactly the last tokens, as keys and values of the layer."""
+"""The recent memory: exactly the last tokens, as keys and values of the layer."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from tests import toy
 from tests.memory.contract import NEW_DOC, SITE, L, S, at, material, project
 
 
-def test_windows_are_equally_long_and_equally_far_apart():
+def test_windows_have_equal_lengths_and_equal_distances():
   x_bt = jnp.arange(12)[None]
   assert windows(x_bt, start=1, size=4, stride=3, count=3)[0].tolist() == [
     [1, 2, 3, 4],
@@ -24,7 +24,7 @@ def test_windows_are_equally_long_and_equally_far_apart():
 
 
 @pytest.mark.parametrize('num', [1, 2, 3])
-def test_the_slots_are_the_last_tokens_of_the_document_at_their_ages(num):
+def test_the_slots_are_the_last_tokens_of_the_document_with_their_ages(num):
   memory = Recent(RecentConfig(length=num * L), SITE, rngs=nnx.Rngs(0))
   segments, pasts, _ = material()
   _, read = memory.scan(
@@ -45,8 +45,8 @@ def test_the_slots_are_the_last_tokens_of_the_document_at_their_ages(num):
     np.testing.assert_array_equal(slots.age_bm[0, s], newest + np.arange(num * L)[::-1])
 
 
-def test_a_view_takes_the_default_scan():
-  """The override only shows the memory itself."""
+def test_views_use_the_default_scan():
+  """The override supports only the unmodified memory."""
   memory = Recent(RecentConfig(length=2 * L), SITE, rngs=nnx.Rngs(0))
   segments, pasts, _ = material()
   arguments = memory.init_state(len(NEW_DOC), jnp.dtype(toy.DTYPE)), segments, pasts, NEW_DOC, project
@@ -55,7 +55,7 @@ def test_a_view_takes_the_default_scan():
   assert toy.error(state, memory.scan(*arguments)[0]) < toy.TOLERANCE
 
 
-def test_a_short_past_with_missing_segments_keeps_what_is_stored():
+def test_a_short_past_with_missing_segments_keeps_the_stored_tokens():
   memory = Recent(RecentConfig(length=2 * L), SITE, rngs=nnx.Rngs(0))
   _, pasts, _ = material()
   state = memory.init_state(len(NEW_DOC), jnp.dtype(toy.DTYPE))
@@ -66,6 +66,6 @@ def test_a_short_past_with_missing_segments_keeps_what_is_stored():
   assert not state.x_bmd[1].any()
 
 
-def test_a_length_of_broken_segments_is_refused():
+def test_a_length_that_is_not_a_multiple_of_segments_is_rejected():
   with pytest.raises(ConfigError, match=r'memory\.length = 6 is not a multiple of .* = 4; use 4 or 8'):
     toy.config(toy.small('recent', length=6))

@@ -1,4 +1,4 @@
-"""A memory of a user: registered here, and then trained, evaluated, inspected, plotted and generated with."""
+"""A user-defined memory: registered, trained, evaluated, inspected, plotted and used for generation."""
 
 import dataclasses
 import io
@@ -80,7 +80,7 @@ class Mean(Memory):
 def registered():
   with pytest.MonkeyPatch.context() as patch:
     for known in (registry.CONFIGS, registry._MEMORIES):
-      patch.setitem(known, 'mean', None)  # Restored at the end.
+      patch.setitem(known, 'mean', None)  # Restored after the tests.
       del known['mean']
     registry.register(MeanConfig, Mean)
     yield
@@ -88,7 +88,7 @@ def registered():
 
 @pytest.fixture(scope='module', params=['alone', 'in a stack'])
 def run(request, tmp_path_factory):
-  """(experiment, work directory, what was printed) of a training with the memory."""
+  """(experiment, work directory, standard output) of a training run with the memory."""
   before = load_experiment(write_config(tmp_path_factory.mktemp('config')))
   overrides = [('model.memory.kind', 'mean'), ('model.memory.decay', '0.25')]
   if request.param == 'in a stack':
@@ -149,7 +149,7 @@ def test_a_stack_has_the_traits_of_both():
 
 
 def test_a_kind_has_one_config():
-  registry.register(MeanConfig, Mean)  # Again: a config file may be read twice.
+  registry.register(MeanConfig, Mean)  # A second time, because a config file may be read twice.
   other = dataclasses.make_dataclass(
     'Other', [('kind', str, 'recent')], bases=(MemoryConfig,), frozen=True, kw_only=True
   )
@@ -157,14 +157,14 @@ def test_a_kind_has_one_config():
     registry.register(other, Mean)
 
 
-def test_a_config_file_that_defines_a_memory_can_be_read_again():
+def test_a_config_file_that_defines_a_memory_can_be_read_twice():
   again = type('MeanConfig', (MemoryConfig,), dict(vars(MeanConfig)))
   registry.register(again, Mean)
   assert registry.CONFIGS['mean'] is again
   registry.register(MeanConfig, Mean)
 
 
-def test_a_config_without_a_kind_is_refused():
+def test_a_config_without_a_kind_is_rejected():
   @dataclasses.dataclass(frozen=True, kw_only=True)
   class Nameless(MemoryConfig):
     pass
@@ -173,6 +173,6 @@ def test_a_config_without_a_kind_is_refused():
     registry.register(Nameless, Mean)
 
 
-def test_an_unknown_kind_names_the_known_ones():
+def test_an_unknown_kind_is_an_error_with_a_suggestion():
   with pytest.raises(ConfigError, match=r"kind = 'meen'.*did you mean 'mean'"):
     override(toy.config(MeanConfig()), [('memory.kind', 'meen')])

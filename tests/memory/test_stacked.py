@@ -1,4 +1,4 @@
-"""memory/stacked.py: two memories that do not see each other, and which may be combined."""
+"""Stacked memories: their independence, and the combinations that are allowed."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def through(memory):
   return state, read
 
 
-def test_a_nested_stack_lists_the_memories_in_it_by_their_places():
+def test_a_nested_stack_lists_its_memories_by_their_paths():
   assert NESTED.parts() == PLACES
   memory = registry.build(NESTED, SITE, rngs=nnx.Rngs(0))
   assert {place: part.config for place, part in memory.parts().items()} == PLACES
@@ -48,7 +48,7 @@ def test_a_nested_stack_lists_the_memories_in_it_by_their_places():
     assert own.keys() == {key.removeprefix(place) for key in read.plots if key.startswith(place)}
 
 
-def test_the_two_memories_do_not_see_each_other():
+def test_the_two_memories_are_independent():
   config = StackedConfig(first=EVEN, second=RECENT)
   memory = registry.build(config, SITE, rngs=nnx.Rngs(0))
   (state, read), (first, first_read), (second, second_read) = map(
@@ -59,15 +59,15 @@ def test_the_two_memories_do_not_see_each_other():
   chex.assert_trees_all_equal(read.slots, second_read.slots)
 
 
-def test_added_contexts_add_and_losses_keep_apart():
+def test_added_contexts_are_summed_and_losses_are_kept_separate():
   memory = registry.build(StackedConfig(first=EVEN, second=CONTINUOUS), SITE, rngs=nnx.Rngs(0))
   read, *reads = (through(each)[1] for each in (memory, memory.first, memory.second))
   assert toy.error(read.added_bld, sum(each.added_bld for each in reads)) < toy.TOLERANCE
   assert read.aux.keys() == {'first_kl', 'second_kl'} == memory.aux_weights().keys()
 
 
-def test_the_two_memories_draw_different_numbers():
-  """Equal memories with equal parameters, which only their keys tell apart."""
+def test_the_two_memories_draw_different_random_numbers():
+  """Equal memories with equal parameters that differ only in their random keys."""
   random = toy.MEMORIES['random']
   memory = registry.build(StackedConfig(first=random, second=random), SITE, rngs=nnx.Rngs(0))
   nnx.update(memory.second, nnx.state(memory.first))
@@ -101,6 +101,6 @@ def test_the_two_memories_draw_different_numbers():
     ),
   ],
 )
-def test_what_cannot_be_stacked_is_refused(settings, message):
+def test_invalid_stacks_are_rejected(settings, message):
   with pytest.raises(ConfigError, match=message):
     StackedConfig(**settings).check(toy.LENGTH)

@@ -1,4 +1,4 @@
-"""The controls: a memory that is read as if it were empty, or as another lane's."""
+"""The controls: reading an empty memory, or the memory of another lane."""
 
 import dataclasses
 
@@ -15,13 +15,13 @@ from tests import toy
 
 @pytree
 class Written:
-  """A state that is only a number per lane."""
+  """A state with one number per lane."""
 
   number_b: np.ndarray
 
 
 class Numbers:
-  """As much of a memory as a view knows."""
+  """The part of a memory's interface that views use."""
 
   def filled(self, state):
     return state.number_b > 0
@@ -35,12 +35,12 @@ class Numbers:
   [
     ([1, 2, 3, 4], [4, 1, 2, 3], [1, 1, 1, 1]),
     ([0, 2, 0, 4, 5], [0, 5, 0, 2, 4], [1, 1, 1, 1, 1]),
-    ([0, 2, 0], [0, 2, 0], [1, 0, 1]),  # Nothing to exchange with: no control for the filled lane.
+    ([0, 2, 0], [0, 2, 0], [1, 0, 1]),  # No other filled lane: no control for this one.
     ([0, 0], [0, 0], [1, 1]),
     ([7], [7], [0]),
   ],
 )
-def test_exchanged_rolls_among_the_filled_lanes(numbers, expected, ok):
+def test_exchanged_rolls_the_filled_lanes(numbers, expected, ok):
   state, ok_b = jax.jit(lambda state: exchanged(Numbers(), state))(Written(number_b=np.array(numbers)))
   assert np.array_equal(state.number_b, expected)
   assert np.array_equal(ok_b, np.array(ok, bool))
@@ -53,13 +53,14 @@ def test_emptied_empties_every_lane():
 
 
 @pytest.mark.parametrize('name', ['recent', 'continuous', 'neighbours_evicted', 'most_used', 'stacked'])
-def test_an_emptied_memory_is_one_that_has_never_written(name):
-  """Everywhere with the view, and without it as long as nothing is written: the model without the memory."""
+def test_an_emptied_memory_equals_one_without_writes(name):
+  """The view, and the memory before its first write, both equal the model without the memory."""
   config = toy.config(toy.MEMORIES[name])
   graphdef, params = toy.build(config)
   without = toy.build(dataclasses.replace(config, memory=NothingConfig()))[0]
   bare = {
-    i: {part: of for part, of in block.items() if part != 'memory'} for i, block in params['blocks'].items()
+    i: {part: leaf for part, leaf in block.items() if part != 'memory'}
+    for i, block in params['blocks'].items()
   }
   batch = toy.batch()
   expected = toy.run(without, params | {'blocks': bare}, batch)
@@ -71,12 +72,14 @@ def test_an_emptied_memory_is_one_that_has_never_written(name):
   after_bsl = ok_bsl & ~before_bsl
   assert np.abs(itself.hidden_bsld - expected.hidden_bsld)[after_bsl].max(axis=-1).min() > 1e-6
   for block, merged in zip(viewed.state.blocks, transformer.merge(graphdef, params).blocks, strict=True):
-    assert np.array_equal(merged.memory.filled(block.memory), [True, True, False, False])  # It still writes.
+    assert np.array_equal(
+      merged.memory.filled(block.memory), [True, True, False, False]
+    )  # It is still written.
 
 
 @pytest.mark.parametrize('name', ['continuous', 'recent', 'neighbours_evicted', 'most_used'])
-def test_an_exchanged_memory_is_the_other_lane_s(name):
-  """Twins exchange equal memories; of two strangers each reads the other's; one alone has no control."""
+def test_an_exchanged_memory_is_that_of_the_other_lane(name):
+  """Equal lanes exchange equal memories; two different lanes read each other's; one lane has no control."""
   graphdef, params = toy.build(toy.config(toy.MEMORIES[name]))
   batch = toy.batch(documents=((48,), (48,), (), ()))
   twins = jax.tree.map(lambda leaf: leaf[[0, 0, 2, 3]], batch)

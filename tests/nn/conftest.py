@@ -1,4 +1,4 @@
-"""nn/ relies on no rank promotion. Dtypes are promoted by nnx alone: its norms, of bfloat16 activations."""
+"""nn/ must work without rank promotion. Only nnx promotes dtypes: its norms promote bfloat16 activations."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""Scores by position: one formula for windows and for keys of any age; the gate; layouts of checkpoints."""
+"""The attention of a layer: position scores, the gate per head, and the layouts of other checkpoints."""
 
 import dataclasses
 
@@ -36,13 +36,13 @@ def layer_of(**settings):
 
 @pytest.fixture(scope='module', params=TRUNKS)
 def attention(request):
-  """(the layer, u and v of its model)."""
+  """(the layer, the u and v of its model)."""
   layer = layer_of(**TRUNKS[request.param])
   return layer, (normal(1, H, K), normal(2, H, K)) if layer.config.positions == 'xl' else None
 
 
 def scores(queries, part):
-  """Before the scale."""
+  """Scores before scaling."""
   content, position = core.content_scores(queries, part), core.position_scores(queries, part)
   return np.asarray(content if position is None else content + position)
 
@@ -52,7 +52,7 @@ def material(layer):
   return normal(3, B, L, H, K), normal(4, B, W, heads, K), normal(5, B, W, heads, K)
 
 
-def test_keys_by_age_score_as_in_a_window(attention):
+def test_scores_of_keys_by_age_equal_those_of_a_window(attention):
   layer, biases = attention
   q, k, v = material(layer)
   ok_bw = jnp.asarray(np.random.default_rng(6).random((B, W)) < 0.8)
@@ -65,8 +65,8 @@ def test_keys_by_age_score_as_in_a_window(attention):
   assert toy.error(scores(queries, aged)[seen], scores(queries, window)[seen]) < toy.TOLERANCE
 
 
-def test_scores_depend_on_the_distance_alone(attention):
-  """Queries and keys moved together, by a fraction of a token too."""
+def test_scores_depend_only_on_the_distance(attention):
+  """Queries and keys are moved together, also by a fraction of a token."""
   layer, biases = attention
   q, k, v = material(layer)
   offset_bl, age_bw = jnp.abs(normal(7, B, L)), 10 * jnp.abs(normal(8, B, W))
@@ -80,7 +80,7 @@ def test_scores_depend_on_the_distance_alone(attention):
     assert toy.error(moved(0.0, 2.5), moved(0.0, 0.0)) > 0.01
 
 
-def test_distances_above_the_clamp_score_as_the_clamp():
+def test_distances_above_the_clamp_length_score_as_the_clamp_length():
   layer, biases = layer_of(**TRUNKS['clamped']), (normal(1, H, K), normal(2, H, K))
   q, k = normal(3, 1, 1, H, K), jnp.broadcast_to(normal(4, 1, 1, H, K), (1, 6, H, K))
   ages = jnp.array([[0.0, 2.5, 3.0, 3.5, 4.0, 900.0]], toy.DTYPE)
@@ -90,7 +90,7 @@ def test_distances_above_the_clamp_score_as_the_clamp():
   assert np.abs(scores_hm[:, :2] - scores_hm[:, 2:3]).min() > 1e-3
 
 
-def test_units_have_a_learned_scale_whose_sign_says_nothing():
+def test_normalized_queries_and_keys_have_a_learned_scale_whose_sign_is_ignored():
   layer = layer_of(positions='t5', normalize_qk=True)
   q, k, v = material(layer)
   assert np.array_equal(layer.scale_h[...], np.full(H, np.sqrt(K), toy.DTYPE))
@@ -101,12 +101,12 @@ def test_units_have_a_learned_scale_whose_sign_says_nothing():
   expected = np.einsum('blhk,bmhk->bhlm', unit_q, unit_k) + np.asarray(layer.bias_jh)[1][:, None, None]
   scaled = np.exp(expected * np.array([3.0, 0.5])[:, None, None])
   weights = scaled / scaled.sum(-1, keepdims=True)
-  assert toy.error(core.weights(queries, [part]), weights) < 1e-5  # The published 1e-6 under the root.
+  assert toy.error(core.weights(queries, [part]), weights) < 1e-5  # 1e-6 under the root, as published.
   units = np.square(core.normalized(normal(1, 5, K))).sum(-1)
   assert units == pytest.approx(np.ones(5), abs=1e-5)
 
 
-def test_a_gate_per_head_mixes_what_a_memory_retrieves(attention):
+def test_a_gate_per_head_mixes_local_and_retrieved_contexts(attention):
   layer, biases = attention
   q, k, v = material(layer)
   queries = layer.ask(q, jnp.arange(L, dtype=toy.DTYPE)[None], biases)
@@ -125,7 +125,7 @@ def softmax(x):
 
 
 def attended(layer, x):
-  """One segment alone through the layer."""
+  """Applies the layer to a single segment."""
   k, v = layer.project(x)
   part = layer.window(k, v, jnp.ones(x.shape[:2], bool))
   return layer.attend(layer.ask(layer.queries(x), jnp.arange(5, dtype=toy.DTYPE)[None], None), [part], None)
@@ -136,7 +136,7 @@ def causal(q_lk, k_lk, v_lk):
   return softmax(np.where(np.tri(len(q_lk)), scores, -np.inf)) @ v_lk
 
 
-def test_a_fused_gpt2_checkpoint_can_be_copied_in():
+def test_the_weights_of_gpt2_can_be_loaded():
   """c_attn [d, 3d] with its columns in the order q, k, v; c_proj [d, d]; both with biases."""
   rng = np.random.default_rng(0)
   x, c_attn, bias = rng.normal(size=(5, 8)), rng.normal(size=(8, 24)), rng.normal(size=24)
@@ -149,13 +149,13 @@ def test_a_fused_gpt2_checkpoint_can_be_copied_in():
     positions='learned', short_term_length=0, qkv_bias=True, attention_output_bias=True, segment_length=5
   )
   parts = zip(np.split(c_attn, 3, axis=1), np.split(bias, 3), strict=True)
-  for linear, (kernel, of) in zip((layer.w_q, layer.w_k, layer.w_v), parts, strict=True):
-    linear.kernel[...], linear.bias[...] = jnp.asarray(kernel, toy.DTYPE), jnp.asarray(of, toy.DTYPE)
+  for linear, (kernel, bias) in zip((layer.w_q, layer.w_k, layer.w_v), parts, strict=True):
+    linear.kernel[...], linear.bias[...] = jnp.asarray(kernel, toy.DTYPE), jnp.asarray(bias, toy.DTYPE)
   layer.w_o.kernel[...], layer.w_o.bias[...] = (jnp.asarray(a, toy.DTYPE) for a in (c_proj, out_bias))
   assert toy.error(attended(layer, jnp.asarray(x, toy.DTYPE)[None])[0], expected) < toy.TOLERANCE
 
 
-def test_a_llama_checkpoint_can_be_copied_in():
+def test_the_weights_of_llama_can_be_loaded():
   """q_proj [h·k, d], k_proj and v_proj [kv·k, d], o_proj [d, h·k]; rotate-half; Qwen2's biases."""
   rng, kv = np.random.default_rng(0), 2
   x, w_q, w_o = rng.normal(size=(5, 8)), rng.normal(size=(4 * 6, 8)), rng.normal(size=(8, 4 * 6))

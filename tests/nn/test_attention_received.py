@@ -1,4 +1,4 @@
-"""What tokens have received follows them through the cache."""
+"""The attention weights that tokens receive are cached with the tokens."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,7 +12,7 @@ from tests import toy
 TIMELINE = Timeline(segment_length=2, short_term_length=2, lag=2)
 
 
-def test_a_segment_adds_to_its_window_and_closes_into_the_cache():
+def test_a_segment_adds_its_weights_to_the_window_and_enters_the_cache():
   opened = ReceivedAttention(sum_bt=jnp.array([[1.0, 2.0, 3.0, 4.0]])).extend(2)
   assert opened.past(TIMELINE).tolist() == [[1, 2]]
   once = opened.accumulate(jnp.array([[10.0, 20.0, 30.0, 40.0]]))
@@ -21,7 +21,7 @@ def test_a_segment_adds_to_its_window_and_closes_into_the_cache():
   assert once.close(2).past(TIMELINE).tolist() == [[13, 24]]
 
 
-def test_only_memories_that_use_it_keep_it():
+def test_received_weights_are_stored_only_for_memories_that_use_them():
   for name, kept in (('most_used', True), ('stacked_most_used', True), ('recent', False)):
     block = Transformer(toy.config(toy.MEMORIES[name]), toy.VOCABULARY, rngs=nnx.Rngs(0)).blocks[0]
     received = attention_received.init(block.memory, block.timeline, 3)

@@ -1,4 +1,4 @@
-"""What a token sees and what it learns from, in one layer."""
+"""The receptive field and the gradients of one layer."""
 
 import dataclasses
 
@@ -17,8 +17,8 @@ KEY = jax.random.key(7)
 
 
 def influence(config, batch, *, size):
-  """[tokens, tokens] of the batch, padding too: the gradient of each hidden state by each embedding."""
-  tokens = np.arange(batch.tokens_bsl.size, dtype=np.int32)  # Each a word of its own, so that its row is it.
+  """[tokens, tokens] with padding: the largest gradient of each hidden state by each embedding."""
+  tokens = np.arange(batch.tokens_bsl.size, dtype=np.int32)  # All distinct: row i of the table is token i.
   graphdef, params = toy.build(config, vocabulary=tokens.size, spread=0.1)
   batch = dataclasses.replace(batch, tokens_bsl=tokens.reshape(batch.tokens_bsl.shape))
   weights_d = np.random.default_rng(0).normal(size=config.d_model)
@@ -32,7 +32,7 @@ def influence(config, batch, *, size):
 
 
 def reach(config, batch, *, size):
-  """[tokens, tokens] what one layer lets each real token learn from, by the design's words."""
+  """[tokens, tokens] from which tokens each real token gets gradients, according to docs/design.md."""
   documents_bs, segments_bs = batch.document_bs, batch.segment_bs
   lane, s, i = (a.ravel() for a in np.indices(batch.tokens_bsl.shape))
   document, segment = documents_bs[lane, s], segments_bs[lane, s]
@@ -51,7 +51,7 @@ def reach(config, batch, *, size):
   capacity = {'none': 0, 'neighbours': 0, 'recent': tokens // L, 'compressive': tokens // L}
   capacity = capacity.get(memory.kind, np.inf)
   remembered = (lag <= back) & (back < lag + capacity)
-  itself = distance == 0  # By the residual stream.
+  itself = distance == 0  # Through the residual connection.
   same = (lane[:, None] == lane[None]) & (document[:, None] == document[None])
   chunk = s // size
   same_chunk = chunk[:, None] == chunk[None]
@@ -77,10 +77,10 @@ INFLUENCES = {
 
 
 @pytest.mark.parametrize('name', INFLUENCES)
-def test_a_token_learns_from_exactly_what_it_may_see(name):
-  """Nothing of the future, other lanes, other documents, padding or behind a stop; all of the rest.
+def test_a_token_gets_gradients_from_exactly_the_tokens_it_may_see(name):
+  """No gradients from the future, other lanes, other documents, padding, or past a stopped gradient.
 
-  What is read from the memory reaches the layer that made it exactly where the chunk holds lag + 1 segments.
+  Gradients pass through the memory to the layer below exactly if the chunk has at least lag + 1 segments.
   """
   settings = dict(INFLUENCES[name])
   size = settings.pop('size', 6)
@@ -92,7 +92,7 @@ def test_a_token_learns_from_exactly_what_it_may_see(name):
 
 
 def gradients(config, *, size=toy.SEGMENTS, spread=0.1, key=None):
-  """The loss of a fixed direction of all real tokens, and its gradients."""
+  """A random linear loss of all real hidden states, and its gradients."""
   graphdef, params = toy.build(config, spread=spread)
   batch = toy.batch()
   weights_bsld = np.random.default_rng(0).normal(size=(*batch.ok_bsl.shape, config.d_model))
@@ -104,8 +104,8 @@ def gradients(config, *, size=toy.SEGMENTS, spread=0.1, key=None):
   return toy.quickly(jax.value_and_grad(loss))(params)
 
 
-def test_what_sees_nothing_gets_nothing():
-  """A document's first token strictly of the past: without a feed-forward it stays what it was."""
+def test_a_query_without_keys_gets_a_zero_context():
+  """With window 'past' and no feed-forward, the first token of a document keeps its embedding."""
   config = toy.config(window='past', norm_position='pre', final_norm=False)
   graphdef, params = toy.build(config, spread=0.1)
   alone = params | {
@@ -124,8 +124,8 @@ def test_what_sees_nothing_gets_nothing():
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_projections_learn_from_a_stopped_window():
-  """In one layer the stop takes the gradient from the embeddings and leaves that of the projections."""
+def test_projections_get_gradients_from_a_stopped_window():
+  """In a single layer, stopping removes the gradient of the embeddings but not that of the projections."""
   (_, free), (_, stopped) = (
     gradients(toy.config(num_layers=1, stop_short_term_gradient=stop)) for stop in (False, True)
   )
@@ -133,21 +133,21 @@ def test_projections_learn_from_a_stopped_window():
   assert toy.error(stopped['vocabulary'], free['vocabulary']) > 1e-3
 
 
-def test_a_chunk_of_one_segment_trains_what_the_write_learns():
-  """Published training: gate and reads learn, though the values come from an earlier chunk."""
+def test_a_chunk_of_one_segment_trains_all_parameters_of_the_memory():
+  """As in published training: gate and reads get gradients although the values are from an earlier chunk."""
   _, gradient = gradients(toy.config(toy.small('continuous', gate=True), num_layers=1), size=1)
   for name, leaf in gradient['blocks'][0]['memory'].items():
     assert all(np.abs(part).max() > 1e-6 for part in jax.tree.leaves(leaf)), name
 
 
 @pytest.mark.parametrize('name', ['even', 'most_used'])
-def test_rematerialization_changes_nothing(name):
+def test_rematerialization_does_not_change_the_gradients(name):
   config = toy.config(toy.MEMORIES[name], num_layers=1, dropout=0.1)
   kept, again = (gradients(dataclasses.replace(config, remat=remat), key=KEY) for remat in (False, True))
   assert toy.error(again, kept) < toy.TOLERANCE
 
 
-def test_a_scan_that_loses_the_lanes_is_refused(monkeypatch):
+def test_a_scan_that_drops_lanes_is_rejected(monkeypatch):
   def scan(self, state, *args, **kwargs):
     return jax.tree.map(lambda leaf: leaf[:1], state), Read()
 

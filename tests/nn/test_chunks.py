@@ -1,4 +1,4 @@
-"""A chunk at once and its segments one by one give the same numbers. tests/x64 runs this in float64, too."""
+"""Processing a chunk equals processing its segments one by one. tests/x64 also runs this in float64."""
 
 import itertools
 
@@ -13,7 +13,7 @@ SHORT = (0, toy.LENGTH, 2 * toy.LENGTH)
 
 
 def cases(quick):
-  """Every memory with every short-term length; by default those in `quick`, each with one of the lengths."""
+  """All pairs of memory and short-term length; memories in `quick` with one length are not marked as slow."""
   product = itertools.product(enumerate(toy.MEMORIES), enumerate(SHORT))
   return [
     pytest.param(name, short, marks=() if name in quick and (i + j) % len(SHORT) == 2 else pytest.mark.slow)
@@ -23,7 +23,7 @@ def cases(quick):
 
 @pytest.mark.parametrize(('name', 'short'), cases(CONFIGS))
 def test_a_chunk_equals_its_segments(name, short):
-  """Hidden states, states, losses, plots; dropout and draws on; documents that start inside chunks."""
+  """Hidden states, states, losses and plots, with dropout, draws, and documents that start inside chunks."""
   graphdef, params = toy.build(toy.config(toy.MEMORIES[name], short_term_length=short, dropout=0.1))
   batch, key = toy.batch(), jax.random.key(1)
   whole = toy.run(graphdef, params, batch, key)
@@ -55,7 +55,7 @@ MOSTLY_SLOW = [
 
 @pytest.mark.parametrize('name', MOSTLY_SLOW)
 def test_a_chunk_of_grouped_keys_equals_its_segments(name):
-  """Weights are dropped, too."""
+  """With dropout of the attention weights."""
   graphdef, params = toy.build(toy.config(toy.MEMORIES[name], **GROUPED, **DRAWS))
   batch, key = toy.batch(), jax.random.key(1)
   outputs = [toy.run(graphdef, params, batch, key, size=size) for size in (toy.SEGMENTS, 1)]
@@ -68,12 +68,12 @@ def test_a_chunk_of_grouped_keys_equals_its_segments(name):
 def test_a_chunk_equals_smaller_chunks(name, size):
   graphdef, params = toy.build(toy.config(toy.MEMORIES[name], dropout=0.1))
   batch, key = toy.batch(), jax.random.key(1)
-  whole, parts = (toy.run(graphdef, params, batch, key, size=of) for of in (toy.SEGMENTS, size))
+  whole, parts = (toy.run(graphdef, params, batch, key, size=num) for num in (toy.SEGMENTS, size))
   assert toy.error(toy.real(whole, batch), toy.real(parts, batch)) < toy.TOLERANCE
 
 
 @pytest.mark.parametrize('positions', ['xl', 'rotary', 't5'])
-def test_a_recent_memory_is_a_longer_short_term_memory(positions):
+def test_a_recent_memory_equals_a_longer_short_term_memory(positions):
   """Keys of any age and a window of consecutive tokens have the same scores."""
   length = 2 * toy.LENGTH
   settings = {'positions': positions, 'dropout': 0.1}

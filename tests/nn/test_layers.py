@@ -1,4 +1,4 @@
-"""Dropout by key."""
+"""Dropout with explicit keys, and the numbers that are folded into keys."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from infformer_jax.nn.layers import DropoutSite, dropout
 KEY = jax.random.key(7)
 
 
-def test_dropout_keeps_the_mean_and_needs_a_key():
+def test_dropout_preserves_the_mean_and_requires_a_key():
   x_bsld, keys_bs = jnp.ones((4, 5, 50, 40)), jax.random.split(KEY, (4, 5))
   dropped = np.asarray(dropout(x_bsld, keys_bs, 0.25, 0))
   assert set(np.unique(dropped)) == {0, np.float32(1 / 0.75)}
@@ -18,6 +18,6 @@ def test_dropout_keeps_the_mean_and_needs_a_key():
   assert dropout(x_bsld, None, 0.25, 0) is x_bsld
 
 
-def test_the_numbers_of_the_random_uses_are_distinct_and_fixed():
-  """They are folded into keys: another number is another run."""
+def test_the_numbers_folded_into_keys_are_distinct_and_fixed():
+  """Another number would change the random draws of existing runs."""
   assert [site.value for site in DropoutSite] == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""What a model cannot be is refused before anything is built."""
+"""Invalid model configs are rejected before anything is built."""
 
 import pytest
 
@@ -38,7 +38,7 @@ IMPOSSIBLE = [
 
 
 @pytest.mark.parametrize(('settings', 'message'), IMPOSSIBLE)
-def test_impossible_models_are_refused_in_a_sentence(settings, message):
+def test_invalid_configs_are_rejected(settings, message):
   with pytest.raises(ConfigError) as caught:
     toy.config(**settings)
   assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""Token by token gives the logits of the chunk, for every row by itself."""
+"""Decoding token by token equals the forward pass over a chunk, for every row."""
 
 import jax
 import numpy as np
@@ -16,8 +16,8 @@ CASES = {
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_open_segments_equal_the_chunk(name):
-  """The second row waits at every third step, and is a segment shorter."""
+def test_decoding_token_by_token_equals_the_chunk(name):
+  """The second row pauses at every third step and is one segment shorter."""
   graphdef, params = toy.build(toy.config(**CASES[name]))
   count, size = 24, np.array([24, 16])
   batch = toy.batch(documents=((24,), (16,)), segments=6)

@@ -1,4 +1,4 @@
-"""The geometry of a layer's past, as drawn."""
+"""Indices of the past and of the windows in the timeline of a layer."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,27 +16,27 @@ def timeline(short, lag):
 @pytest.mark.parametrize(
   ('short', 'lag', 'length', 'past', 'window'),
   [
-    (2, 2, 4, [0, 1], [2, 3]),  # source 'evicted'
+    (2, 2, 4, [0, 1], [2, 3]),  # source='evicted'
     (4, 3, 6, [0, 1], [2, 3, 4, 5]),
-    (4, 1, 4, [2, 3], [0, 1, 2, 3]),  # source 'previous'
+    (4, 1, 4, [2, 3], [0, 1, 2, 3]),  # source='previous'
     (0, 1, 2, [0, 1], []),
-    (4, 0, 4, [], [0, 1, 2, 3]),  # no memory
+    (4, 0, 4, [], [0, 1, 2, 3]),  # No memory.
     (0, 0, 0, [], []),
   ],
 )
 def test_the_cache_holds_the_past_and_the_window(short, lag, length, past, window):
-  of = timeline(short, lag)
-  places = np.arange(of.cache_length)
-  assert of.cache_length == length
-  assert places[of.past].tolist() == past
-  assert places[of.window].tolist() == window
+  line = timeline(short, lag)
+  places = np.arange(line.cache_length)
+  assert line.cache_length == length
+  assert places[line.past].tolist() == past
+  assert places[line.window].tolist() == window
 
 
-def test_the_pasts_of_later_segments_follow():
-  of = timeline(2, 2)
-  places = jnp.arange(of.cache_length + 3 * L)[None]
-  assert of.pasts(places, 3)[0].tolist() == [[0, 1], [2, 3], [4, 5]]
-  assert of.has_past(jnp.array([0, 1, 2, 3])).tolist() == [False, False, True, True]
+def test_the_pasts_of_later_segments_are_consecutive():
+  line = timeline(2, 2)
+  places = jnp.arange(line.cache_length + 3 * L)[None]
+  assert line.pasts(places, 3)[0].tolist() == [[0, 1], [2, 3], [4, 5]]
+  assert line.has_past(jnp.array([0, 1, 2, 3])).tolist() == [False, False, True, True]
 
 
 def test_the_windows_of_later_segments_overlap():
@@ -47,7 +47,7 @@ def test_the_windows_of_later_segments_overlap():
   ]
 
 
-def test_a_window_begins_with_its_document():
+def test_a_window_starts_with_its_document():
   ok = timeline(4, 3).in_document(jnp.array([[0, 1], [2, 5]]))
   assert ok.tolist() == [
     [[False, False, False, False], [False, False, True, True]],

@@ -1,4 +1,4 @@
-"""Lanes, padding, random keys, and the state between chunks."""
+"""The transformer: lanes, padding, random keys, and the state between chunks."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ KEY = jax.random.key(7)
 
 @pytest.fixture(scope='module')
 def model():
-  """(config, graphdef, params) with every kind of state, dropout and draws."""
+  """(config, graphdef, params) of a model with every kind of state, dropout and random draws."""
   config = toy.config(toy.MEMORIES['stacked'], dropout=0.1)
   return config, *toy.build(config)
 
@@ -25,19 +25,19 @@ def test_a_lane_does_not_depend_on_the_others(model):
   _, graphdef, params = model
   batch, other = toy.batch(), toy.batch(documents=((9, 9), (26, 18), (48,), ()), seed=2)
   mixed = jax.tree.map(lambda a, b: np.concatenate([b[:1], a[1:2], b[2:]]), batch, other)
-  outputs = [toy.run(graphdef, params, of, KEY) for of in (batch, mixed)]
-  lanes = [jax.tree.map(lambda leaf: leaf[1], (of.hidden_bsld, of.state, of.reads)) for of in outputs]
+  outputs = [toy.run(graphdef, params, each, KEY) for each in (batch, mixed)]
+  lanes = [jax.tree.map(lambda leaf: leaf[1], (out.hidden_bsld, out.state, out.reads)) for out in outputs]
   chex.assert_trees_all_equal(*lanes)
 
 
-def test_padding_changes_nothing(model):
+def test_padding_has_no_effect(model):
   _, graphdef, params = model
   batch = toy.batch()
   tokens_bsl = np.where(batch.ok_bsl, batch.tokens_bsl, (batch.tokens_bsl + 5) % toy.VOCABULARY)
   other = dataclasses.replace(batch, tokens_bsl=tokens_bsl)
-  outputs = [toy.run(graphdef, params, of, KEY) for of in (batch, other)]
+  outputs = [toy.run(graphdef, params, each, KEY) for each in (batch, other)]
   memories = [
-    (of.hidden_bsld[batch.ok_bsl], of.aux, [block.memory for block in of.state.blocks]) for of in outputs
+    (out.hidden_bsld[batch.ok_bsl], out.aux, [block.memory for block in out.state.blocks]) for out in outputs
   ]
   chex.assert_trees_all_equal(*memories)
 
@@ -49,7 +49,7 @@ def test_an_idle_lane_stays_empty(model):
     assert np.array_equal(block.memory.filled(block_state.memory), [True, True, False, False])
 
 
-def test_keys_draw_by_lane_and_by_absolute_segment(model):
+def test_random_draws_depend_on_the_lane_and_the_absolute_segment(model):
   _, graphdef, params = model
   batch = toy.batch(documents=((4,) * toy.SEGMENTS,) * 4)
   one = np.broadcast_to(batch.tokens_bsl[:1, :1], batch.tokens_bsl.shape)
@@ -57,8 +57,8 @@ def test_keys_draw_by_lane_and_by_absolute_segment(model):
   assert len(np.unique(np.asarray(hidden_bsld).reshape(4 * toy.SEGMENTS, -1), axis=0)) == 4 * toy.SEGMENTS
 
 
-def test_layers_draw_differently():
-  """Both layers add a dropped 1 to nothing at all: 0, 1 and 2 of them remain."""
+def test_layers_draw_different_random_numbers():
+  """Both layers add a 1 with dropout to zero, so that 0, 1 or 2 of them remain."""
   config = toy.config(dropout=0.5, final_norm=False, short_term_length=0)
   graphdef, params = toy.build(config)
   nothing = jax.tree.map(jnp.zeros_like, params)
@@ -85,7 +85,7 @@ def test_segments_are_counted_by_document_and_by_lane(model):
   assert np.array_equal(state.index_b, [12] * 4)
 
 
-@pytest.mark.skipif(toy.WIDE, reason='bfloat16 stands beside float32')
+@pytest.mark.skipif(toy.WIDE, reason='compares bfloat16 with float32')
 def test_bfloat16_activations_leave_coefficients_in_float32(model):
   config, graphdef, params = model
   expected = toy.run(graphdef, params, toy.batch(), KEY)

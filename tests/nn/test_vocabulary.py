@@ -1,4 +1,4 @@
-"""Token losses and hits are those of the logits; a seed draws the tables where it always has."""
+"""Token losses and hits equal those of the logits; the order of the random draws is unchanged."""
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,12 @@ READ_OUTS = {
 
 @pytest.fixture(scope='module', params=READ_OUTS)
 def vocabulary(request):
-  """With a bias that is not zero, where there is one."""
+  """With a nonzero bias if the vocabulary has a bias."""
   graphdef, params = toy.build(toy.config(**READ_OUTS[request.param]), spread=0.2)
   return transformer.merge(graphdef, params).vocabulary
 
 
-def test_losses_and_hits_are_those_of_the_logits(vocabulary):
+def test_losses_and_hits_equal_those_of_the_logits(vocabulary):
   hidden_bsld = jax.random.normal(jax.random.key(7), (1, 2, 3, 16), toy.DTYPE)
   logits = np.asarray(vocabulary.logits(hidden_bsld))
   targets_bsl = np.arange(6).reshape(1, 2, 3)
@@ -38,7 +38,7 @@ def test_losses_and_hits_are_those_of_the_logits(vocabulary):
   assert hits_bsl[0, 1, 1], likeliest
 
 
-def test_the_bias_and_the_separate_table_read_out(vocabulary):
+def test_logits_use_the_bias_and_the_separate_table(vocabulary):
   config = vocabulary.config
   hidden_td = jax.random.normal(jax.random.key(7), (3, 16), toy.DTYPE)
   table_vd = (vocabulary.embedding if config.tie_embeddings else vocabulary.unembedding).embedding[...]
@@ -46,7 +46,7 @@ def test_the_bias_and_the_separate_table_read_out(vocabulary):
   assert toy.error(vocabulary.logits(hidden_td), hidden_td @ table_vd.T + bias_1v) < toy.TOLERANCE
 
 
-def test_embeddings_are_rows_scaled_by_the_root_of_the_width(vocabulary):
+def test_embeddings_are_rows_times_the_square_root_of_d_model(vocabulary):
   scale = 4 if vocabulary.config.scale_embeddings else 1  # √16
   tokens = jnp.array([[3, 0], [12, 3]])
   assert toy.error(vocabulary.embed(tokens), scale * vocabulary.embedding.embedding[...][tokens]) == 0
@@ -59,8 +59,8 @@ def test_bfloat16_hidden_states_have_float32_logits():
   assert vocabulary.logits(jnp.ones((2, 16), jnp.bfloat16)).dtype == jnp.float32
 
 
-def test_the_tables_are_the_first_and_the_last_draw_of_a_seed():
-  """The initial parameters of a seed do not depend on which class owns them."""
+def test_the_embedding_is_the_first_draw_of_a_seed_and_the_output_table_the_last():
+  """The initial parameters of a seed do not depend on the class that owns them."""
   rngs, config = nnx.Rngs(jax.random.key(0)), toy.config(tie_embeddings=False, num_layers=1)
   vocabulary = transformer.Transformer(config, toy.VOCABULARY, rngs=rngs).vocabulary
   last = int(rngs.default.count[...]) - 1
