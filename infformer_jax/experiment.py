@@ -57,9 +57,9 @@ class Experiment:
     except ConfigError as error:
       raise ConfigError(f'data.{error}') from None
     if (tokens := self.train.max_document_tokens) is not None:
-      self._check_pieces(tokens)
+      self._check_document_tokens(tokens)
 
-  def _check_pieces(self, tokens: int) -> None:
+  def _check_document_tokens(self, tokens: int) -> None:
     length, what = self.model.segment_length, f'train.max_document_tokens = {tokens}'
     if self.data.indivisible:
       raise ConfigError(
@@ -96,12 +96,12 @@ class Experiment:
     steps, length = self.train.num_steps, self.model.segment_length
     segments = steps * self.train.segments_per_chunk
     met = segments * length / document_tokens
-    pieces = segments // (4 * FEW_DOCUMENTS)  # in segments; gives a lane four times FEW_DOCUMENTS
-    if met < FEW_DOCUMENTS and pieces > self.train.segments_per_chunk:  # Shorter trainings are trials.
+    shorter = segments // (4 * FEW_DOCUMENTS)  # in segments; gives a lane four times FEW_DOCUMENTS
+    if met < FEW_DOCUMENTS and shorter > self.train.segments_per_chunk:  # Shorter trainings are trials.
       yield (
         f'train.num_steps = {steps}: a lane reads about {met:.2g} documents; with so few documents '
         'the memory mostly learns to identify the document, and harms on others (docs/results.md, PG-19); '
-        f'use train.max_document_tokens = {pieces * length}'
+        f'use train.max_document_tokens = {shorter * length}'
       )
 
 

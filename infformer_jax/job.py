@@ -13,6 +13,7 @@ from infformer_jax.data.base import Corpus
 from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
+from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.errors import UserError
 from infformer_jax.evaluation import inspection, perplexity
 from infformer_jax.evaluation.results import metrics
@@ -43,13 +44,15 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
   lanes = sharding.local_lanes(config.batch_size)
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
+  initial_tokenizer = _initial_tokenizer(experiment, workdir, console)
   with lock(workdir):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut_documents(corpus.split('train'), config.max_document_tokens)
     for warning in experiment.warnings(document_tokens=float(documents.lengths.mean())):
       console.say(f'warning: {warning}')
-    initial = _initial_parameters(experiment, workdir, corpus, console)  # If it fails, nothing is written.
+    # If it fails, nothing is written.
+    initial = _initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
     _require_the_same_data(workdir, corpus)
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
 
@@ -154,18 +157,28 @@ def _require_the_same_data(workdir: pathlib.Path, corpus: Corpus) -> None:
   _write(file, now)
 
 
-def _initial_parameters(
-  experiment: Experiment, workdir: pathlib.Path, corpus: Corpus, console: Console
-) -> dict[str, Array] | None:
-  """The parameters of `init_from`, for a run that has no checkpoint yet."""
+def _initial_tokenizer(experiment: Experiment, workdir: pathlib.Path, console: Console) -> Tokenizer | None:
+  """The tokenizer of `init_from`, for a run that has no checkpoint yet. The data are not read."""
   if experiment.init_from is None or Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
     return None
-  source, tokenizer = pathlib.Path(experiment.init_from), corpus.tokenizer
   try:
-    known = trained_tokenizer(experiment.data, source)
+    return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from))
   except UserError as error:
-    raise UserError(f'init_from = {source}: {error}') from None
-  if known.identity != tokenizer.identity:
+    raise UserError(f'init_from = {experiment.init_from}: {error}') from None
+
+
+def _initial_parameters(
+  experiment: Experiment,
+  workdir: pathlib.Path,
+  corpus: Corpus,
+  initial_tokenizer: Tokenizer | None,
+  console: Console,
+) -> dict[str, Array] | None:
+  """The parameters of `init_from`, for a run that has no checkpoint yet."""
+  if experiment.init_from is None or initial_tokenizer is None:
+    return None
+  source, tokenizer = pathlib.Path(experiment.init_from), corpus.tokenizer
+  if initial_tokenizer.identity != tokenizer.identity:
     raise UserError(
       f'init_from = {source} was trained with another tokenizer of the same name; '
       f'copy {source / "tokens"} into {workdir} before the first run'

@@ -13,13 +13,13 @@ from jax.sharding import Mesh
 
 from infformer_jax.config import stored_config
 from infformer_jax.errors import UserError
-from infformer_jax.nn import transformer
+from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
 from infformer_jax.train.sharding import make_mesh, shardings
 from infformer_jax.types import PyTree
 
-_EMBEDDING = 'params/vocabulary/embedding/embedding'  # [v, d]
+_SIZE_FROM = f'params/{vocabulary.SIZE_FROM}'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,12 +71,12 @@ class TrainedModel:
     if kinds is None:
       raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
     trained = {name: kind for name, kind in kinds.items() if name.startswith('params/')}
-    if _EMBEDDING not in trained:
+    if _SIZE_FROM not in trained:
       raise UserError(
-        f'{workdir / "checkpoints"} has no array {_EMBEDDING}: another version of the package wrote it; '
+        f'{workdir / "checkpoints"} has no array {_SIZE_FROM}: another version of the package wrote it; '
         'train again, with another --workdir'
       )
-    build = functools.partial(transformer.build, model, _num_rows(trained[_EMBEDDING]))
+    build = functools.partial(transformer.build, model, _num_rows(trained[_SIZE_FROM]))
     graphdef, params = jax.eval_shape(build, jax.random.key(0))
     like = {'params': params}
     restored = checkpoints.restore(like, shardings(like, mesh), step=step)

@@ -65,3 +65,11 @@ def test_other_data_are_refused(trained, experiment):
   data = dataclasses.replace(experiment.data, num_train=7)
   with pytest.raises(UserError, match='the training documents have changed since'):
     job.train(dataclasses.replace(experiment, data=data), workdir, Console(io.StringIO()))
+
+
+def test_init_from_is_checked_before_the_data_are_read(experiment, tmp_path, monkeypatch):
+  monkeypatch.setattr(job, 'load_corpus', lambda *args: pytest.fail('the data were read'))
+  asked = dataclasses.replace(experiment, init_from=str(tmp_path / 'nowhere'))
+  with pytest.raises(UserError, match=r'init_from = .*nowhere: cannot read .*data\.json'):
+    job.train(asked, tmp_path / 'W', Console(io.StringIO()))
+  assert not (tmp_path / 'W').exists()

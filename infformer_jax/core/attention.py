@@ -145,7 +145,7 @@ def position_scores(queries: Queries, part: Part) -> Float[Array, '#b h l m'] | 
     raise ValueError(f'position_q_blhk = None: {type(term).__name__} positions need q + v')
   if isinstance(term, Relative):
     return positions.relative_scores(q_blhk, term.r_mhk)
-  return positions.aged_scores(q_blhk, queries.offset_bl, part.age_bm, term.w_dhk, term.clamp)
+  return positions.aged_scores(q_blhk, queries.offset_bl, part.age_bm, term.w_dhk, term.clamp_length)
 
 
 def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:

@@ -7,6 +7,7 @@ Source: ∞-former, section 3.1 and equations 10 to 14; published code: long_ter
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,8 @@ class LocatedRead(ReadSpec):
   renormalize: bool = False  # to [0, 1]; the published density is over all reals
   variance_floor: float = 1e-6  # σ² is never smaller, in units of the whole signal squared
   softplus_offset: float = 0.0  # added inside the softplus, so that σ can start small
-  spread: bool = False  # offsets inside the sigmoid let heads and components start evenly over [0, 1]
+  # 'spread': offsets inside the sigmoid let heads and components start evenly over [0, 1].
+  initial_mu: Literal['spread', 'middle'] = 'middle'
   affine: bool = True  # False: moment matching from softmax scores, which forms the keys
   mixture: int = 1  # K components; 1 is the paper
 
@@ -71,7 +73,7 @@ class LocatedRead(ReadSpec):
     weight_bhlc = jnp.ones((*scores_bhlm.shape[:-1], 1), scores_bhlm.dtype)
     if self.affine:
       mu_bhlc, sigma_bhlc, *weights = jnp.split(scores_bhlm, 2 if self.mixture == 1 else 3, axis=-1)
-      if self.spread:
+      if self.initial_mu == 'spread':
         mu_bhlc += jnp.asarray(_offsets(scores_bhlm.shape[1], self.mixture), mu_bhlc.dtype)
       mu_bhlc, sigma_sq_bhlc = jax.nn.sigmoid(mu_bhlc), jax.nn.softplus(sigma_bhlc + self.softplus_offset)
       if weights:

@@ -25,10 +25,10 @@ class Relative:
 
 @pytree
 class Aged:
-  """The same for keys of any age. Distances above `clamp`, if it is given, score as `clamp`."""
+  """The same for keys of any age. Distances above `clamp_length`, if it is given, score as that distance."""
 
   w_dhk: Array  # W_R
-  clamp: int | None = dataclasses.field(default=None, metadata={'static': True})
+  clamp_length: int | None = dataclasses.field(default=None, metadata={'static': True})
 
 
 @pytree
@@ -103,7 +103,7 @@ def aged_scores(
   offset_bl: Float[Array, '#b l'],
   age_bm: Float[Array, '#b m'],
   w_dhk: Float[Array, 'd h k'],
-  clamp: int | None = None,
+  clamp_length: int | None = None,
 ) -> Float[Array, '#b h l m']:
   """`relative_scores` for keys of any real age: angle addition splits the distance offset + age.
 
@@ -114,7 +114,7 @@ def aged_scores(
     q_blhk: Transformer-XL's q + v.
     offset_bl, age_bm: tokens; b may be 1.
     w_dhk: W_R.
-    clamp: distances above it score as it does; None: no limit.
+    clamp_length: distances above it score as it does; None: no limit.
   """
   z_blhd = jnp.einsum('blhk,dhk->blhd', q_blhk, w_dhk)
   size = w_dhk.shape[0]
@@ -124,10 +124,10 @@ def aged_scores(
   of_age = sinusoids(age_bm, size).astype(z_blhd.dtype)
   of_age = jnp.broadcast_to(of_age, (len(q_blhk), *of_age.shape[1:]))
   scores_bhlm = jnp.einsum('blhd,bmd->bhlm', of_query, of_age)
-  if clamp is None:
+  if clamp_length is None:
     return scores_bhlm
-  at_clamp_d = sinusoids(jnp.asarray(clamp, age_bm.dtype), size).astype(z_blhd.dtype)
-  far_blm = offset_bl[:, :, None] + age_bm[:, None, :] > clamp
+  at_clamp_d = sinusoids(jnp.asarray(clamp_length, age_bm.dtype), size).astype(z_blhd.dtype)
+  far_blm = offset_bl[:, :, None] + age_bm[:, None, :] > clamp_length
   return jnp.where(far_blm[:, None], jnp.einsum('blhd,d->bhl', z_blhd, at_clamp_d)[..., None], scores_bhlm)
 
 

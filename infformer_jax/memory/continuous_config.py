@@ -152,7 +152,7 @@ class ContinuousConfig(MemoryConfig):
       renormalize=self.renormalize,
       variance_floor=floor**2,
       softplus_offset=offset,
-      spread=self.initial_mu == 'spread',
+      initial_mu=self.initial_mu,
       affine=self.affine,
       mixture=self.mixture,
     )

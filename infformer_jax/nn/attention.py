@@ -115,7 +115,7 @@ class Attention(nnx.Module):
     term: positions.PositionTerm = None
     if self.config.positions == 'xl':
       w_dhk = self._heads(self.w_r.kernel[...]).astype(k_bmhk.dtype)
-      term = positions.Aged(w_dhk=w_dhk, clamp=self.config.clamp_length)
+      term = positions.Aged(w_dhk=w_dhk, clamp_length=self.config.clamp_length)
     elif self.config.positions == 't5':
       term = positions.Buckets(table_jh=self.bias_jh[...])
     elif self.config.positions == 'rotary':

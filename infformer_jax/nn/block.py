@@ -18,7 +18,7 @@ from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import attention_received
 from infformer_jax.nn.attention import Attention, Biases
 from infformer_jax.nn.attention_received import ReceivedAttention
-from infformer_jax.nn.layers import DropoutSite, FeedForward, dropout, fold_in, norm
+from infformer_jax.nn.layers import FeedForward, KeyUse, dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.nn.timeline import Timeline
 from infformer_jax.types import Array, Past, PyTree, Read, Segment
@@ -118,7 +118,7 @@ class Block(nnx.Module):
       The residual stream, the state, and what the memory answered, for its losses and plots.
     """
     attended_bsld, state, read = self._attend(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
-    attended_bsld = dropout(attended_bsld, keys_bs, self.config.dropout, DropoutSite.ATTENTION_OUTPUT)
+    attended_bsld = dropout(attended_bsld, fold_in(keys_bs, KeyUse.ATTENTION_OUTPUT), self.config.dropout)
     return self.joined(x_bsld, attended_bsld, keys_bs=keys_bs), state, read
 
   def joined(self, x_bsld: Array, attended_bsld: Array, *, keys_bs: Array | None) -> Array:
@@ -127,7 +127,7 @@ class Block(nnx.Module):
 
     def feed_forward(x: Array) -> Array:
       x = self.feed_forward(x, keys_bs=keys_bs, rate=rate)
-      return dropout(x, keys_bs, rate, DropoutSite.FEED_FORWARD_OUTPUT)
+      return dropout(x, fold_in(keys_bs, KeyUse.FEED_FORWARD_OUTPUT), rate)
 
     x_bsld = x_bsld + attended_bsld
     if self.config.norm_position == 'pre':
@@ -159,11 +159,11 @@ class Block(nnx.Module):
       q_blhk=q_bslhk,
       ok_bl=chunk.ok_bsl,
       window=self._window(timeline_btd, h_btd, h_bsld, chunk),
-      dropout_key_b=self._keys(keys_bs, DropoutSite.ATTENTION_WEIGHTS, self.config.attention_dropout > 0),
+      dropout_key_b=fold_in(keys_bs, KeyUse.ATTENTION_WEIGHTS) if self.config.attention_dropout else None,
     )
     memory, received = state.memory, state.received
     common: dict[str, Any] = {
-      'keys_bs': self._keys(keys_bs, DropoutSite.MEMORY_WRITES, self.memory.traits.draws),
+      'keys_bs': fold_in(keys_bs, KeyUse.MEMORY_WRITES) if self.memory.traits.draws else None,
       'view': view,
     }
     recurrence = pasts, chunk.new_doc_bs, self.attention.project
@@ -236,6 +236,3 @@ class Block(nnx.Module):
     )
     ok_bsw = jnp.concatenate([self.timeline.in_document(chunk.since_bs), chunk.ok_bsl], axis=2)
     return WindowKV(k_bwhk=k_bswhk, v_bwhk=v_bswhk, ok_bw=ok_bsw)
-
-  def _keys(self, keys_bs: Array | None, site: DropoutSite, used: bool) -> Array | None:
-    return fold_in(keys_bs, site) if used and keys_bs is not None else None

@@ -12,13 +12,13 @@ from infformer_jax.types import Array
 EPSILON = 1e-5  # of every norm, as in Transformer-XL and GPT-2
 
 
-class DropoutSite(enum.IntEnum):
-  """The uses of a layer's random key of a segment; each folds its number into the key."""
+class KeyUse(enum.IntEnum):
+  """What a layer draws with its key of a segment: each use folds its number into the key."""
 
   ATTENTION_OUTPUT = 0
   FEED_FORWARD_HIDDEN = 1
   FEED_FORWARD_OUTPUT = 2
-  MEMORY_WRITES = 3  # not a dropout: the draws of a memory's writes
+  MEMORY_WRITES = 3
   ATTENTION_WEIGHTS = 4
 
 
@@ -40,24 +40,26 @@ def norm(
   return cls(d_model, epsilon=EPSILON, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
 
-def fold_in(keys_bs: Array, number: int) -> Array:
-  """Keys for another use: `number` folded into each."""
+def fold_in(keys_bs: Array | None, number: int) -> Array | None:
+  """Folds `number` into every key; None stays None."""
+  if keys_bs is None:
+    return None
   return jax.vmap(jax.vmap(lambda key: jax.random.fold_in(key, number)))(keys_bs)
 
 
-def dropout(x_bsld: Array, keys_bs: Array | None, rate: float, site: int) -> Array:
+def dropout(x_bsld: Array, keys_bs: Array | None, rate: float) -> Array:
   """Zeroes entries with probability `rate` and scales the others, each segment by its own key.
 
   Args:
     x_bsld: activations of a chunk.
-    keys_bs: one key per segment, so that a chunk draws what its segments one by one would; None: identity.
-    site: which dropout this is: a `DropoutSite`, or the number of layers for that of the embeddings.
+    keys_bs: one key per segment, of this use alone, so that a chunk draws what its segments one by one would;
+      None: identity.
   """
   if keys_bs is None or rate == 0:
     return x_bsld
 
   def keep(key: Array) -> Array:
-    return jax.random.bernoulli(jax.random.fold_in(key, site), 1 - rate, x_bsld.shape[2:])
+    return jax.random.bernoulli(key, 1 - rate, x_bsld.shape[2:])
 
   return jnp.where(jax.vmap(jax.vmap(keep))(keys_bs), x_bsld / (1 - rate), 0).astype(x_bsld.dtype)
 
@@ -95,4 +97,4 @@ class FeedForward(nnx.Module):
       hidden = hidden * jax.nn.silu(self.w_gate(x_bsld))
     else:
       hidden = jax.nn.relu(hidden) if self.kind == 'relu' else jax.nn.gelu(hidden, approximate=True)
-    return self.w_out(dropout(hidden, keys_bs, rate, DropoutSite.FEED_FORWARD_HIDDEN))
+    return self.w_out(dropout(hidden, fold_in(keys_bs, KeyUse.FEED_FORWARD_HIDDEN), rate))

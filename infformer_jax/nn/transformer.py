@@ -87,11 +87,12 @@ class Transformer(nnx.Module):
       else _segment_keys(key, state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None])
     )
     x_bsld = self.embed(batch.tokens_bsl, jnp.arange(self.config.segment_length))
-    x_bsld = dropout(x_bsld, keys_bs, self.config.dropout, self.config.num_layers)
+    # Layer i folds i into the keys, the embeddings fold in the number of layers.
+    x_bsld = dropout(x_bsld, fold_in(keys_bs, self.config.num_layers), self.config.dropout)
 
     blocks, reads = [], []
     for i, (block, block_state) in enumerate(zip(self.blocks, state.blocks, strict=True)):
-      layer_keys_bs = None if keys_bs is None else fold_in(keys_bs, i)
+      layer_keys_bs = fold_in(keys_bs, i)
       x_bsld, block_state, read = self._run(block, x_bsld, block_state, chunk, layer_keys_bs, view)
       blocks.append(block_state)
       reads.append(read)

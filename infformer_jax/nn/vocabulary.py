@@ -12,6 +12,12 @@ from infformer_jax.core.arrays import at_least_float32, on_last_axis
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array
 
+SIZE_FROM = 'vocabulary/embedding/embedding'
+"""The parameter of a trunk whose first axis is the vocabulary: it tells the size of a saved model."""
+
+SHARED = ('vocabulary/embedding',)
+"""The parameters of a trunk that its input and, if embeddings are tied, its output use."""
+
 
 class Vocabulary(nnx.Module):
   """Dense tables of all tokens; everything outside of this class is independent of how tokens are stored.

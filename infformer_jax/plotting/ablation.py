@@ -47,12 +47,12 @@ def _metric(data: Sweep, path: Path) -> None:
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
     marks: dict[str, Any] = {'linestyle': '-' if numeric else '', 'capsize': 3}
-    for look, (label, rows) in zip(_looks(data), _lines(data), strict=False):
+    for line_style, (label, rows) in zip(_line_styles(data), _lines(data), strict=False):
       x = _positions(data, axes)
       at = [x[row[data['names'][0]]] for row in rows]
       means = np.array([row[metric] for row in rows], float)
       spread = np.array([row[f'{metric}_spread'] for row in rows], float)
-      axes.errorbar(at, means, spread, label=label or METRICS[metric].split(' [')[0], **look, **marks)
+      axes.errorbar(at, means, spread, label=label or METRICS[metric].split(' [')[0], **line_style, **marks)
       if not numeric and not label:
         for where, mean in zip(at, means, strict=True):
           if np.isfinite(mean):
@@ -88,12 +88,12 @@ def _cost(data: Sweep, path: Path) -> None:
   with style.canvas(path, 7.2, 2.6 * len(COSTS)) as figure:
     panels = figure.subplots(len(COSTS), sharex=True)
     for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
-      for look, (series, rows) in zip(_looks(data), _lines(data), strict=False):
+      for line_style, (series, rows) in zip(_line_styles(data), _lines(data), strict=False):
         x = _positions(data, panel)
         at = [x[row[data['names'][0]]] for row in rows]
         values = np.array([row[name] for row in rows], float)
-        look['linestyle'] = '' if _numbers(data) is None else '-'
-        panel.plot(at, values, label=series or None, clip_on=False, **look)  # A mark at 0 is not cut off.
+        line_style['linestyle'] = '' if _numbers(data) is None else '-'
+        panel.plot(at, values, label=series or None, clip_on=False, **line_style)  # Marks at 0 stay whole.
       panel.set_ylabel(label)
       _from_zero(panel)
       panel.yaxis.set_major_formatter('{x:,.0f}' if panel.get_ylim()[1] > 10 else '{x:g}')
@@ -112,7 +112,7 @@ def _distance(data: Sweep, path: Path) -> None:
       distances = [int(group.rpartition('_')[2]) for group in groups]
       accuracies = np.array(list(groups.values()), float)
       setting = tuple(row[name] for name in data['names'])
-      axes.plot(distances, accuracies, **_look(data, setting))
+      axes.plot(distances, accuracies, **_line_style(data, setting))
     axes.set_xscale('log', base=2)
     axes.set_xticks(distances, [str(distance) for distance in distances])
     axes.set(xlabel='distance [segments]', ylabel='accuracy', ylim=(-0.03, 1.03))
@@ -135,19 +135,19 @@ def _curves(data: Sweep, points: Path, path: Path) -> None:
     axes = figure.subplots()
     shown: set[tuple[str, ...]] = set()
     for setting, (steps, losses) in curves:
-      look = _look(data, setting)
+      line_style = _line_style(data, setting)
       if setting in shown:
-        del look['label']
+        del line_style['label']
       shown.add(setting)
-      look['markevery'] = [-1]  # A single step has no line.
-      axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **look)
+      line_style['markevery'] = [-1]  # A single step has no line.
+      axes.plot(*moving_mean(steps, losses, max(1, len(steps) // 40)), linewidth=1.2, **line_style)
     axes.set(xlabel='training step', ylabel=METRICS[LOSS])
     style.whole_steps(axes)
     style.legend_beside(axes, ', '.join(data['names']))
     style.headline(figure, 'Loss during training')
 
 
-def _look(data: Sweep, setting: Sequence[str]) -> dict[str, Any]:
+def _line_style(data: Sweep, setting: Sequence[str]) -> dict[str, Any]:
   """The last axis determines the colour, the first of two axes the line style; marks are unique."""
   axes = [axis['values'] for axis in data['axes']]
   first = axes[0].index(setting[0]) if len(axes) > 1 else 0
@@ -161,7 +161,7 @@ def _look(data: Sweep, setting: Sequence[str]) -> dict[str, Any]:
   }
 
 
-def _looks(data: Sweep) -> list[dict[str, Any]]:
+def _line_styles(data: Sweep) -> list[dict[str, Any]]:
   """The colour and mark of each line over the first axis."""
   if len(data['axes']) == 1:
     return [{'color': _colors()[0], 'marker': 'o', 'markersize': 4 if _numbers(data) else 7}]

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colors, font_manager
 from matplotlib.axes import Axes
 
+from infformer_jax.files import write_text
 from infformer_jax.plotting import style
 
 FONT = 'DejaVu Sans Mono'  # comes with matplotlib
@@ -32,9 +33,7 @@ def page(path: Path, title: str, subtitle: str, body: str) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
   text = f'<h1>{html.escape(title)}</h1>\n<p>{html.escape(subtitle)}</p>\n{body}\n'
-  path.write_text(
-    f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{text}</body></html>\n', 'utf-8'
-  )
+  write_text(path, f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{text}</body></html>\n')
 
 
 def coloured(pieces: Sequence[str], level_t: np.ndarray) -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from infformer_jax.core.pytree import pytree
-from infformer_jax.nn import transformer
+from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.train.optimizer import Schedule
 from infformer_jax.train.sharding import name
 from infformer_jax.train.state import TrainState
@@ -89,7 +89,7 @@ def mean(sum_count: SumCount) -> Array:
   return total / jnp.maximum(count, 1)
 
 
-_SHARED = ('vocabulary/embedding', 'position_embedding', 'u_hk', 'v_hk')
+_SHARED = (*vocabulary.SHARED, 'position_embedding', 'u_hk', 'v_hk')
 """Parameters that all layers share: their gradients are complete last."""
 
 

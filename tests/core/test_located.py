@@ -12,7 +12,7 @@ BASIS = GaussianBasis(num_basis=8)
 
 
 def test_spread_heads_and_components_are_initially_evenly_spaced():
-  spec = LocatedRead(spread=True, mixture=2)
+  spec = LocatedRead(initial_mu='spread', mixture=2)
   located = spec.locate(BASIS, jnp.zeros((1, 4, 3, 6)))
   starts = np.sort(np.asarray(located.mu_bhlc[0, :, 0]).ravel())
   np.testing.assert_allclose(starts, (np.arange(8) + 0.5) / 8, atol=1e-6)

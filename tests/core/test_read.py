@@ -19,7 +19,7 @@ BASES = {
 }
 SPECS = {
   'paper': LocatedRead(),
-  'spread': LocatedRead(spread=True, softplus_offset=-4.0),
+  'spread': LocatedRead(initial_mu='spread', softplus_offset=-4.0),
   'sparsemax': LocatedRead(density=SparsemaxDensity()),
   'mixture': LocatedRead(mixture=3, density=SparsemaxDensity()),
   'renormalized': LocatedRead(renormalize=True, density=SparsemaxDensity()),

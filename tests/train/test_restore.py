@@ -74,7 +74,7 @@ def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, 
     ({'model.positions': 'rotary'}, ['params/u_hk is float32[2,8] in the checkpoint, missing in the model']),
     (
       {'data.tokenizer': 'bpe:300'},
-      ["data.tokenizer = 'bpe:300' is not the one", '--config.data.tokenizer=bytes'],
+      ["data.tokenizer = 'bpe:300' is not the tokenizer of the model in", '--config.data.tokenizer=bytes'],
     ),
   ],
 )
