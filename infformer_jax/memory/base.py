@@ -17,6 +17,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from infformer_jax.core.arrays import at_least_float32
@@ -54,6 +55,15 @@ class Site:
   def state_dtype(self) -> Any:
     """What accumulates over segments is never narrower than float32, for any dtype of activations."""
     return at_least_float32(self.param_dtype)
+
+  def ages(self, num_tokens: int) -> np.ndarray:
+    """The ages, tokens back from a segment's first, of the last tokens that were written; newest last."""
+    return (self.lag - 1) * self.segment_length + num_tokens - np.arange(num_tokens)
+
+
+def segments_back(num_slots: int, slots_per_segment: int) -> np.ndarray:
+  """How many segments before the newest one each slot of a queue was written; newest last."""
+  return np.arange(num_slots)[::-1] // slots_per_segment
 
 
 class Memory(nnx.Module):

@@ -16,7 +16,7 @@ from flax import nnx
 from infformer_jax.core import compression, losses
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError
-from infformer_jax.memory.base import Memory, Site
+from infformer_jax.memory.base import Memory, Site, segments_back
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount
 
@@ -214,14 +214,13 @@ class Compressive(Memory):
   @property
   def _segments_back(self) -> np.ndarray:
     """[1, m]: the number of segments that are stored after that of a slot."""
-    return np.arange(self.config.length)[None, ::-1] // self.per_segment
+    return segments_back(self.config.length, self.per_segment)[None]
 
   def _ages(self, state: CompressiveState) -> Array:
     """age_bm; b is 1 where all rows keep the same tokens of a segment."""
     site, rate, num = self.site, self.config.rate, self.config.length
     if self.config.positions == 'index':
-      newest = (site.lag - 1) * site.segment_length + 1
-      return jnp.asarray(newest + np.arange(num)[None, ::-1], site.state_dtype)
+      return jnp.asarray(site.ages(num)[None], site.state_dtype)
     start_1m = (self._segments_back + site.lag) * site.segment_length  # of the first token of its segment
     if state.index_bm is not None:
       return (jnp.asarray(start_1m, state.index_bm.dtype) - state.index_bm).astype(site.state_dtype)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.core.pytree import pytree
-from infformer_jax.memory.base import Memory, View, identity
+from infformer_jax.memory.base import Memory, View, identity, segments_back
 from infformer_jax.memory.memory_config import MemoryConfig, Traits, require_whole_segments
 from infformer_jax.types import Array, Past, Project, Read, Segment, Slots
 
@@ -116,11 +116,10 @@ class Recent(Memory):
 
   def _ok(self, segments_b: Array) -> Array:
     """ok_bm: slots whose segment, counted from the newest, is among the stored ones."""
-    from_newest_m = np.arange(self.config.length)[::-1] // self.site.segment_length
-    return jnp.asarray(from_newest_m, segments_b.dtype)[None] < segments_b[:, None]
+    back_m = segments_back(self.config.length, self.site.segment_length)
+    return jnp.asarray(back_m, segments_b.dtype)[None] < segments_b[:, None]
 
   def _slots(self, k_bmhk: Array, v_bmhk: Array, segments_b: Array) -> Slots:
-    newest = (self.site.lag - 1) * self.site.segment_length + 1  # the newest stored token's age
-    age_m = newest + np.arange(self.config.length)[::-1]
-    age_bm = jnp.broadcast_to(jnp.asarray(age_m, self.site.state_dtype)[None], k_bmhk.shape[:2])
+    age_m = jnp.asarray(self.site.ages(self.config.length), self.site.state_dtype)
+    age_bm = jnp.broadcast_to(age_m[None], k_bmhk.shape[:2])
     return Slots(k_bmhk=k_bmhk, v_bmhk=v_bmhk, age_bm=age_bm, ok_bm=self._ok(segments_b))
