@@ -1,6 +1,6 @@
 """Attention over parts: one softmax over the keys of a window and of any memories, each with its positions.
 
-`attend` and `received` are what a layer calls; the other functions are the formulas that these two compute.
+`attend` and `sum_received` are what a layer calls; the other functions are the formulas that these two compute.
 Offsets, ages and distances are those of core/positions.py.
 """
 
@@ -67,7 +67,7 @@ def attend(
 
   Args:
     queries: of some tokens.
-    parts: at least one; their order is that of the keys that `received` counts.
+    parts: at least one; their order is that of the keys that `sum_received` counts.
     dropout: zeroes weights and scales the others; None: no dropout.
   Returns:
     The context of every query; exactly 0 for a query that sees no key.
@@ -83,7 +83,7 @@ def attend(
   return jnp.einsum('bhlm,bmhk->blhk', weights_bhlm.astype(v_bmhk.dtype), v_bmhk)
 
 
-def received(
+def sum_received(
   queries: Queries, parts: Sequence[Part], ok_bl: Bool[Array, 'b l'], *, width: int
 ) -> Float[Array, 'b w']:
   """The weights of the first w keys, summed over heads and real queries; no gradient, no dropout.

@@ -35,7 +35,7 @@ class ReceivedAttention:
     return ReceivedAttention(sum_bt=jnp.pad(self.sum_bt, ((0, 0), (0, length))))
 
   def accumulate(self, received_bw: Array) -> 'ReceivedAttention':
-    """With what the last w tokens have received (core/attention.py `received`)."""
+    """With what the last w tokens have received (core/attention.py `sum_received`)."""
     start = self.sum_bt.shape[1] - received_bw.shape[1]
     return ReceivedAttention(sum_bt=self.sum_bt.at[:, start:].add(received_bw.astype(self.sum_bt.dtype)))
 

@@ -157,10 +157,10 @@ def test_received_sums_the_weights_over_heads_and_real_queries():
   parts = [part(), part(window='past', reach=3)]
   weights = np.asarray(attention.weights(queries(), parts))
   expected = np.einsum('bhlm,bl->bm', weights, ok_bl)[:, : M + 2]
-  close(attention.received(queries(), parts, ok_bl, width=M + 2), expected.astype(toy.DTYPE))
+  close(attention.sum_received(queries(), parts, ok_bl, width=M + 2), expected.astype(toy.DTYPE))
 
   def total(q_blhk):
-    return (attention.received(queries(q_blhk=q_blhk), parts, ok_bl, width=2) ** 2).sum()
+    return (attention.sum_received(queries(q_blhk=q_blhk), parts, ok_bl, width=2) ** 2).sum()
 
   assert not jax.grad(total)(queries().q_blhk).any()
 
