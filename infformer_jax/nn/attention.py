@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.core import attention as core
+from infformer_jax.core import attention as attention_core
 from infformer_jax.core import positions
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.attention import Part, Queries, WeightDropout, WindowKind
@@ -139,9 +139,9 @@ class Attention(nnx.Module):
     dropout: WeightDropout | None = None,
   ) -> Array:
     """One softmax over all parts, mixed with what a gated memory answers, through W_o: [b, l, d]."""
-    context_blhk = core.attend(queries, parts, dropout=dropout)
+    context_blhk = attention_core.attend(queries, parts, dropout=dropout)
     if gated is not None:
-      context_blhk = core.mixed(context_blhk, gated.context_blhk, gated.gate_blh)
+      context_blhk = attention_core.mixed(context_blhk, gated.context_blhk, gated.gate_blh)
     return self.w_o(context_blhk.reshape(*context_blhk.shape[:2], -1))
 
   @property
@@ -150,7 +150,7 @@ class Attention(nnx.Module):
     return at_least_float32(self.config.param_dtype)
 
   def _normalized(self, x: Array) -> Array:
-    return core.normalized(x) if self.config.normalize_qk else x
+    return attention_core.normalized(x) if self.config.normalize_qk else x
 
   def _heads(self, x: Array) -> Array:
     width = self.config.width_of_head

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.core import attention as core
+from infformer_jax.core import attention as attention_core
 from infformer_jax.core.attention import Part, Queries, WeightDropout
 from infformer_jax.core.pytree import pytree
 from infformer_jax.memory import registry
@@ -202,7 +202,7 @@ class Block(nnx.Module):
   def _attended_and_received(self, local: Local, read: Read, *, biases: Biases) -> tuple[Array, Array]:
     """The result of `_attended`, and the attention that the tokens of the window received [b, w]."""
     parts, width = self._parts(local, read, biases), local.window.ok_bw.shape[1]
-    received_bw = core.sum_received(*parts, local.ok_bl, width=width)
+    received_bw = attention_core.sum_received(*parts, local.ok_bl, width=width)
     return self._attended(local, read, biases=biases), received_bw
 
   def _parts(self, local: Local, read: Read, biases: Biases) -> tuple[Queries, list[Part]]:

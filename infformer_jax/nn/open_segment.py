@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.core import attention as core
+from infformer_jax.core import attention as attention_core
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn.attention_received import ReceivedAttention
 from infformer_jax.nn.block import Block, BlockState
@@ -150,7 +150,7 @@ def _append_block(
   received = opened.received
   if received is not None:
     width = block.config.short_term_length + block.config.segment_length
-    received = received.accumulate(core.sum_received(queries, parts, segment.ok_bl, width=width))
+    received = received.accumulate(attention_core.sum_received(queries, parts, segment.ok_bl, width=width))
   opened = dataclasses.replace(opened, x_bld=put(opened.x_bld, x_bld), own=own, received=received)
   return joined, dataclasses.replace(state, memory=memory), opened
 
