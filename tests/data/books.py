@@ -1,4 +1,4 @@
-"""A tiny copy of PG-19's bucket."""
+"""A tiny copy of the PG-19 bucket."""
 
 from infformer_jax.data import prepare, tokenizers
 

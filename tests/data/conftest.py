@@ -1,4 +1,4 @@
-"""What tests of data/ share."""
+"""Fixtures that the tests of data/ share."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.data.books import run, write_books
 
 @pytest.fixture(scope='session')
 def prepared(tmp_path_factory):
-  """The data_dir of a prepared PG-19."""
+  """The data_dir of a prepared PG-19 dataset."""
   root = tmp_path_factory.mktemp('pg19')
   assert run(write_books(root / 'copy'), root / 'data') == 0
   return root / 'data'

@@ -1,4 +1,4 @@
-"""What every corpus has in common, and data of a user."""
+"""Properties of every corpus, and user-defined data."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ TEXTS = {'train': ['first', 'second text'], 'validation': ['third']}
 
 
 class Poems(Source):
-  """Two splits in memory."""
+  """A source with two splits in memory."""
 
   @property
   def facts(self):
@@ -48,7 +48,7 @@ def poems_config(monkeypatch):
   return PoemsConfig
 
 
-def test_data_of_a_user_are_registered_and_loaded_like_others(poems_config, tmp_path):
+def test_user_defined_data_are_registered_and_loaded_like_built_in_data(poems_config, tmp_path):
   assert DataConfig.kinds()['poems'] is poems_config
   corpus = load_corpus(poems_config(), tmp_path, ['validation'])
   assert corpus.tokenizer.decode(corpus.split('validation').tokens(0)) == 'third'
@@ -58,7 +58,7 @@ def test_data_of_a_user_are_registered_and_loaded_like_others(poems_config, tmp_
     load_corpus(poems_config(), tmp_path, ['test'])
 
 
-def test_a_kind_needs_a_name():
+def test_a_config_without_a_kind_is_rejected():
   @dataclasses.dataclass(frozen=True, kw_only=True)
   class Nameless(DataConfig):
     def source(self):
@@ -68,7 +68,7 @@ def test_a_kind_needs_a_name():
     base.register(Nameless)
 
 
-def test_a_split_in_memory_has_a_word_and_a_byte_per_token():
+def test_a_split_in_memory_counts_one_word_and_one_byte_per_token():
   split = StoredSplit.from_tokens([[1, 2, 3], [4, 5]])
   assert split.lengths.tolist() == [3, 2]
   assert split.tokens(1).tolist() == [4, 5]

@@ -1,4 +1,4 @@
-"""Documents cut into pieces: the same tokens, in order, in documents of their own."""
+"""Documents cut into pieces: the same tokens in the same order, each piece as a separate document."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ DOCUMENTS = [range(23), range(100, 102), range(200, 230), range(300, 310)]
 
 
 class Grouped(StoredSplit):
-  """Each token's group is its parity, within the document."""
+  """The group of a token is the parity of its index in the document."""
 
   def group(self, index: int, start: int, stop: int) -> np.ndarray:
     return np.arange(start, stop, dtype=np.int32) % 2
@@ -36,20 +36,20 @@ def test_parts_and_groups_of_a_piece_are_those_of_its_document(whole):
   pieces = cut_documents(whole, 8)  # 23 tokens: 7, 8, 8.
   assert pieces.tokens(1).tolist() == list(range(7, 15))
   assert pieces.tokens(1, 2, 4).tolist() == [9, 10]
-  assert pieces.tokens(1, 6, 99).tolist() == [13, 14]  # Not the next piece's.
+  assert pieces.tokens(1, 6, 99).tolist() == [13, 14]  # None of the next piece.
   assert pieces.group(1, 0, 3).tolist() == [1, 0, 1]
 
 
-def test_without_a_limit_nothing_changes(whole):
+def test_without_a_limit_documents_are_not_cut(whole):
   assert cut_documents(whole, None) is whole
   empty = StoredSplit.from_tokens([])
   assert cut_documents(empty, 8) is empty
 
 
-def test_training_begins_each_piece_as_a_document(whole):
+def test_training_starts_every_piece_as_a_new_document(whole):
   sizes = {'num_lanes': 2, 'lanes': range(2), 'segment_length': 4, 'segments_per_chunk': 3}
   batch = next(train_batches(cut_documents(whole, 8), 999, **sizes, seed=0))
   begins = batch.tokens_bsl[..., 0] == 999
   assert (begins == batch.new_doc_bs).all()
-  assert begins.sum() >= 3  # Twelve tokens of a lane are at least two pieces.
+  assert begins.sum() >= 3  # Twelve tokens of a lane span at least two pieces.
   assert (np.diff(batch.targets_bsl, axis=-1)[batch.ok_bsl[..., 1:]] == 1).all()

@@ -1,4 +1,4 @@
-"""Ids that are decoded one by one give the text of all ids."""
+"""Incremental decoding equals decoding all ids at once."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def streamed(tokenizer, ids, context=()):
 
 @pytest.mark.parametrize('make', LOSSLESS)
 @pytest.mark.parametrize('context', ['', 'before ', 'é', '語'])
-def test_the_pieces_are_the_text(make, context, tmp_path):
+def test_the_pieces_concatenate_to_the_text(make, context, tmp_path):
   tokenizer = make(tmp_path)
   before = tokenizer.encode(context)
   for text in (TEXT, *NASTY):
@@ -29,26 +29,26 @@ def test_the_pieces_are_the_text(make, context, tmp_path):
 
 
 @pytest.mark.parametrize('make', LOSSLESS)
-def test_a_text_that_is_cut_within_a_character_ends_as_it_is_decoded(make, tmp_path):
+def test_a_text_cut_within_a_character_ends_as_when_decoded_at_once(make, tmp_path):
   tokenizer = make(tmp_path)
   ids = tokenizer.encode(TEXT)
   for end in range(len(ids) + 1):
     assert ''.join(streamed(tokenizer, ids[:end])) == tokenizer.decode(ids[:end])
 
 
-def test_a_character_comes_whole(tmp_path):
+def test_a_character_is_emitted_only_when_it_is_complete(tmp_path):
   tokenizer = make_bytes(tmp_path)
   pieces = streamed(tokenizer, tokenizer.encode(TEXT), tokenizer.encode('before '))
   assert {'ï', '語', '\N{GRINNING FACE}'} <= set(pieces)
 
 
-def test_bytes_that_are_not_text_are_not_held_back_forever(tmp_path):
+def test_invalid_bytes_are_not_held_back_indefinitely(tmp_path):
   pieces = streamed(make_bytes(tmp_path), [0xFF] * 9 + [ord('a')])
   assert [bool(piece) for piece in pieces[3:9]] == [True] * 6
   assert ''.join(pieces) == '\N{REPLACEMENT CHARACTER}' * 9 + 'a'
 
 
-def test_spaces_at_the_start_of_a_piece_stay(tmp_path):
+def test_leading_spaces_of_pieces_are_kept(tmp_path):
   tokenizer = write_sentencepiece(tmp_path / 'own.model')
   ids = tokenizer.encode('hello the world')
   assert ''.join(streamed(tokenizer, ids)) == 'hello the world'

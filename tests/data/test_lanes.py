@@ -1,4 +1,4 @@
-"""Lanes: nothing mixed, lost or repeated; the position is one integer; any process count reads the same."""
+"""Lanes lose, repeat and mix no tokens; a position is one integer; batches do not depend on the processes."""
 
 import collections
 import itertools
@@ -16,7 +16,7 @@ BOS = 999_999
 
 
 def make_split(lengths):
-  """Every token of every document is another number, so that a token says where it comes from."""
+  """All tokens are distinct, so that a token identifies its document and position."""
   return StoredSplit.from_tokens([np.arange(length) + 1000 * index for index, length in enumerate(lengths)])
 
 
@@ -52,13 +52,13 @@ def assert_equal(one, other):
 
 
 def joined(batches):
-  """All batches after one another along s, as one dict of arrays."""
+  """All batches concatenated along s, as one dict of arrays."""
   batches = [fields(batch) for batch in batches]
   return {name: np.concatenate([batch[name] for batch in batches], axis=1) for name in batches[0]}
 
 
 def readings(split, lane):
-  """What one lane reads: (document, its tokens), having checked every input, mask and index on the way."""
+  """The (document, tokens) that one lane reads; also checks every input, mask and index."""
   starts = np.flatnonzero(lane['new_doc_bs'])
   assert starts[0] == 0
   for start, stop in itertools.pairwise([*starts, len(lane['new_doc_bs'])]):
@@ -73,7 +73,7 @@ def readings(split, lane):
     targets = lane['targets_bsl'][start:stop].ravel()[ok]
     inputs = lane['tokens_bsl'][start:stop].ravel()[ok]
     np.testing.assert_array_equal(inputs, [BOS, *targets[:-1]])
-    assert not ok[len(targets) :].any(), 'padding stands at the end'
+    assert not ok[len(targets) :].any(), 'padding must be at the end'
     assert np.all(lane['targets_bsl'][start:stop][~lane['ok_bsl'][start:stop]] == 0)
     yield document, targets
 
@@ -83,7 +83,7 @@ def lanes_of(stream):
 
 
 def expected_reading_order(split, num_lanes, segment_length, permutations):
-  """The rule of the lanes in its plainest form: by lane (epoch, document, the lane's segments after it)."""
+  """A plain implementation of the lanes: per lane (epoch, document, segments of the lane up to its end)."""
   filled, orders = [0] * num_lanes, [[] for _ in range(num_lanes)]
   for epoch, documents in enumerate(permutations):
     for document in documents:
@@ -94,7 +94,7 @@ def expected_reading_order(split, num_lanes, segment_length, permutations):
 
 
 def assert_two_epochs_are_exact(split, num_lanes, segment_length, segments_per_chunk):
-  """Reads until every lane has ended its share of two epochs, and counts by epoch and document."""
+  """Reads until every lane has finished two epochs, and counts tokens by epoch and document."""
   permutations = [
     np.argsort(np.random.PCG64([0, epoch]).random_raw(len(split)), kind='stable').tolist()
     for epoch in range(4)
@@ -105,7 +105,7 @@ def assert_two_epochs_are_exact(split, num_lanes, segment_length, segments_per_c
   longest = max(end for order in orders for _, _, end in order)
   sizes = {'num_lanes': num_lanes, 'segment_length': segment_length, 'segments_per_chunk': segments_per_chunk}
   stream = joined(itertools.islice(train(split, **sizes), -(-longest // segments_per_chunk)))
-  assert (stream['document_bs'] >= 0).all(), 'no lane idles'
+  assert (stream['document_bs'] >= 0).all(), 'a lane must not idle'
 
   seen = collections.Counter()
   for lane, order in zip(lanes_of(stream), orders, strict=True):
@@ -117,16 +117,16 @@ def assert_two_epochs_are_exact(split, num_lanes, segment_length, segments_per_c
 
 
 @pytest.mark.parametrize('sizes', [(4, 8, 3), (1, 16, 1), (3, 5, 7)])
-def test_two_epochs_never_mix_lose_or_repeat_a_token(sizes):
+def test_two_epochs_lose_repeat_and_mix_no_tokens(sizes):
   assert_two_epochs_are_exact(make_split(LENGTHS), *sizes)
 
 
-def test_two_epochs_of_the_standard_library(tmp_path):
+def test_two_epochs_of_the_standard_library_are_exact(tmp_path):
   corpus = load_corpus(StdlibConfig(tokenizer='bytes'), tmp_path)
   assert_two_epochs_are_exact(corpus.split('train'), 16, 512, 8)
 
 
-def test_lanes_stay_level():
+def test_lanes_advance_at_equal_rates():
   split = make_split(LENGTHS)
   longest = -(-max(LENGTHS) // 8)
   num_lanes = 4
@@ -147,7 +147,7 @@ def test_resuming_at_any_step_gives_the_same_batches():
 
 @pytest.mark.parametrize('batches_of', [train, evaluation])
 @pytest.mark.parametrize('num_processes', [2, 3, 6])
-def test_the_slices_of_the_processes_are_the_whole(batches_of, num_processes):
+def test_the_slices_of_the_processes_form_the_whole_batch(batches_of, num_processes):
   split = make_split(LENGTHS)
   own = 6 // num_processes
   whole = list(itertools.islice(batches_of(split, num_lanes=6), 30))
@@ -161,7 +161,7 @@ def test_the_slices_of_the_processes_are_the_whole(batches_of, num_processes):
       np.testing.assert_array_equal(value, np.concatenate([getattr(part[step], name) for part in parts]))
 
 
-def test_seeds_differ():
+def test_different_seeds_give_different_orders():
   split = make_split(LENGTHS)
   assert (next(train(split, seed=1)).document_bs != next(train(split, seed=2)).document_bs).any()
 
@@ -178,16 +178,16 @@ def test_evaluation_covers_every_token_once_from_an_empty_memory(num_lanes):
   assert sum(batch.ok_bsl.sum() for batch in batches) == sum(LENGTHS)
 
 
-def test_evaluation_reads_the_longest_first_and_wastes_little():
+def test_evaluation_reads_the_longest_documents_first_with_little_padding():
   split = make_split(LENGTHS)
   batches = evaluation(split, num_lanes=3, segments_per_chunk=1)
   first = next(iter(batches))
-  assert first.document_bs[:, 0].tolist() == [8, 10, 2]  # of 121, 64 and 40 tokens
+  assert first.document_bs[:, 0].tolist() == [8, 10, 2]  # With 121, 64 and 40 tokens.
   total = sum(-(-length // 8) for length in LENGTHS)
   assert len(batches) == max(-(-121 // 8), -(-total // 3))
 
 
-def test_evaluation_within_a_budget_takes_documents_in_order_and_cuts_the_last():
+def test_evaluation_with_a_token_limit_takes_documents_in_order_and_cuts_the_last():
   split = make_split([5, 9, 30, 4])
   assert evaluated_lengths(split).tolist() == [5, 9, 30, 4]
   assert evaluated_lengths(split, 20).tolist() == [5, 9, 6, 0]
@@ -207,7 +207,7 @@ def test_an_empty_split_is_an_error():
     evaluation(make_split([]))
 
 
-def test_dtypes_and_shapes():
+def test_batches_have_the_documented_dtypes_and_shapes():
   batch = next(train(make_split(LENGTHS)))
   dtypes = {name: (str(value.dtype), value.shape) for name, value in fields(batch).items()}
   assert dtypes == {

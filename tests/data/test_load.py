@@ -1,4 +1,4 @@
-"""From a config to a corpus."""
+"""Loading a corpus from a config."""
 
 import json
 
@@ -19,7 +19,7 @@ def folder(tmp_path):
   return tmp_path / 'texts'
 
 
-def test_a_corpus_says_what_it_is(folder, tmp_path):
+def test_a_corpus_has_a_note_with_its_tokenizer_and_sizes(folder, tmp_path):
   corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
   assert list(corpus.splits) == ['train', 'test']
   for name, split in corpus.splits.items():
@@ -33,7 +33,7 @@ def test_a_corpus_says_what_it_is(folder, tmp_path):
   assert str(corpus.splits['test'].lengths[0]) in corpus.note
 
 
-def test_only_the_splits_that_are_wanted_are_tokenized(folder, tmp_path):
+def test_only_the_requested_splits_are_tokenized(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bytes')
   corpus = load_corpus(config, tmp_path / 'tokens', ['test'])
   assert list(corpus.splits) == ['test']
@@ -54,7 +54,7 @@ def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
   assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
 
 
-def test_the_tokenizer_alone_needs_no_data(folder, tmp_path):
+def test_loading_only_the_tokenizer_needs_no_data(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
   identity = load_corpus(config, tmp_path / 'tokens').tokenizer.identity
   gone = TextConfig(source_dir=str(tmp_path / 'gone'), tokenizer='bpe:280')
@@ -69,7 +69,7 @@ def test_a_split_without_documents_is_an_error(folder, tmp_path):
     corpus.split('test')
 
 
-def test_the_tokenizer_of_a_trained_model_must_be_the_config_s(folder, tmp_path):
+def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
   with pytest.raises(UserError, match=r'cannot read .*data\.json .*; give the directory of a training'):
     trained_tokenizer(config, tmp_path)

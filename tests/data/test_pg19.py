@@ -1,4 +1,4 @@
-"""PG-19: the layout of its bucket, and what TFDS prepares from it."""
+"""PG-19: the layout of its bucket, and the dataset that is prepared with TFDS."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from infformer_jax.errors import ConfigError, UserError
 from tests.data.books import BOOKS, splits, write_books
 
 
-def test_the_layout_of_the_bucket(tmp_path):
+def test_books_are_read_from_the_layout_of_the_bucket(tmp_path):
   assert splits(pg19.Pg19Config(source_dir=str(write_books(tmp_path)))) == {
     'train': {'train/1.txt': BOOKS['train/1'], 'train/2.txt': BOOKS['train/2']},
     'validation': {'validation/30.txt': 'x y'},
@@ -15,7 +15,7 @@ def test_the_layout_of_the_bucket(tmp_path):
   }
 
 
-def test_prepared_books_are_the_same(prepared):
+def test_prepared_books_equal_the_books_of_the_bucket(prepared):
   assert splits(pg19.Pg19Config(data_dir=str(prepared))) == {
     'train': {'1': BOOKS['train/1'], '2': BOOKS['train/2']},
     'validation': {'30': 'x y'},
@@ -23,7 +23,7 @@ def test_prepared_books_are_the_same(prepared):
   }
 
 
-def test_absent_data_say_which_command_gets_them(tmp_path, monkeypatch):
+def test_the_error_for_missing_data_contains_the_command_that_prepares_them(tmp_path, monkeypatch):
   command = f'python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={tmp_path} '
   with pytest.raises(UserError, match=command):
     pg19.Pg19Config(data_dir=str(tmp_path)).open()

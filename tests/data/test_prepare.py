@@ -1,4 +1,4 @@
-"""PG-19 is prepared once, atomically, and TFDS itself reads it."""
+"""Preparing PG-19 is atomic, and TFDS can read the result."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from tests.data.books import BOOKS, METADATA, run, splits, write_books
 
 
 def error_of(capsys):
-  """The one line of an error."""
+  """The single line that an error prints."""
   out, err = capsys.readouterr()
   assert not out
   assert err.startswith('error: ')
@@ -19,7 +19,7 @@ def error_of(capsys):
   return err
 
 
-def test_preparing_again_needs_to_be_asked_for(tmp_path, capsys):
+def test_preparing_again_requires_overwrite(tmp_path, capsys):
   books, data_dir = write_books(tmp_path / 'copy'), tmp_path / 'data'
   assert run(books, data_dir) == 0
   assert capsys.readouterr().out == f'prepared {data_dir}/pg19/{pg19.VERSION}\n'
@@ -31,7 +31,7 @@ def test_preparing_again_needs_to_be_asked_for(tmp_path, capsys):
   assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train']['1'] == 'New.'
   assert [path.name for path in data_dir.iterdir()] == ['pg19']
   left = {path.name for path in (data_dir / 'pg19').iterdir()}
-  assert left == {pg19.VERSION, 'lock'}, 'nothing is left over'
+  assert left == {pg19.VERSION, 'lock'}, 'temporary files remain'
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_preparing_again_needs_to_be_asked_for(tmp_path, capsys):
     ),
   ],
 )
-def test_wrong_copies_leave_what_was_prepared(books, metadata, message, tmp_path, capsys):
+def test_invalid_copies_leave_the_prepared_dataset_unchanged(books, metadata, message, tmp_path, capsys):
   data_dir = tmp_path / 'data'
   old = data_dir / 'pg19' / pg19.VERSION / 'old'
   old.mkdir(parents=True)
@@ -58,7 +58,7 @@ def test_wrong_copies_leave_what_was_prepared(books, metadata, message, tmp_path
   assert old.exists()
 
 
-def test_wrong_flags_are_one_line(capsys, tmp_path):
+def test_errors_in_flags_are_one_line(capsys, tmp_path):
   assert prepare.main(['pg9', '--source_dir=a', '--data_dir=b']) == 2
   assert "'pg9'" in error_of(capsys)
   assert prepare.main(['pg19', '--source_dir=a']) == 2
@@ -67,7 +67,7 @@ def test_wrong_flags_are_one_line(capsys, tmp_path):
   assert 'has no books' in error_of(capsys)
 
 
-def test_tfds_itself_reads_what_was_prepared_and_needs_no_tensorflow(prepared):
+def test_tfds_reads_the_prepared_dataset_without_tensorflow(prepared):
   script = (
     'import sys, tensorflow_datasets as tfds\n'
     "books = tfds.data_source('pg19', split='test', data_dir=sys.argv[1],"

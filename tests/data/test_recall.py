@@ -1,4 +1,4 @@
-"""Recall at controlled distances."""
+"""The recall task: answers at controlled distances."""
 
 import collections
 
@@ -27,10 +27,10 @@ def test_every_question_has_its_answer_at_its_distance(tmp_path):
       assert tokens[stored + 1] == value
       assert at // 40 - stored // 40 == RECALL.distances[group[at]]
       where.add((at // 40, int(group[at])))
-  assert {segment for segment, of in where if of == 0} == set(range(1, 9))  # Everywhere it could be.
+  assert {segment for segment, group in where if group == 0} == set(range(1, 9))  # All possible segments.
 
 
-def test_a_passkey_lies_as_far_back_as_its_group_says(tmp_path):
+def test_the_distance_of_a_passkey_is_that_of_its_group(tmp_path):
   split = corpus(PASSKEY, tmp_path).split('train')
   seen = set()
   for index in range(50):
@@ -46,7 +46,7 @@ def test_a_passkey_lies_as_far_back_as_its_group_says(tmp_path):
   assert seen == {0, 1}
 
 
-def test_distances_are_counted_in_the_models_segments():
+def test_distances_are_counted_in_segments_of_the_model():
   model = toy.config()
   with pytest.raises(
     ConfigError, match=r'data.segment_length = 64, .*model.segment_length = 4; use the same value'
@@ -63,6 +63,6 @@ def test_distances_are_counted_in_the_models_segments():
     ({'num_values': 0}, 'num_values = 0 is not positive'),
   ],
 )
-def test_settings_that_make_no_sense_are_refused(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
   with pytest.raises(ConfigError, match=message):
     RecallConfig(**settings)

@@ -1,4 +1,4 @@
-"""The kinds of data, and how others are added."""
+"""The registry of the kinds of data."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_every_kind_is_registered_under_its_name():
   assert {kind for kind, config in KINDS.items() if issubclass(config, TaskConfig)} == {'sorting', 'recall'}
 
 
-def test_a_config_names_its_kind():
+def test_a_config_selects_its_kind_by_name():
   assert parse(DataConfig, {'kind': 'sorting', 'length': 30}).length == 30
   with pytest.raises(ConfigError, match="kind = 'sortng' .*did you mean 'sorting'"):
     parse(DataConfig, {'kind': 'sortng'})

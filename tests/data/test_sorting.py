@@ -41,6 +41,6 @@ def test_a_sequence_moves_from_one_distribution_to_another(weights):
     ({'num_train': 0}, 'num_train = 0 is not in'),
   ],
 )
-def test_settings_that_make_no_sense_are_refused(settings, message):
+def test_invalid_settings_are_rejected(settings, message):
   with pytest.raises(ConfigError, match=message):
     SortingConfig(**settings)

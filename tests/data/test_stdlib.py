@@ -17,7 +17,7 @@ def library():
   return stdlib.StdlibConfig().open()
 
 
-def test_stdlib_is_what_python_ships_without_tests(library):
+def test_the_corpus_is_the_standard_library_without_tests(library):
   root = pathlib.Path(sysconfig.get_path('stdlib'))
   divided = {name: read(own) for name, own in library.splits(BYTES).items()}
   texts = divided['train'] | divided['validation']
@@ -32,7 +32,7 @@ def test_stdlib_is_what_python_ships_without_tests(library):
 
 
 @pytest.mark.parametrize('spec', ['bytes', 'bpe:500'])
-def test_stdlib_validation_keeps_to_its_limits(library, spec, tmp_path):
+def test_the_validation_split_respects_its_limits(library, spec, tmp_path):
   some = [library.training[i].text for i in range(0, len(library.training), 20)]
   tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: some)
   validation = read(library.splits(tokenizer)['validation'])
@@ -40,10 +40,10 @@ def test_stdlib_validation_keeps_to_its_limits(library, spec, tmp_path):
   assert max(lengths) <= 20_000
   assert 90_000 < sum(lengths) <= 100_000
   learned_from = {library.training[i].name for i in range(len(library.training))}
-  assert not learned_from & set(validation), 'a tokenizer sees no validation text'
+  assert not learned_from & set(validation), 'the tokenizer was trained on validation text'
 
 
-def test_stdlib_skips_and_counts_what_python_cannot_decode(tmp_path):
+def test_files_that_python_cannot_decode_are_skipped_and_counted(tmp_path):
   texts = {f'm{i}': f'x = {i}' for i in range(24)} | {
     'latin': b'# -*- coding: latin-1 -*-\n# \xe9',
     'bom': b'\xef\xbb\xbf# \xc3\xa9\r\ny = 1\r\n',
@@ -67,20 +67,20 @@ def test_stdlib_skips_and_counts_what_python_cannot_decode(tmp_path):
   assert not [name for name in read_texts if 'left_out' in name]
 
 
-def test_no_stdlib_source_is_an_error(tmp_path):
+def test_a_python_without_library_sources_is_an_error(tmp_path):
   with pytest.raises(
     UserError, match=r"data\.kind = 'stdlib' finds no source code of the standard library in"
   ):
     stdlib.Stdlib(tmp_path)
 
 
-def test_the_stdlib_as_a_corpus(tmp_path):
+def test_the_standard_library_is_loaded_as_a_corpus(tmp_path):
   corpus = load_corpus(stdlib.StdlibConfig(tokenizer='bytes'), tmp_path)
   fingerprint = corpus.fingerprint
   tokens = {name: len(split.ids) for name, split in corpus.splits.items()}
   read = sum(facts['documents'] + facts['skipped_under_2_tokens'] for facts in fingerprint['splits'].values())
   assert read == fingerprint['source_files']
   skipped = fingerprint['source_bytes'] - sum(tokens.values())
-  assert 0 <= skipped < read, 'all but documents under 2 tokens'
+  assert 0 <= skipped < read, 'only documents of fewer than 2 tokens may be skipped'
   assert tokens['validation'] <= 100_000
   assert len(fingerprint['source_sha256']) == 64

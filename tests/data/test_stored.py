@@ -1,4 +1,4 @@
-"""Stored corpora: opened when they are needed, tokenizers trained on training documents alone."""
+"""Stored corpora: opened lazily, with tokenizers that are trained only on training documents."""
 
 from infformer_jax.data.documents import Document, FixedSplits, InMemoryDocuments
 from infformer_jax.data.stored import StoredSource
@@ -9,13 +9,13 @@ def documents(*texts):
   return InMemoryDocuments([Document(str(i), text) for i, text in enumerate(texts)])
 
 
-def test_nothing_is_opened_before_it_is_needed(tmp_path):
+def test_splits_are_opened_lazily(tmp_path):
   source = text_config(tmp_path / 'nowhere').source()
   assert isinstance(source, StoredSource)
   assert StoredSource('bytes', lambda: 1 / 0).tokenizer(tmp_path).vocab_size == 257
 
 
-def test_a_tokenizer_learns_from_the_training_documents_alone(tmp_path):
+def test_a_tokenizer_is_trained_only_on_training_documents(tmp_path):
   def trained(folder, validation):
     texts = FixedSplits(documents={'train': documents('ab ' * 99), 'validation': validation}, facts={})
     return StoredSource('bpe:260', lambda: texts).tokenizer(tmp_path / folder).identity

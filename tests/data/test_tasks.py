@@ -1,4 +1,4 @@
-"""The tasks: what a document is, that only answers count, and that whoever reads them reads the same."""
+"""The tasks: deterministic documents, in which only answers are counted as targets."""
 
 import collections
 import itertools
@@ -16,7 +16,7 @@ TASKS = pytest.mark.parametrize('config', [SORTING, RECALL, PASSKEY], ids=['sort
 
 
 @TASKS
-def test_documents_depend_on_their_split_and_index_alone(config, tmp_path):
+def test_documents_depend_only_on_their_split_and_index(config, tmp_path):
   splits, again = corpus(config, tmp_path).splits, corpus(config, tmp_path).splits
   assert set(splits) == {'train', 'validation', 'test'}
   read = {}
@@ -35,7 +35,9 @@ def test_ids_fit_the_vocabulary_and_all_are_used(config, tmp_path):
   loaded = corpus(config, tmp_path)
   tokens = np.concatenate([loaded.splits['train'].tokens(index) for index in range(50)])
   assert set(tokens) <= set(range(loaded.tokenizer.bos_id))
-  assert len(set(tokens)) >= loaded.tokenizer.bos_id - (config.kind == 'recall')  # The mark ! is of one task.
+  assert len(set(tokens)) >= loaded.tokenizer.bos_id - (
+    config.kind == 'recall'
+  )  # Only one task uses the mark '!'.
   assert config.source().tokenizer(tmp_path).identity == loaded.tokenizer.identity
 
 
@@ -65,7 +67,7 @@ def split_of(loaded, document):
   return split.group(document, 0, int(split.lengths[0]))
 
 
-def test_symbols_are_numbers():
+def test_symbols_are_written_as_numbers():
   symbols = Symbols(20)
   assert symbols.encode('3 0 19').tolist() == [3, 0, 19]
   assert symbols.decode([3, 0, 20, 19]) == '3 0 19 '
@@ -74,7 +76,7 @@ def test_symbols_are_numbers():
       symbols.encode(f'3 {word}')
 
 
-def test_an_evaluation_that_ends_before_the_first_answer_is_refused(tmp_path):
+def test_an_evaluation_that_ends_before_the_first_answer_is_rejected(tmp_path):
   split = corpus(SORTING, tmp_path).split('validation')
   before = int((split.group(0, 0, int(split.lengths[0])) < 0).sum())
   require_targets(split, EvaluationConfig(max_tokens=before + 1))

@@ -1,4 +1,4 @@
-"""A corpus of text files."""
+"""Corpora of text files."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from infformer_jax.errors import UserError
 from tests.data.texts import splits, text_config, write
 
 
-def test_folders_say_which_file_is_which(tmp_path):
+def test_folders_with_names_of_splits_define_the_splits(tmp_path):
   write(tmp_path, {'train/a': 'A', 'train/deep/b': 'B', 'test/c': 'C', 'stray': 'S', 'train/.hidden': 'H'})
   assert splits(text_config(tmp_path)) == {
     'train': {'train/a.txt': 'A', 'train/deep/b.txt': 'B'},
@@ -15,7 +15,7 @@ def test_folders_say_which_file_is_which(tmp_path):
   assert list(splits(text_config(tmp_path / '*/*.txt'))['train']) == ['train/a.txt']
 
 
-def test_without_folders_the_hash_decides_and_stays(tmp_path):
+def test_without_folders_a_stable_hash_defines_the_splits(tmp_path):
   write(tmp_path, {f'{i}': f'text {i}' for i in range(100)})
   divided = splits(text_config(tmp_path))
   assert {name: len(own) for name, own in divided.items()} == {'train': 95, 'validation': 5}
@@ -24,7 +24,7 @@ def test_without_folders_the_hash_decides_and_stays(tmp_path):
   assert list(splits(text_config(tmp_path))['validation']) == list(divided['validation'])
 
 
-def test_text_is_read_as_it_is(tmp_path):
+def test_text_is_read_without_conversions(tmp_path):
   text = '\ufeffa\r\nb\rc\n\x00'
   write(tmp_path, {'train/a': text})
   assert splits(text_config(tmp_path))['train']['train/a.txt'] == text
@@ -40,7 +40,7 @@ def test_text_is_read_as_it_is(tmp_path):
     ({'a': 'A'}, 'a.txt', 'a single file'),
   ],
 )
-def test_what_is_not_there_is_an_error(texts, source, message, tmp_path):
+def test_missing_files_are_an_error(texts, source, message, tmp_path):
   write(tmp_path, texts)
   with pytest.raises(UserError, match=message):
     text_config(tmp_path / source).open()

@@ -1,4 +1,4 @@
-"""Prepared datasets of TFDS."""
+"""Prepared TFDS datasets."""
 
 import json
 import shutil
@@ -10,13 +10,13 @@ from infformer_jax.errors import UserError
 from tests.data.books import TITLES, splits
 
 
-def test_titles_with_commas_quotes_and_line_ends_stay_whole(prepared):
+def test_titles_with_commas_quotes_and_line_breaks_are_preserved(prepared):
   config = tfds.TfdsConfig(source_dir=str(prepared / 'pg19' / pg19.VERSION), text_feature='book_title')
   titles = [title for own in splits(config).values() for title in own.values()]
   assert sorted(titles) == sorted(TITLES.values())
 
 
-def test_prepared_datasets_that_cannot_be_read(prepared, tmp_path):
+def test_datasets_that_cannot_be_read_are_rejected(prepared, tmp_path):
   version = prepared / 'pg19' / pg19.VERSION
   with pytest.raises(
     UserError, match=r"data\.text_feature = 'text' is not a text of .* \(allowed: book_link, book_text"

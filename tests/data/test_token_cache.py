@@ -1,4 +1,4 @@
-"""The cache of tokens: exact, reused, never incomplete."""
+"""The token cache: exact, reused, and never incomplete."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ DOCUMENTS = InMemoryDocuments([Document(name, text) for name, text in TEXTS.item
 
 
 class Unreadable:
-  """Documents whose tokens must come from the cache."""
+  """Documents that raise an error when they are read."""
 
   key = DOCUMENTS.key
 
@@ -41,7 +41,7 @@ def tokenized(folder, documents=DOCUMENTS, tokenizer=BYTES):
   return token_cache.tokenized(documents, tokenizer, folder, 'train')
 
 
-def test_tokens_words_and_bytes(tmp_path):
+def test_tokens_words_and_bytes_are_exact(tmp_path):
   split, facts = tokenized(tmp_path)
   assert_is_corpus(split)
   assert isinstance(split.ids, np.memmap)
@@ -52,9 +52,9 @@ def test_tokens_words_and_bytes(tmp_path):
   }  # fmt: skip
 
 
-def test_small_batches_and_large_vocabularies_change_nothing(tmp_path, monkeypatch):
+def test_small_batches_and_large_vocabularies_give_the_same_tokens(tmp_path, monkeypatch):
   class Spread(tokenizers.Bytes):
-    """Ids that do not fit into 16 bits."""
+    """A tokenizer with ids that do not fit into 16 bits."""
 
     def __init__(self):
       super().__init__()
@@ -72,14 +72,14 @@ def test_small_batches_and_large_vocabularies_change_nothing(tmp_path, monkeypat
   assert_is_corpus(tokenized(tmp_path, tokenizer=Spread())[0], Spread())
 
 
-def test_a_second_start_reads_no_document(tmp_path):
+def test_a_second_start_reads_no_documents(tmp_path):
   first = tokenized(tmp_path)
   split, facts = tokenized(tmp_path, Unreadable())
   assert_is_corpus(split)
   assert facts == first[1]
 
 
-def test_another_text_or_tokenizer_is_another_cache(tmp_path):
+def test_another_text_or_tokenizer_has_a_separate_cache(tmp_path):
   tokenized(tmp_path)
   split, _ = tokenized(tmp_path, InMemoryDocuments([Document('a', 'other')]))
   assert split.names == ['a']
@@ -88,7 +88,7 @@ def test_another_text_or_tokenizer_is_another_cache(tmp_path):
   assert_is_corpus(tokenized(tmp_path, tokenizer=bpe)[0], bpe)
 
 
-def test_nothing_at_all_is_an_empty_split(tmp_path):
+def test_no_documents_give_an_empty_split(tmp_path):
   split, facts = tokenized(tmp_path, InMemoryDocuments([Document('a', '')]))
   assert len(split) == facts['tokens'] == 0
   assert facts['skipped_under_2_tokens'] == 1
@@ -132,14 +132,16 @@ def python(script, folder):
   )
 
 
-def test_a_kill_in_the_middle_leaves_nothing_half(tmp_path):
+def test_a_killed_process_leaves_no_incomplete_cache(tmp_path):
   assert python(KILLED, tmp_path).returncode == -signal.SIGKILL
-  assert [path for path in tmp_path.iterdir() if path.suffix == '.partial'], 'killed too early for the test'
+  assert [path for path in tmp_path.iterdir() if path.suffix == '.partial'], (
+    'the process was killed before it wrote anything'
+  )
   assert_is_corpus(tokenized(tmp_path)[0])
   assert not [path for path in tmp_path.iterdir() if path.suffix == '.partial']
 
 
-def test_a_full_disk_is_one_sentence(tmp_path):
+def test_a_full_disk_is_a_one_line_error(tmp_path):
   done = python(LIMITED, tmp_path)
   assert done.stdout.startswith(f'cannot save the tokens of the data in {tmp_path}'), done.stderr
   assert 'File too large' in done.stdout
@@ -148,7 +150,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize('file', ['ids', 'split.json'])
 @pytest.mark.parametrize('size', [None, 100])
-def test_a_damaged_cache_is_made_again(file, size, tmp_path):
+def test_a_damaged_cache_is_rebuilt(file, size, tmp_path):
   tokenized(tmp_path)
   (path,) = tmp_path.glob(f'train_*/{file}')
   if size is None:
@@ -158,7 +160,7 @@ def test_a_damaged_cache_is_made_again(file, size, tmp_path):
   assert_is_corpus(tokenized(tmp_path)[0])
 
 
-def test_processes_that_start_together_share_one_cache(tmp_path):
+def test_processes_that_start_at_the_same_time_share_one_cache(tmp_path):
   script = KILLED.replace('os.kill(os.getpid(), signal.SIGKILL)', 'print("read"), time.sleep(1)')
   command = [sys.executable, '-c', script, tmp_path]
   environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)}

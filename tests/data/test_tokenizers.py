@@ -1,4 +1,4 @@
-"""Tokenizers: round trips of nasty text, ids as GPT-2's algorithm gives them, errors that name the file."""
+"""Tokenizers: round trips of difficult text, the ids of GPT-2's algorithm, and errors that name the file."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def make_bpe(folder, num_ids=300, texts=CORPUS):
 
 
 def byte_symbols():
-  """The character that stands for each byte in a byte-level vocabulary: itself where it prints."""
+  """The character that represents each byte in a byte-level vocabulary: printable ones are themselves."""
   printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
   others = [byte for byte in range(256) if byte not in printable]
   return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
@@ -77,10 +77,10 @@ LOSSLESS = [make_bytes, make_bpe, make_gpt2, make_lossless_sentencepiece]
 
 
 @pytest.mark.parametrize('make', LOSSLESS)
-def test_lossless_tokenizers_give_the_text_back(make, tmp_path):
+def test_lossless_tokenizers_reproduce_the_text(make, tmp_path):
   tokenizer = make(tmp_path)
   assert tokenizer.lossless
-  # SentencePiece writes a space as ▁, so that a real ▁ becomes one; it ends a text at a NUL, too.
+  # SentencePiece represents a space as ▁, so that a literal ▁ becomes a space; a NUL ends a text.
   texts = (
     NASTY if make is not make_lossless_sentencepiece else [t for t in NASTY if not {'▁', '\x00'} & set(t)]
   )
@@ -90,25 +90,25 @@ def test_lossless_tokenizers_give_the_text_back(make, tmp_path):
     assert tokenizer.bos_id not in ids
     assert ids.size == 0 or (ids.min() >= 0 and ids.max() < tokenizer.vocab_size)
     assert tokenizer.decode(ids) == text
-    assert tokenizer.decode([tokenizer.bos_id, *ids]) == text, 'BOS stands for no text'
+    assert tokenizer.decode([tokenizer.bos_id, *ids]) == text, 'BOS must decode to no text'
   for ids, text in zip(tokenizer.encode_batch(texts), texts, strict=True):
     np.testing.assert_array_equal(ids, tokenizer.encode(text))
 
 
-def test_bytes_are_the_bytes():
+def test_the_ids_of_bytes_are_the_bytes():
   tokenizer = tokenizers.from_spec('bytes', None, list)
   assert tokenizer.encode('aé').tolist() == [97, 0xC3, 0xA9]
   assert (tokenizer.vocab_size, tokenizer.bos_id) == (257, 256)
   assert tokenizer.decode([97, 0xC3]) == 'a\ufffd'
 
 
-def test_trained_bpe_has_the_ids_asked_for_and_learns(tmp_path):
+def test_a_trained_bpe_has_the_requested_number_of_ids_and_compresses(tmp_path):
   tokenizer = make_bpe(tmp_path)
   assert (tokenizer.vocab_size, tokenizer.bos_id) == (300, 299)
   assert len(tokenizer.encode(CORPUS[0])) < len(CORPUS[0]) / 2
 
 
-def test_trained_bpe_is_deterministic_over_processes_and_threads(tmp_path):
+def test_training_bpe_is_deterministic_across_processes_and_threads(tmp_path):
   script = (
     'import pathlib, sys\n'
     'from infformer_jax.data import tokenizers\n'
@@ -127,7 +127,7 @@ def test_trained_bpe_is_deterministic_over_processes_and_threads(tmp_path):
   assert len(identities) == 1
 
 
-def test_a_trained_bpe_is_kept_whatever_texts_come_later(tmp_path):
+def test_a_stored_bpe_is_not_retrained_on_other_texts(tmp_path):
   tokenizer = make_bpe(tmp_path)
 
   def never():
@@ -138,7 +138,7 @@ def test_a_trained_bpe_is_kept_whatever_texts_come_later(tmp_path):
   np.testing.assert_array_equal(again.encode(CORPUS[0]), tokenizer.encode(CORPUS[0]))
 
 
-def test_a_damaged_tokenizer_is_named(tmp_path):
+def test_a_damaged_tokenizer_file_is_an_error_with_its_name(tmp_path):
   make_bpe(tmp_path)
   file = tmp_path / 'bpe_300.json'
   file.write_text(file.read_text()[:1000])
@@ -146,13 +146,13 @@ def test_a_damaged_tokenizer_is_named(tmp_path):
     make_bpe(tmp_path)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_path_that_cannot_be_written_is_an_error_with_its_name(tmp_path):
   (tmp_path / 'tokens').write_text('a file where the folder should be')
   with pytest.raises(UserError, match=r'cannot save the tokenizer in .*tokens/bpe_300\.json: File exists'):
     make_bpe(tmp_path / 'tokens')
 
 
-def test_gpt2_merges_in_the_order_of_its_file(tmp_path):
+def test_gpt2_applies_merges_in_the_order_of_its_file(tmp_path):
   pieces = write_gpt2(tmp_path)
   tokenizer = tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
   encoded = [pieces[i] for i in tokenizer.encode("hello world don't hel")]
@@ -160,7 +160,7 @@ def test_gpt2_merges_in_the_order_of_its_file(tmp_path):
   assert tokenizer.bos_id == pieces.index('<|endoftext|>') == tokenizer.vocab_size - 1
 
 
-def test_pieces_are_the_text_of_each_id(tmp_path):
+def test_pieces_are_the_texts_of_single_ids(tmp_path):
   text = 'hello é漢\N{GRINNING FACE} \N{REPLACEMENT CHARACTER} world'
   for spec in ('bytes', 'bpe:300'):
     tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: ['hello world'] * 9)
@@ -175,7 +175,7 @@ def test_pieces_are_the_text_of_each_id(tmp_path):
   assert ''.join(tokenizer.pieces(ids)) == 'hello the world'
 
 
-def test_a_missing_bos_is_one_appended_id(tmp_path):
+def test_a_missing_bos_is_appended_as_one_id(tmp_path):
   pieces = write_gpt2(tmp_path, end_of_text=False)
   tokenizer = tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
   assert (tokenizer.bos_id, tokenizer.vocab_size) == (len(pieces), len(pieces) + 1)
@@ -186,7 +186,7 @@ def test_a_missing_bos_is_one_appended_id(tmp_path):
   assert without.encode('hello world').max() < without.bos_id
 
 
-def test_a_sentencepiece_model_that_loses_line_ends_is_lossy(tmp_path):
+def test_a_sentencepiece_model_that_loses_line_breaks_is_lossy(tmp_path):
   tokenizer = write_sentencepiece(tmp_path / 'own.model')
   assert not tokenizer.lossless
   assert tokenizer.decode(tokenizer.encode('hello\nthe  world')) == 'hello the world'
@@ -207,26 +207,26 @@ def test_a_sentencepiece_model_that_loses_line_ends_is_lossy(tmp_path):
     ('bpe:99999999999', 'to 9,999,999 ids'),
   ],
 )
-def test_a_wrong_name_says_what_is_allowed(spec, message):
+def test_an_invalid_name_is_an_error_with_the_allowed_ones(spec, message):
   with pytest.raises(ConfigError, match=message):
     tokenizers.check_spec(spec)
 
 
-def test_missing_files_are_named(tmp_path):
+def test_missing_files_are_errors_with_their_names(tmp_path):
   with pytest.raises(UserError, match=r'encoder\.json: No such file'):
     tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
   with pytest.raises(UserError, match=r'no\.model: No such file'):
     tokenizers.from_spec(f'sentencepiece:{tmp_path}/no.model', tmp_path, list)
 
 
-def test_files_of_something_else_are_named(tmp_path):
+def test_files_in_another_format_are_errors_with_their_names(tmp_path):
   (tmp_path / 'own.model').write_text('hello')
   with pytest.raises(
     UserError, match=r"data\.tokenizer = 'sentencepiece:.*own\.model' is not a SentencePiece model"
   ):
     tokenizers.from_spec(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
   for change in (
-    lambda: write_gpt2(tmp_path, without='a'),  # A byte that no id stands for would be lost in silence.
+    lambda: write_gpt2(tmp_path, without='a'),  # A byte without an id would be lost silently.
     lambda: write_gpt2(tmp_path, merges=['x yz']),
     lambda: (tmp_path / 'vocab.bpe').write_text('#version\none two three\n'),
     lambda: (tmp_path / 'encoder.json').write_text('{"a": 5}'),

@@ -1,4 +1,4 @@
-"""Text files and what a corpus makes of them, for the tests of data/."""
+"""Text files, and corpora that are read from them, for the tests of data/."""
 
 from infformer_jax.data.text import TextConfig
 from infformer_jax.data.tokenizers import Bytes
@@ -7,7 +7,7 @@ BYTES = Bytes()
 
 
 def write(root, texts, suffix='.txt'):
-  """Writes the texts by name into a folder, which is returned."""
+  """Writes the texts by name into a folder, and returns the folder."""
   for name, text in texts.items():
     path = root / f'{name}{suffix}'
     path.parent.mkdir(parents=True, exist_ok=True)

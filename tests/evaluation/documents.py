@@ -1,4 +1,4 @@
-"""Records of random documents, as toy models read them."""
+"""Records of toy models that read random documents."""
 
 import functools
 
@@ -16,6 +16,6 @@ def split(*lengths):
 
 @functools.cache  # The model is compiled once for all tests of its records.
 def record(memory, *lengths):
-  """The record of the longest of random documents with these numbers of tokens."""
+  """The record of the longest of several random documents with the given numbers of tokens."""
   document = document_record.longest(split(*lengths), 7 * toy.LENGTH)
   return document_record.record(toy.trained(toy.config(memory)), document, 0, segments_per_chunk=3)

@@ -1,4 +1,4 @@
-"""The record of a continuous memory: densities, histograms, what heads read, shares of tokens."""
+"""The record of a continuous memory: densities, histograms, the tokens read, and the shares of tokens."""
 
 import numpy as np
 import pytest
@@ -13,37 +13,37 @@ def stacked():
   return record(toy.MEMORIES['stacked'], 10, 23).continuous
 
 
-def test_densities_of_the_longest_document(stacked):
+def test_densities_of_the_longest_document_are_recorded(stacked):
   assert list(stacked) == ['layer 0, first', 'layer 1, first']
   for memory in stacked.values():
     density, histogram = memory.density_shj, memory.histogram_sj
-    assert density.shape == (6, 4, PLOT_BINS)  # 23 tokens are six segments of four
+    assert density.shape == (6, 4, PLOT_BINS)  # 23 tokens fill six segments of four.
     assert histogram.shape == (6, toy.SMALL['histogram_bins'])
-    for rows in (density, histogram):  # The window of one segment has let go of the first in the third.
+    for rows in (density, histogram):  # The first segment leaves the window in the third.
       assert np.isnan(rows[:2]).all()
       assert np.isfinite(rows[2:]).all()
-    # A density near its start has most of its mass in [0, 1], where 1 is even.
+    # The initial densities have most of their mass in [0, 1]; a uniform density is 1.
     assert ((density[2:].mean(axis=-1) > 0.5) & (density[2:].mean(axis=-1) < 1 + 1e-5)).all()
-    # Both are the same masses in other bins.
+    # Both contain the same masses, in different bins.
     coarse = density.mean(axis=1).reshape(6, toy.SMALL['histogram_bins'], -1).mean(-1)
     assert toy.error(coarse[2:] / toy.SMALL['histogram_bins'], histogram[2:]) < toy.TOLERANCE
 
 
-def test_what_heads_read_is_in_the_past_that_was_written(stacked):
+def test_heads_read_tokens_that_were_written(stacked):
   for memory in stacked.values():
     held = memory.held_th
     assert held.shape == (23, 4)
     assert (held[:8] == -1).all()
     segment = np.arange(23)[:, None] // toy.LENGTH
-    assert (held < (segment - 1) * toy.LENGTH)[8:].all()  # The window has not let go of the newest.
+    assert (held < (segment - 1) * toy.LENGTH)[8:].all()  # The newest are still in the window.
     assert held[8:].max() > 0
 
 
-def test_shares_of_all_that_was_written_are_the_whole_memory(stacked):
+def test_the_shares_of_all_written_tokens_sum_to_one(stacked):
   for memory in stacked.values():
     shares = memory.shares
-    assert shares.moment_m.tolist() == [4, 8, 12, 16]  # The segments four and five are in the window.
-    first_of_all = 1 / toy.LENGTH  # BOS, which no token stands for
+    assert shares.moment_m.tolist() == [4, 8, 12, 16]  # Segments four and five are in the window.
+    first_of_all = 1 / toy.LENGTH  # BOS, which is not a token of the text.
     assert shares.share_mt[0].sum() == pytest.approx(1 - first_of_all)
     for written, share_t, even_t in zip(shares.moment_m, shares.share_mt, shares.even_share_mt, strict=True):
       assert (share_t[written - 1 :] == 0).all()
@@ -59,12 +59,12 @@ def test_even_sampling_has_neither_histograms_nor_shares():
     assert memory.held_th.max() > 0
 
 
-def test_a_density_of_the_unit_interval_has_all_its_mass_in_the_plot():
+def test_a_density_on_the_unit_interval_has_all_of_its_mass_in_the_plot():
   (memory,) = record(toy.MEMORIES['gibbs'], 23).continuous.values()
   np.testing.assert_allclose(memory.density_shj[2:].mean(axis=-1), 1, atol=1e-5)
 
 
-def test_a_document_shorter_than_the_window_is_recorded_too():
+def test_a_document_shorter_than_the_window_is_recorded():
   for memory in record(toy.MEMORIES['continuous'], 3).continuous.values():
     assert np.isnan(memory.density_shj).all()
     assert memory.shares is None

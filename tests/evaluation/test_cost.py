@@ -1,4 +1,4 @@
-"""What a model costs: by hand, and as it is measured."""
+"""The cost of a model, computed by hand and measured."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ from tests.schema import assert_conforms
 
 
 @pytest.mark.parametrize('kind', CONFIGS)
-def test_every_memory_states_its_bytes_and_its_arithmetic(kind):
+def test_the_bytes_and_flops_of_every_memory_are_known(kind):
   model = toy.config(toy.MEMORIES[kind])
   figures = cost(model, toy.VOCABULARY)
   _, params = toy.build(model)
@@ -23,14 +23,14 @@ def test_every_memory_states_its_bytes_and_its_arithmetic(kind):
   assert (figures['memory_flops_per_token'] > 0) == (kind != 'none')
 
 
-def test_bytes_of_a_memory_by_hand():
+def test_the_bytes_of_a_memory_equal_those_computed_by_hand():
   model = ModelConfig(
     d_model=16, num_layers=2, num_heads=2, d_ff=16, segment_length=8, short_term_length=8,
     memory=CONFIGS['continuous'](num_basis=32, num_samples=32, histogram_bins=64),
   )  # fmt: skip
-  per_layer = 32 * 16 * 4 + 64 * 4 + 4  # coefficients, histogram, number of writes
+  per_layer = 32 * 16 * 4 + 64 * 4 + 4  # Coefficients, histogram, number of writes.
   assert cost(model, 10)['memory_bytes_per_lane'] == 2 * per_layer
-  assert cost(model, 10)['cache_bytes_per_lane'] == 2 * 16 * 16 * 4  # lag 2
+  assert cost(model, 10)['cache_bytes_per_lane'] == 2 * 16 * 16 * 4  # The lag is 2.
 
 
 def test_times_and_peak_memory_are_measured():

@@ -1,4 +1,4 @@
-"""The record of one document: its losses, and a record for every memory of a known kind."""
+"""The record of one document: its losses, and a record of every memory whose kind has a recorder."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ def stacked():
   return record(toy.MEMORIES['stacked'], 10, 23)
 
 
-def test_losses_are_those_of_the_model(stacked):
+def test_recorded_losses_equal_those_of_the_model(stacked):
   graphdef, params = toy.build(toy.config(toy.MEMORIES['stacked']))
   document = split(10, 23).tokens(1)
   batch = toy.batch(((23,),), 6)
@@ -32,17 +32,17 @@ def test_losses_are_those_of_the_model(stacked):
     assert toy.error(nll_t, expected) < 10 * toy.TOLERANCE
 
 
-def test_every_token_of_a_text_counts(stacked):
+def test_every_token_of_a_text_is_counted(stacked):
   assert stacked.counts_t.tolist() == [True] * 23
 
 
-def test_models_without_a_memory_have_their_losses_alone():
+def test_the_record_of_a_model_without_memory_has_only_losses():
   alone = record(toy.small('none'), 23)
   assert alone.emptied_nll_t is None
   assert (alone.continuous, alone.neighbours, alone.held_th) == ({}, {}, {})
 
 
-def test_a_kind_of_memory_without_a_recorder_has_its_losses_alone():
+def test_the_record_of_a_memory_without_recorder_has_only_losses():
   recent = record(toy.small('recent'), 23)
   assert recent.nll_t.shape == recent.emptied_nll_t.shape == (23,)
   assert np.abs(recent.nll_t - recent.emptied_nll_t).max() > 0

@@ -1,4 +1,4 @@
-"""Token by token equals the forward pass over the whole document; sampling."""
+"""Generation token by token equals the forward pass over the document; sampling."""
 
 import functools
 
@@ -13,7 +13,7 @@ from tests import toy
 
 BOS = 0
 PROMPTS = [np.arange(1, 1 + size) % toy.VOCABULARY for size in (21, 0, 7, 12)]
-"""Ends in the middle of a segment, nothing but BOS, an input that fills a segment, and one token more."""
+"""A text that ends within a segment, only BOS, an input that fills a segment, and one token more."""
 
 MODELS = {
   name: toy.config(toy.MEMORIES[name], **changes)
@@ -28,7 +28,7 @@ MODELS = {
 
 
 def forward(trained, documents):
-  """Logits of every document's last input, by the forward pass over the whole of it."""
+  """Logits of the last input of every document, from a forward pass over the whole document."""
   inputs = [np.concatenate([[BOS], document]) for document in documents]
   batch = toy.batch([(len(ids),) for ids in inputs])
   for lane, ids in enumerate(inputs):
@@ -40,14 +40,14 @@ def forward(trained, documents):
 
 @pytest.fixture(scope='module')
 def generators():
-  """Compiled once for all tests: name -> (generator, its model)."""
+  """A function from a name to (generator, model), which are compiled once for all tests."""
 
   @functools.cache
-  def of(name):
+  def generator_of(name):
     trained = toy.trained(MODELS[name], spread=0.1)
     return Generator(trained, bos_id=BOS, segments_per_chunk=2), trained
 
-  return of
+  return generator_of
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -66,7 +66,7 @@ def test_generation_equals_the_forward_pass(name, generators):
     np.testing.assert_array_equal(expected, written_tb[steps - back])
 
 
-def test_a_prompt_reads_the_same_beside_any_other(generators):
+def test_a_prompt_is_read_independently_of_the_others(generators):
   generator, _ = generators('stacked')
   logits_bv, _ = generator.read(PROMPTS)
   others = [PROMPTS[0], PROMPTS[3], PROMPTS[2], np.zeros(17, np.int32)]
@@ -86,18 +86,18 @@ def test_sampling_follows_the_probabilities_at_the_temperature():
   np.testing.assert_allclose(frequencies(Sampling(temperature=2.0)), expected / expected.sum(), atol=0.03)
 
 
-def test_greedy_takes_the_likeliest():
+def test_greedy_sampling_takes_the_most_likely_token():
   assert frequencies(Sampling(temperature=0))[3] == 1
 
 
-def test_top_k_keeps_the_k_likeliest():
+def test_top_k_keeps_the_k_most_likely_tokens():
   expected = np.exp([2.0, 3.0])
   found = frequencies(Sampling(top_k=2))
   assert found[:2].sum() == 0
   np.testing.assert_allclose(found[2:], expected / expected.sum(), atol=0.03)
 
 
-def test_top_p_keeps_the_likeliest_until_their_mass_reaches_it():
+def test_top_p_keeps_the_most_likely_tokens_until_their_mass_reaches_p():
   # The probabilities are .032, .087, .237, .644.
   assert frequencies(Sampling(top_p=0.6)).tolist() == [0, 0, 0, 1]
   assert (frequencies(Sampling(top_p=0.65)) > 0).tolist() == [False, False, True, True]
@@ -105,6 +105,6 @@ def test_top_p_keeps_the_likeliest_until_their_mass_reaches_it():
 
 
 @pytest.mark.parametrize('wrong', [{'temperature': -1.0}, {'top_k': 0}, {'top_p': 0.0}, {'top_p': 1.5}])
-def test_sampling_that_cannot_be_names_the_value(wrong):
+def test_invalid_sampling_settings_are_errors_with_their_value(wrong):
   with pytest.raises(ConfigError, match=next(iter(wrong))):
     Sampling(**wrong)

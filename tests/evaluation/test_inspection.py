@@ -1,4 +1,4 @@
-"""What an inspection saves: the document, the model, and a record of each."""
+"""The contents of an inspection: the document, the memory, and their records."""
 
 from infformer_jax.data.base import Corpus, StoredSplit
 from infformer_jax.data.tokenizers import Bytes
@@ -26,7 +26,7 @@ def test_the_longest_document_and_the_memory_are_saved(tmp_path):
   assert saved.signals[''].basis_tn.shape[1] == model.memory.num_basis
 
 
-def test_continuous_memories_are_found_inside_stacks():
+def test_continuous_memories_in_stacks_are_found():
   assert inspection.continuous_configs(toy.small('none')) == {}
   assert list(inspection.continuous_configs(toy.MEMORIES['even'])) == ['']
   stack = toy.MEMORIES['stacked']

@@ -8,15 +8,17 @@ from tests.evaluation.documents import record
 
 
 @pytest.mark.parametrize('name', ['neighbours', 'stacked_neighbours'])
-def test_ages_of_what_is_retrieved(name):
+def test_the_ages_of_retrieved_tokens_are_counted(name):
   memories = record(toy.MEMORIES[name], 23).neighbours
   assert memories
   for memory in memories.values():
     retrieved_a, expected_a = memory.retrieved_a, memory.expected_a
-    # Segment by segment: heads x queries x what they found, of at most two stored segments.
+    # Per segment: heads x queries x retrieved tokens, from at most two stored segments.
     found = sum(4 * min(4, 23 - 4 * i) * min(3, 4 * min(i, 2)) for i in range(6))
     assert retrieved_a.sum() == found == pytest.approx(expected_a.sum())
-    assert np.flatnonzero(retrieved_a).max() <= 11  # two segments before this one, of which the last token
+    assert (
+      np.flatnonzero(retrieved_a).max() <= 11
+    )  # From the last token of a segment to two segments earlier.
     assert (retrieved_a[expected_a < 1e-9] == 0).all()
     age_th = np.arange(23)[:, None] - memory.held_th - 1
     assert (age_th[4:] >= 1).all()

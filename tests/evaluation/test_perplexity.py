@@ -1,4 +1,4 @@
-"""Evaluation through a model: what is known in advance, what must not matter, and the controls."""
+"""Evaluation of a model: known losses, independence of lanes and chunks, and the controls."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from infformer_jax.results_schema import Results
 from tests import toy
 from tests.schema import assert_conforms
 
-SPREAD = 0.3  # Parameters so far from their start that the memory matters.
+SPREAD = 0.3  # Parameters far enough from their initial values for the memory to have an effect.
 CONTINUOUS = toy.config(toy.small('continuous', sampling='even'))
 LENGTHS = (50, 3, 17, 24, 9)
 ALL = ('memory', 'emptied', 'exchanged')
@@ -29,7 +29,7 @@ ALL = ('memory', 'emptied', 'exchanged')
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-  """What evaluation asks of a tokenizer."""
+  """The part of a tokenizer that the evaluation uses."""
 
   bos_id: int = 0
   lossless: bool = True
@@ -80,7 +80,7 @@ def test_uniform_logits_have_the_loss_ln_v():
   assert results['emptied_reason'] == 'this control was not requested'
 
 
-def test_results_have_what_scripts_rely_on(results):
+def test_results_contain_the_keys_that_scripts_rely_on(results):
   five = ('loss_nats_per_token', 'perplexity_per_token', 'perplexity_per_word', 'bits_per_byte', 'num_tokens')
   for view in ALL:
     for name in five:
@@ -96,7 +96,7 @@ def test_results_have_what_scripts_rely_on(results):
   json.dumps(results, allow_nan=False)
 
 
-def test_every_token_counts_once_and_idle_lanes_do_not(results):
+def test_every_token_is_counted_once_and_idle_lanes_are_not_counted(results):
   reach = 2 * toy.LENGTH
   assert results['memory']['num_tokens'] == results['emptied']['num_tokens'] == sum(LENGTHS)
   beyond = sum(max(0, n - reach) for n in LENGTHS)
@@ -106,14 +106,14 @@ def test_every_token_counts_once_and_idle_lanes_do_not(results):
   assert list(zip(table.document_r, table.segment_r, strict=True)) == rows
 
 
-def test_neither_lanes_nor_chunks_change_the_loss_of_a_segment():
+def test_the_loss_of_a_segment_does_not_depend_on_lanes_or_chunks():
   split = split_of(*LENGTHS)
   table, other = losses_of(split, 4, 3), losses_of(split, 5, 1)
   for view in ('memory', 'emptied'):
     assert toy.error(table.nll_nats_r[view], other.nll_nats_r[view]) < toy.TOLERANCE
 
 
-def test_losses_are_those_of_the_model_on_a_document_alone():
+def test_losses_equal_those_of_the_model_on_single_documents():
   trained = toy.trained(CONTINUOUS, spread=SPREAD)
   split = split_of(*LENGTHS)
   alone = StoredSplit.from_tokens([split.tokens(0)])
@@ -127,7 +127,7 @@ def test_losses_are_those_of_the_model_on_a_document_alone():
   assert toy.error(table.nll_nats_r['memory'][first], nll_bsl[0].sum(-1)) < toy.TOLERANCE
 
 
-def test_controls_change_what_is_beyond_the_reach_and_nothing_else():
+def test_controls_change_only_losses_beyond_the_reach_of_the_window():
   table = losses_of(split_of(*LENGTHS), 4, 3, views=ALL)
   beyond = table.segment_r >= 2
   for view in ('emptied', 'exchanged'):
@@ -136,9 +136,10 @@ def test_controls_change_what_is_beyond_the_reach_and_nothing_else():
     assert change[beyond & table.ok_r[view]].min() > 10 * toy.TOLERANCE
 
 
-def test_segments_alone_with_a_memory_are_left_out_of_the_exchange():
-  # Six segments beside three: the second lane's memory is filled in its third segment and gone thereafter,
-  # while the first is filled from its third segment on; so its last three have nobody to exchange with.
+def test_segments_without_another_filled_memory_are_excluded_from_the_exchange():
+  # Six segments in one lane, three in the other. The memory of the first lane is filled from its third
+  # segment on, that of the second only in its third segment. The last three segments of the first have no
+  # other lane to exchange with.
   results = run(split=split_of(6 * toy.LENGTH, 3 * toy.LENGTH))
   assert results['exchanged']['num_segments_left_out'] == 3
   assert results['exchanged']['num_tokens'] == 6 * toy.LENGTH
@@ -153,8 +154,8 @@ def test_without_a_long_memory_there_are_no_controls():
   assert results['memory']['beyond_reach']['num_tokens'] > 0
 
 
-def test_the_share_of_neighbours_that_an_approximate_search_finds_is_among_the_results():
-  """They count all reads, independent of the chunks, and exclude the losses of the training."""
+def test_the_recall_of_an_approximate_search_is_in_the_results():
+  """It covers all reads, does not depend on the chunks, and excludes the auxiliary losses of training."""
   config = toy.config(toy.small('neighbours', search='approximate'))
   found = [run(config, views=('memory',), **sizes)['memory'] for sizes in ({}, {'segments_per_chunk': 1})]
   assert found[0]['neighbours_recall'] == pytest.approx(1.0)  # On a CPU the search is exact.
@@ -164,7 +165,7 @@ def test_the_share_of_neighbours_that_an_approximate_search_finds_is_among_the_r
   assert short['neighbours_recall_reason'] == 'nothing was read from the memory'
 
 
-def test_one_lane_has_no_other_to_exchange_with():
+def test_one_lane_has_no_other_lane_to_exchange_with():
   results = run(batch_size=1, views=('memory', 'exchanged'))
   assert results['exchanged'] is None
   assert 'evaluation.batch_size = 1' in results['exchanged_reason']
@@ -172,7 +173,7 @@ def test_one_lane_has_no_other_to_exchange_with():
 
 
 def test_there_are_no_more_lanes_than_documents():
-  """Two of five lanes are enough for two documents, and each reads the other's memory."""
+  """Two documents use two of five lanes, and each reads the memory of the other."""
   two, shapes = split_of(50, 24), []
   seen = perplexity.segment_losses
 
@@ -192,25 +193,25 @@ def test_there_are_no_more_lanes_than_documents():
   assert alone['exchanged_reason'].startswith('one document is evaluated')
 
 
-def test_max_tokens_cuts_and_says_what_that_costs():
+def test_max_tokens_cuts_documents_and_explains_missing_figures():
   results = run(max_tokens=60)
   assert results['memory']['num_tokens'] == 60
   assert results['memory']['perplexity_per_word'] is None
   assert 'max_tokens' in results['memory']['perplexity_per_word_reason']
-  assert run(max_tokens=53)['memory']['perplexity_per_word'] is not None  # two whole documents
+  assert run(max_tokens=53)['memory']['perplexity_per_word'] is not None  # Two whole documents.
 
 
-def test_progress_has_speed_and_time_left(monkeypatch):
+def test_progress_reports_speed_and_remaining_time(monkeypatch):
   monkeypatch.setattr(perplexity, 'PROGRESS_SECONDS', 0.0)
   config, lines = EvaluationConfig(batch_size=4, segments_per_chunk=3), []
   corpus = corpus_of(split_of(*LENGTHS))
   trained = toy.trained(CONTINUOUS, spread=SPREAD)
   evaluate(trained, corpus, config, views=('memory',), report=lines.append)
-  assert len(lines) == 5 - 2  # after each of five chunks but the first, which compiles, and the last
+  assert len(lines) == 5 - 2  # No line for the first chunk, which compiles, and the last.
   assert re.fullmatch(r'evaluation: chunk 2 of 5, [\d,]+ tokens/s, 0:\d\d left', lines[0])
 
 
-def test_lanes_must_fit_the_devices(monkeypatch):
+def test_the_number_of_lanes_must_be_a_multiple_of_the_devices(monkeypatch):
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
   with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 12 .* 8 devices; use 8 or 16'):
     run(batch_size=12)
@@ -230,7 +231,7 @@ print(json.dumps(run(views=('memory', 'exchanged'))))
 """
 
 
-def test_four_devices_give_the_results_of_one(results):
+def test_four_devices_give_the_same_results_as_one(results):
   done = subprocess.run([sys.executable, '-c', ON_FOUR_DEVICES], capture_output=True, text=True, check=True)
   four = json.loads(done.stdout)
   for view in ('memory', 'exchanged'):

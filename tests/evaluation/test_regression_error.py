@@ -1,4 +1,4 @@
-"""The regression error of a model, against a plain loop over the writes of its only memory."""
+"""The regression error of a model, compared with a plain loop over the writes of one memory."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +12,7 @@ from tests.evaluation.documents import split
 
 
 def looped(trained, documents):
-  """Σ|X - X̄|² / Σ|X|² of the memory of layer 0, which has a short-term memory of one segment."""
+  """Σ|X - X̄|² / Σ|X|² of the memory of layer 0; the window has one segment."""
   model, totals = trained.model(), np.zeros(2)
   spec, length = model.blocks[0].memory.spec, toy.LENGTH
   present_l = spec.contraction + (1 - spec.contraction) * even_points(length)
@@ -30,7 +30,7 @@ def looped(trained, documents):
   return totals[0] / totals[1]
 
 
-def test_the_error_is_that_of_a_loop_over_the_writes():
+def test_the_error_equals_that_of_a_loop_over_the_writes():
   trained = toy.trained(toy.config(toy.small('continuous', sampling='even', layers=(0,))))
   documents = split(23, 5, 30)
   error = regression_error(trained, documents, 0)
@@ -44,5 +44,5 @@ def test_a_stack_has_the_error_of_its_continuous_memory():
 
 
 @pytest.mark.parametrize(('name', 'length'), [('recent', 30), ('even', 3 * toy.LENGTH)])
-def test_without_a_second_write_of_a_continuous_memory_there_is_no_error(name, length):
+def test_without_a_second_write_to_a_continuous_memory_there_is_no_error(name, length):
   assert regression_error(toy.trained(toy.config(toy.MEMORIES[name])), split(length), 0) is None

@@ -1,4 +1,4 @@
-"""The accounting of an evaluation, by hand."""
+"""Figures of an evaluation, compared with values computed by hand."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from infformer_jax.evaluation.segment_losses import SegmentLosses
 from infformer_jax.results_schema import Summary
 from tests.schema import assert_conforms
 
-LENGTH, SHORT = 4, 4  # l and M in tokens: segments from index 2 on are beyond the reach
+LENGTH, SHORT = 4, 4  # l and M in tokens; segments from index 2 on are beyond the reach.
 ALL_OK = [True] * 6
 
 
@@ -30,7 +30,7 @@ def losses(
 
 
 def table_of(document, segment, tokens, nll, ok, correct=0):
-  """Of one group of targets."""
+  """A table of losses with one group of targets."""
   return SegmentLosses(
     document_r=document,
     segment_r=segment,
@@ -54,12 +54,12 @@ def summary(table, split=None, lossless=True, short=SHORT):
   results = summarize(
     table, split, lossless=lossless, segment_length=LENGTH, short_term_length=short, absent=absent
   )
-  json.dumps(results, allow_nan=False)  # What cannot be written must never be there.
+  json.dumps(results, allow_nan=False)  # All values must be valid JSON.
   assert_conforms(results, Summary)
   return results
 
 
-def test_figures_of_the_memory_by_hand():
+def test_figures_of_the_memory_equal_those_computed_by_hand():
   figures = summary(losses([8, 6, 4, 2, 8, 5]))['memory']
   assert figures['num_tokens'] == 22
   assert figures['loss_nats_per_token'] == pytest.approx(33 / 22)
@@ -74,9 +74,9 @@ def test_figures_of_the_memory_by_hand():
   }
 
 
-def test_the_reach_moves_with_the_short_term_memory():
+def test_the_reach_depends_on_the_short_term_length():
   table = losses([8, 6, 4, 2, 8, 5])
-  assert summary(table, short=0)['memory']['beyond_reach']['num_tokens'] == 14  # from segment 1 on
+  assert summary(table, short=0)['memory']['beyond_reach']['num_tokens'] == 14  # From segment 1 on.
   assert summary(table, short=0)['beyond_reach_from_token'] == 4
   results = summary(table, short=12)
   assert results['memory']['beyond_reach'] is None
@@ -102,7 +102,7 @@ def test_a_tokenizer_that_loses_text_has_no_bits_per_byte():
   assert figures['perplexity_per_word'] == pytest.approx(math.exp(6 / 11))
 
 
-def test_segments_without_another_lane_leave_the_control_and_are_counted():
+def test_segments_without_another_lane_are_excluded_from_the_control_and_counted():
   ok = [True, True, True, False, True, True]
   results = summary(losses([8, 6, 4, 2, 8, 5], exchanged=[8, 6, 6, 99, 8, 5], exchanged_ok=ok))
   exchanged = results['exchanged']
@@ -127,7 +127,7 @@ def test_a_control_that_was_never_possible_is_null_with_a_reason():
   assert results['memory_minus']['emptied_reason'] == 'not today'
 
 
-def test_paired_difference_of_equally_long_documents_is_a_mean_with_its_usual_error():
+def test_for_equally_long_documents_the_paired_difference_is_a_mean_with_the_usual_error():
   segments = (0, 1, 2, 0, 1, 2, 0, 1, 2)
   control = np.ones(9)
   memory = control - [0, 0, 1.2, 0, 0, 0.4, 0, 0, -0.4]
@@ -148,7 +148,7 @@ def test_paired_difference_of_equally_long_documents_is_a_mean_with_its_usual_er
   }
 
 
-def test_paired_difference_is_the_difference_of_the_losses():
+def test_the_paired_difference_is_the_difference_of_the_losses():
   segments, tokens = (0, 1, 2, 3, 0, 1, 2), [4, 4, 4, 2, 4, 4, 3]
   table = losses([1.0] * 7, segments=segments, tokens=tokens)
   table.nll_nats_rg['emptied'] = np.array([1, 1, 1.5, 2.5, 1, 1, 0.8])[:, None]
@@ -163,12 +163,12 @@ def test_paired_difference_is_the_difference_of_the_losses():
 
 def test_one_document_has_no_standard_error():
   difference = summary(losses([1] * 6, emptied=[2] * 6))['memory_minus']['emptied']
-  assert difference['num_documents'] == 1  # Only document 0 goes beyond the reach.
+  assert difference['num_documents'] == 1  # Only document 0 extends beyond the reach.
   assert difference['standard_error'] is None
   assert difference['standard_error_reason'] == 'only one document'
 
 
-def test_positions_are_whole_segments_and_lose_no_token():
+def test_positions_are_whole_segments_and_cover_all_tokens():
   rng = np.random.default_rng(0)
   segments = np.concatenate([np.arange(n) for n in (100, 37, 5)])
   nll = rng.random(142)
@@ -193,7 +193,7 @@ def test_positions_are_whole_segments_and_lose_no_token():
   assert positions['memory_minus']['emptied']['nats_per_token'] == pytest.approx(expected)
 
 
-def test_losses_without_end_are_null_not_broken_json():
+def test_infinite_losses_are_null_in_valid_json():
   figures = summary(losses([8, 6, math.nan, 2, 8, 5]))['memory']
   assert (figures['loss_nats_per_token'], figures['loss_nats_per_token_reason']) == (
     None,
@@ -204,7 +204,7 @@ def test_losses_without_end_are_null_not_broken_json():
   assert figures['perplexity_per_word'] is None
 
 
-def test_metrics_have_every_loss():
+def test_metrics_contain_all_losses():
   results = summary(losses([8, 6, 4, 2, 8, 5], emptied=[8, 6, 7, 2, 8, 5]))
   flat = metrics(results)
   assert flat['loss_nats_per_token'] == pytest.approx(1.5)
@@ -213,7 +213,7 @@ def test_metrics_have_every_loss():
 
 
 def two_groups():
-  """Three documents whose last segment alone counts, in one of two groups or in both."""
+  """Three documents with targets only in the last segment, in one of two groups or in both."""
   table = SegmentLosses(
     document_r=np.array([0, 1, 2]),
     segment_r=np.array([3, 3, 3]),
@@ -226,7 +226,7 @@ def two_groups():
   return summary(table, split)
 
 
-def test_groups_of_targets_are_told_apart():
+def test_figures_are_reported_per_group_of_targets():
   results = two_groups()
   assert results['memory']['accuracy'] == pytest.approx(6 / 8)
   assert results['memory']['loss_nats_per_token'] == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""One row per segment, independent of steps and lanes."""
+"""Losses per segment, independent of steps and lanes."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ VIEWS = ('memory', 'emptied')
 
 
 def step(document_bs, segment_bs, tokens_bs, recall=None):
-  """What one step returns; a loss is 10 times its document plus its segment, doubled by the control."""
+  """The result of one step; a loss is 10 · document + segment, and twice that with the control."""
   document_bs, segment_bs = np.array(document_bs), np.array(segment_bs)
   nats_bsg = np.stack([10.0 * document_bs + segment_bs, np.zeros(document_bs.shape)], -1)
   tokens_bsg = np.stack([np.array(tokens_bs), np.zeros_like(tokens_bs)], -1)
@@ -21,7 +21,7 @@ def step(document_bs, segment_bs, tokens_bs, recall=None):
   }
 
 
-def test_rows_are_ordered_by_document_and_segment_and_idle_ones_are_left_out():
+def test_rows_are_ordered_by_document_and_segment_without_idle_ones():
   steps = [
     step([[1, 1], [0, 2]], [[0, 1], [0, 0]], [[4, 2], [3, 4]]),
     step([[2, -1], [0, -1]], [[1, -1], [1, -1]], [[4, 0], [4, 0]]),
@@ -34,13 +34,13 @@ def test_rows_are_ordered_by_document_and_segment_and_idle_ones_are_left_out():
   assert losses.figures == {}
 
 
-def test_figures_of_the_reads_are_added_up():
+def test_figures_of_the_reads_are_summed():
   cells = [[0]], [[0]], [[1]]
   losses = joined([step(*cells, recall=(1.0, 2.0)), step(*cells, recall=(0.5, 1.0))], VIEWS)
   assert losses.figures == {'recall': (1.5, 3.0)}
 
 
-def test_a_group_alone_has_the_segments_in_which_it_counts():
+def test_a_group_is_restricted_to_segments_with_its_targets():
   steps = step([[0, 1]], [[0, 0]], [[2, 3]])
   for figures in steps.values():
     figures['tokens'] = np.array([[[2, 0], [1, 3]]])

@@ -1,4 +1,4 @@
-"""What a signal can hold, from the config alone."""
+"""Capacity and rank of a signal, computed from the config."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from infformer_jax.memory.stacked import StackedConfig
 from tests import toy
 
 
-def test_the_figures_are_those_of_the_signal():
+def test_the_figures_equal_those_of_the_signal():
   memory = toy.small('continuous')
   spec = memory.signal_spec(toy.LENGTH)
   expected = {'capacity': capacity.capacity(spec), 'effective_rank': capacity.effective_rank(spec)}
@@ -18,7 +18,7 @@ def test_the_figures_are_those_of_the_signal():
 
 
 @pytest.mark.parametrize('kind', ['none', 'recent', 'neighbours'])
-def test_memories_without_a_signal_have_none(kind):
+def test_memories_without_a_signal_have_no_figures(kind):
   assert signal_figures(toy.config(toy.small(kind))) == {'capacity': None, 'effective_rank': None}
 
 

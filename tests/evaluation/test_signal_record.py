@@ -1,4 +1,4 @@
-"""The basis of a continuous memory, and how well it holds a signal."""
+"""Records of the basis of a continuous memory and of its reconstruction of a signal."""
 
 import numpy as np
 import pytest
@@ -15,11 +15,11 @@ def test_basis_functions_are_normal_densities_on_a_fine_grid(name):
   assert basis_tn.shape == (len(times_t), config.num_basis)
   mass_n = basis_tn.sum(axis=0) * (times_t[1] - times_t[0])
   assert mass_n.max() == pytest.approx(1, abs=0.02)
-  assert mass_n.min() > 0.49  # Half of the outermost functions lies outside [0, 1].
+  assert mass_n.min() > 0.49  # Half of the mass of the outermost functions lies outside [0, 1].
 
 
 @pytest.mark.parametrize('contraction', [0.75, 'equal'])
-def test_reconstructions_follow_the_values(contraction):
+def test_reconstructions_are_close_to_the_values(contraction):
   config = toy.small('continuous', num_basis=256, num_samples=512, contraction=contraction)
   record = signal_record.record(config, segment_length=64)
   assert [each.num_writes for each in record.reconstructions] == [1, 3, 8]

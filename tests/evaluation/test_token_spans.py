@@ -1,4 +1,4 @@
-"""The positions of tokens in a continuous memory, compared with a memory that is a list of samples."""
+"""Positions of tokens in a continuous memory, compared with a memory that stores a list of samples."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def points(sampling, writes):
 
 
 def samples(spec, points_wp):
-  """The token at each of many times after each write, by sampling the result of the write before."""
+  """The token at each of many times after each write, sampled from the result of the previous write."""
   grid = (np.arange(20_000) + 0.5) / 20_000
   token_g = np.floor(grid * L).astype(int)
   yield grid, token_g
@@ -46,7 +46,7 @@ def samples(spec, points_wp):
 
 @pytest.mark.parametrize('sampling', ['even', 'sticky', 'edges'])
 @pytest.mark.parametrize('contraction', [0.75, 'equal'])
-def test_shares_and_tokens_are_those_of_a_list_of_samples(sampling, contraction):
+def test_shares_and_tokens_equal_those_of_a_list_of_samples(sampling, contraction):
   points_wp = points(sampling, 5)
   edges_w = token_spans.edges(spec(contraction), points_wp)
   pairs = zip(edges_w, samples(spec(contraction), points_wp), strict=True)
@@ -55,19 +55,19 @@ def test_shares_and_tokens_are_those_of_a_list_of_samples(sampling, contraction)
     assert (edges_e[0], edges_e[-1]) == (0, pytest.approx(1))
     assert (np.diff(edges_e) >= 0).all()
     if sampling == 'edges' and write:
-      continue  # There a bin has one sample repeated: only what whole bins hold can agree.
+      continue  # A bin repeats one sample here, so that only whole bins can agree.
     share_t = np.bincount(token_g, minlength=len(edges_e) - 1) / len(grid)
     np.testing.assert_allclose(np.diff(edges_e), share_t, atol=3e-3)
     assert (token_spans.token_at(edges_e, grid) == token_g).mean() > 0.98
 
 
-def test_an_equal_contraction_and_even_samples_give_all_tokens_the_same():
+def test_with_equal_contraction_and_even_samples_all_tokens_have_equal_shares():
   edges_e = token_spans.edges(spec('equal'), [None] * 6)[-1]
   np.testing.assert_allclose(np.diff(edges_e), 1 / (6 * L), rtol=1e-9)
 
 
-def test_what_is_read_is_held():
-  """All samples from the newest quarter: after the write the rest holds nothing."""
+def test_tokens_that_are_read_are_kept():
+  """If all samples come from the newest quarter, the other tokens have no share after the write."""
   points_p = 0.75 + 0.25 * np.arange(1, P + 1) / P
   first, second = token_spans.edges(spec(), [None, points_p])
   np.testing.assert_allclose(np.diff(second)[:6], 0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Checkpoints: everything is restored bit for bit, and damage is always detected."""
+"""Checkpoints: all values are restored bit for bit, and damage is always detected."""
 
 import pathlib
 import shutil
@@ -23,7 +23,7 @@ def _no_log_of_orbax():
 
 
 def tree(value: float = 1.0) -> dict:
-  """Every kind of leaf: bfloat16, a key, size zero, scalars, nothing."""
+  """A tree with every kind of leaf: bfloat16, a key, an empty array, scalars, None."""
   rng = np.random.default_rng(0)
   return {
     'params': {
@@ -52,7 +52,7 @@ def restore(directory: pathlib.Path, like=None, warn=pytest.fail):
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory) -> pathlib.Path:
-  """Checkpoints 1, 2, 3, of which the first is the best."""
+  """A directory with the checkpoints 1, 2 and 3; checkpoint 1 is the best."""
   directory = tmp_path_factory.mktemp('saved') / 'checkpoints'
   checkpoints = Checkpoints(directory, warn=pytest.fail)
   for step in (0, 1, 2, 3):
@@ -66,7 +66,7 @@ def copied(saved, tmp_path) -> pathlib.Path:
   return shutil.copytree(saved, tmp_path / 'checkpoints')
 
 
-def test_everything_is_restored_bit_for_bit(saved):
+def test_all_values_are_restored_bit_for_bit(saved):
   state, run = restore(saved)
   chex.assert_trees_all_equal_shapes_and_dtypes(state, tree())
   chex.assert_trees_all_equal(bits(state), bits(tree(3)))
@@ -91,17 +91,17 @@ def test_only_the_requested_step_is_restored(copied):
     checkpoints.restore(like, places, step=3)
 
 
-def test_a_part_can_be_restored_alone(saved):
+def test_a_part_of_the_tree_can_be_restored(saved):
   params, _ = restore(saved, shapes({'params': tree()['params']}))
   chex.assert_trees_all_equal(bits(params), bits({'params': tree(3)['params']}))
 
 
-def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
+def test_without_checkpoints_restoring_returns_none(tmp_path):
   assert restore(tmp_path / 'none') is None
   assert not (tmp_path / 'none').exists()
 
 
-def test_other_shapes_are_refused_by_name(saved):
+def test_mismatched_shapes_are_rejected_by_name(saved):
   like = shapes(tree()) | {'step': jax.ShapeDtypeStruct((2,), jnp.int32)}
   with pytest.raises(UserError, match=r'step is int32\[\] in the checkpoint, int32\[2\] in the model'):
     restore(saved, like)
@@ -124,7 +124,7 @@ def damage(file: pathlib.Path, how: str) -> None:
 
 
 @pytest.mark.parametrize('how', ['deleted', 'truncated', 'emptied', 'one bit flipped'])
-def test_the_damage_of_any_file_is_detected(saved, tmp_path, how, capfd):
+def test_damage_to_any_file_is_detected(saved, tmp_path, how, capfd):
   fell_back = set()
   for number, original in enumerate(path for path in sorted((saved / '3').rglob('*')) if path.is_file()):
     name, directory = original.relative_to(saved), tmp_path / str(number)
@@ -139,11 +139,11 @@ def test_the_damage_of_any_file_is_detected(saved, tmp_path, how, capfd):
       assert warnings[0].endswith('; falling back to checkpoint 2')
       fell_back.add(name.parts[1])
   assert fell_back == {'state', 'meta'}
-  assert capfd.readouterr().err == ''  # One line is enough.
+  assert capfd.readouterr().err == ''  # No other output.
 
 
-def test_two_swapped_arrays_are_noticed(copied):
-  """A checksum of each file would miss this: the arrays are intact, but in the wrong place."""
+def test_two_swapped_arrays_are_detected(copied):
+  """Checksums of files would not detect this: the arrays are intact, but in the wrong place."""
   checkpoints = Checkpoints(copied, warn=pytest.fail)
   swapped = tree(3)
   swapped['params']['w'] = swapped['params']['w'][::-1]
@@ -158,14 +158,14 @@ def test_two_swapped_arrays_are_noticed(copied):
   assert warnings == ['checkpoint 3 is damaged (params/w); falling back to checkpoint 2']
 
 
-def test_without_an_intact_checkpoint_there_is_a_clear_error(copied):
+def test_an_error_lists_the_damage_if_no_checkpoint_is_intact(copied):
   for step in (1, 2, 3):
     damage(copied / str(step) / 'state' / 'manifest.ocdbt', 'truncated')
   with pytest.raises(UserError, match=r'no checkpoint in .* is intact \(3: .*; 2: .*; 1: .*\)'):
     restore(copied)
 
 
-def test_a_damaged_checkpoint_is_moved_aside_when_the_run_saves_again(copied):
+def test_a_damaged_checkpoint_is_moved_aside_by_the_next_save(copied):
   damage(copied / '3' / 'meta' / 'metadata', 'one bit flipped')
   checkpoints = Checkpoints(copied, warn=lambda _: None)
   like = shapes(tree())
@@ -185,7 +185,7 @@ def test_an_existing_step_is_not_overwritten(copied):
   chex.assert_trees_all_equal(bits(restore(copied)[0]), bits(tree(3)))
 
 
-def test_reading_leaves_a_half_written_checkpoint_to_its_writer(copied):
+def test_reading_does_not_remove_a_checkpoint_that_is_being_written(copied):
   partial = copied / '4.orbax-checkpoint-tmp'
   partial.mkdir()
   assert restore(copied)[1]['data_position'] == 3
@@ -194,7 +194,7 @@ def test_reading_leaves_a_half_written_checkpoint_to_its_writer(copied):
   assert not partial.exists()
 
 
-def test_the_rest_of_an_old_checkpoint_after_a_kill_is_removed(copied):
+def test_the_remains_of_a_checkpoint_after_a_kill_are_removed(copied):
   (copied / '1' / '_CHECKPOINT_METADATA').unlink()
   shutil.rmtree(copied / '1' / 'state')
   checkpoints = Checkpoints(copied, warn=pytest.fail)

@@ -1,4 +1,4 @@
-"""Checksums: every bit and every element's place change them."""
+"""Checksums depend on every bit and on the order of the elements."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def test_every_single_bit_changes_the_checksum(dtype):
     assert after[1] != before[1]
 
 
-def test_the_order_of_the_elements_changes_the_checksum_and_the_shape_is_beside_it():
+def test_the_order_of_the_elements_changes_the_checksum_and_the_shape_is_separate():
   x = jnp.arange(12.0).reshape(3, 4)
   assert described({'x': x}) != described({'x': x[::-1]})
   assert described({'x': x}) != described({'x': x.reshape(4, 3)})
@@ -34,6 +34,6 @@ def test_a_digest_does_not_depend_on_the_order_of_keys():
   assert digest({'a': 1}) != digest({'a': 2})
 
 
-def test_a_kind_is_the_dtype_and_the_shape_of_arrays_and_of_abstract_ones():
+def test_a_kind_is_the_dtype_and_shape_of_concrete_and_abstract_arrays():
   assert kind(np.zeros((2, 3), np.int32)) == 'int32[2,3]'
   assert kind(jax.ShapeDtypeStruct((), jnp.bfloat16)) == 'bfloat16[]'

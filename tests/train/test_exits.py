@@ -1,4 +1,4 @@
-"""Why a run ends early: one line for the user, and an exit code."""
+"""Errors that end a run early: a one-line message and an exit code."""
 
 import errno
 
@@ -7,7 +7,7 @@ import pytest
 from infformer_jax.train.exits import NotFiniteError, SaveError, Stopped, Terminated, space
 
 
-def test_the_line_about_a_value_that_is_not_finite_names_step_tensors_and_checkpoint():
+def test_the_error_for_a_value_that_is_not_finite_names_step_tensors_and_checkpoint():
   error = NotFiniteError(8, 'gradient of final_norm')
   assert str(error) == (
     'step 8: gradient of final_norm is not finite; checkpoint 7 holds the state before that step'
@@ -15,7 +15,7 @@ def test_the_line_about_a_value_that_is_not_finite_names_step_tensors_and_checkp
   assert error.step == 8
 
 
-def test_only_a_termination_has_the_exit_code_of_a_signal():
+def test_only_termination_has_the_exit_code_of_a_signal():
   assert (NotFiniteError.code, SaveError.code, Terminated.code) == (1, 1, 128 + 15)
   assert all(issubclass(each, Stopped) for each in (NotFiniteError, SaveError, Terminated))
 

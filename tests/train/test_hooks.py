@@ -1,4 +1,4 @@
-"""Hooks: when each is due, and what it changes of the run."""
+"""Hooks: when each of them is due, and how it changes the run."""
 
 import types
 
@@ -9,7 +9,7 @@ from infformer_jax.train.metrics import Totals
 
 
 class Lines(list):
-  """A console and a file of metrics that remember."""
+  """A console and a metrics writer that record their calls."""
 
   status_seconds = 0.0
 
@@ -29,19 +29,19 @@ def run_at(step: int, **fields) -> Run:
   return Run(mesh=None, graphdef=None, num_steps=20, step=step, state=None, **defaults | fields)
 
 
-def test_a_hook_is_due_every_so_many_steps_and_after_the_last():
+def test_a_hook_is_due_every_n_steps_and_after_the_last_step():
   hook = Every(6, lambda run: None)
   assert [step for step in range(1, 21) if hook.due(run_at(step))] == [6, 12, 18, 20]
 
 
-def test_a_log_has_the_means_and_restarts_the_sums():
+def test_a_log_contains_the_means_and_resets_the_sums():
   run = run_at(4, totals=Totals({'loss_nats_per_token': [6.0, 3.0]}))
   log(run)
   assert run.metrics == [(4, 'train', {'loss_nats_per_token': 2.0})]
   assert run.totals.sums == {}
 
 
-def test_the_best_step_is_that_of_the_lowest_loss_and_the_first_of_equal_ones():
+def test_the_best_step_is_the_first_with_the_lowest_loss():
   losses = {5: None, 10: 3.0, 15: 2.0, 20: 2.0}
   evaluation = Evaluation(5, 'validation', lambda run: {'loss_nats_per_token': losses[run.step]})
   best = None
@@ -54,7 +54,7 @@ def test_the_best_step_is_that_of_the_lowest_loss_and_the_first_of_equal_ones():
   assert best == (2.0, 15)
 
 
-def test_a_checkpoint_follows_the_flushed_metrics_and_holds_position_totals_and_best():
+def test_a_checkpoint_is_saved_after_flushing_metrics_with_position_totals_and_best():
   saved = []
   checkpoints = types.SimpleNamespace(save=lambda *args, best: saved.append((*args, best)))
   run = run_at(7, totals=Totals({'loss': [1.0, 2.0]}), best=(3.0, 5))
@@ -74,13 +74,13 @@ def test_a_checkpoint_follows_the_flushed_metrics_and_holds_position_totals_and_
     (7, {'best': (3.0, 5)}, False),
   ],
 )
-def test_a_checkpoint_is_due_on_schedule_where_the_run_stops_and_where_it_is_best(step, fields, due):
+def test_a_checkpoint_is_due_on_schedule_when_stopping_and_at_a_new_best(step, fields, due):
   assert Save(4, checkpoints=None).due(run_at(step, **fields)) == due
 
 
 @pytest.mark.parametrize(('sums', 'text'), [([6.0, 4.0], '1.500'), ([0.0, 0.0], '-')])
-def test_the_status_line_has_step_loss_speed_and_time_left(sums, text):
-  """Before the first answer of a task there is no loss."""
+def test_the_status_line_contains_step_loss_speed_and_remaining_time(sums, text):
+  """A task has no loss before its first answer."""
   lines = Lines()
   totals = Totals({'loss_nats_per_token': sums, 'tokens_per_second': [3000.0, 2.0]})
   StatusLine(lines, step=0, num_steps=20)(run_at(20, totals=totals))

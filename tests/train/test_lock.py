@@ -1,4 +1,4 @@
-"""One training at a time in a work directory."""
+"""The lock that allows one training run at a time in a work directory."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from infformer_jax.errors import UserError
 from infformer_jax.train.lock import lock
 
 
-def test_the_work_directory_is_created_and_another_training_in_it_is_refused(tmp_path):
+def test_the_work_directory_is_created_and_a_second_training_run_is_rejected(tmp_path):
   workdir = tmp_path / 'new' / 'W'
   with lock(workdir):
     assert workdir.is_dir()
@@ -16,7 +16,7 @@ def test_the_work_directory_is_created_and_another_training_in_it_is_refused(tmp
     pass
 
 
-def test_a_directory_that_cannot_be_created_is_an_error_of_the_user(tmp_path):
+def test_a_directory_that_cannot_be_created_is_a_user_error(tmp_path):
   (tmp_path / 'file').write_text('')
   error = f'cannot write to {tmp_path}/file/W: Not a directory'
   with pytest.raises(UserError, match=error), lock(tmp_path / 'file' / 'W'):

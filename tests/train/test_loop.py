@@ -1,4 +1,4 @@
-"""The loop and its hooks: the order of events at a step, and the end of a run."""
+"""The training loop and its hooks: the order of events at a step, and the end of a run."""
 
 import contextlib
 import copy
@@ -39,7 +39,7 @@ VALIDATION = {3: 5.0, 6: 4.0, 9: 4.5}
 
 
 class Watched:
-  """A console that keeps its lines."""
+  """A console that records its lines."""
 
   status_seconds = 0.0
 
@@ -59,7 +59,7 @@ def on_disk(workdir: pathlib.Path) -> list[tuple[int, str]]:
 
 @pytest.fixture(scope='module')
 def watched(tmp_path_factory):
-  """A run that SIGTERM ends after step 9: its directory, its lines, and the files at each hook."""
+  """A run that receives SIGTERM after step 9: its directory, its lines, and the files at each hook."""
   workdir, console = tmp_path_factory.mktemp('run'), Watched()
   seen, positions = [], []
   handler = signal.getsignal(signal.SIGTERM)
@@ -92,7 +92,7 @@ def watched(tmp_path_factory):
   return workdir, console.lines, seen
 
 
-def test_at_a_step_the_log_comes_first_then_the_evaluation_then_other_hooks(watched):
+def test_a_step_logs_first_then_evaluates_then_calls_other_hooks(watched):
   _, _, seen = watched
   for step, _, state_step, lines in seen:
     assert state_step == step
@@ -100,7 +100,7 @@ def test_at_a_step_the_log_comes_first_then_the_evaluation_then_other_hooks(watc
     assert ((step, 'validation') in lines) == (step % 3 == 0)
 
 
-def test_the_totals_at_a_hook_are_those_of_all_steps_since_the_log(watched):
+def test_the_totals_at_a_hook_cover_all_steps_since_the_last_log(watched):
   _, _, seen = watched
   tokens = toy.batch().ok_bsl.sum()
   for step, sums, _, _ in seen:
@@ -111,12 +111,12 @@ def test_the_totals_at_a_hook_are_those_of_all_steps_since_the_log(watched):
       assert sums['tokens_per_second'][0] == tokens
 
 
-def test_checkpoints_are_the_newest_two_and_the_best(watched):
+def test_the_newest_two_checkpoints_and_the_best_are_kept(watched):
   workdir, _, _ = watched
   assert Checkpoints(workdir / 'checkpoints', warn=pytest.fail).steps() == [6, 8, 10]
 
 
-def test_progress_has_step_loss_speed_and_time_left(watched):
+def test_progress_contains_step_loss_speed_and_remaining_time(watched):
   _, lines, _ = watched
   progress = [line for line in lines if line.startswith('step ')]
   assert len(progress) == 10
@@ -127,7 +127,7 @@ def test_progress_has_step_loss_speed_and_time_left(watched):
 @pytest.mark.parametrize(
   'key', ['num_steps', 'batch_size', 'segments_per_chunk', 'log_every', 'checkpoint_every']
 )
-def test_numbers_that_are_not_positive_are_refused_by_name(key):
+def test_numbers_that_are_not_positive_are_rejected_by_name(key):
   with pytest.raises(ConfigError, match=f'^{key} = 0 '):
     TrainConfig(**{key: 0})
 
@@ -145,7 +145,7 @@ def short_run(workdir: pathlib.Path, hooks=(), batches=None, num_steps: int = 6)
   )
 
 
-def test_the_step_is_traced_once_per_run_over_the_end_of_an_epoch_and_a_resume(tmp_path, monkeypatch):
+def test_the_step_is_traced_once_per_run_also_across_epochs_and_a_resume(tmp_path, monkeypatch):
   chex.clear_trace_counter()
   traced = chex.assert_max_traces(step_module.finite_groups, n=2)  # The step calls it once.
   monkeypatch.setattr(step_module, 'finite_groups', traced)
@@ -168,7 +168,7 @@ def implicit_copies(monkeypatch):
   value, get, explicit = ArrayImpl._value, jax.device_get, []
 
   def guarded(array):
-    assert explicit, 'an implicit copy to the host'
+    assert explicit, 'there was an implicit copy to the host'
     return value.fget(array)
 
   def device_get(tree):
@@ -194,7 +194,7 @@ def implicit_copies(monkeypatch):
 )
 def test_the_loop_makes_no_implicit_copy_between_host_and_devices(tmp_path, implicit_copies, copy):
   def batches(position: int):
-    yield toy.batch()  # The first is taken before the step is compiled.
+    yield toy.batch()  # The first batch is read before the step is compiled.
     for _ in range(6):
       implicit_copies(True)
       yield toy.batch()
@@ -203,7 +203,7 @@ def test_the_loop_makes_no_implicit_copy_between_host_and_devices(tmp_path, impl
     if copy:
       copy(run)
     if run.finished or run.step % CONFIG.checkpoint_every == 0:
-      implicit_copies(False)  # A checkpoint follows.
+      implicit_copies(False)  # The next hook saves a checkpoint.
 
   caught = pytest.raises((AssertionError, jax.errors.JaxRuntimeError), match='implicit|Disallowed')
   with caught if copy else contextlib.nullcontext():

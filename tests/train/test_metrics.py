@@ -1,4 +1,4 @@
-"""Metrics: sums and counts until they are logged, and lines that survive a kill."""
+"""Metrics: sums and counts between logs, and lines that survive a kill."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ def lines(workdir) -> list[dict]:
 
 
 def events(workdir) -> list[Event]:
-  """All TensorBoard events, file after file."""
+  """All TensorBoard events, in the order of the files."""
   all_events = []
   for file in sorted((workdir / 'tensorboard').iterdir()):
     content = file.read_bytes()
@@ -26,7 +26,7 @@ def events(workdir) -> list[Event]:
   return all_events
 
 
-def test_means_are_over_all_counts():
+def test_means_are_weighted_by_the_counts():
   totals = Totals({})
   totals.add({'loss': (6.0, 2.0), 'kl': (0.0, 0.0)})
   totals.add({'loss': (1.0, 5.0), 'kl': (0.0, 0.0)})
@@ -44,10 +44,10 @@ def test_totals_resume_from_a_checkpoint():
   second = Totals(json.loads(json.dumps(first.sums)))
   for pair in pairs[1:]:
     second.add({'loss': pair})
-  assert second.sums == whole.sums  # Bit for bit: the sums are in float64, and JSON keeps those.
+  assert second.sums == whole.sums  # Bit for bit: the sums are float64, which JSON preserves.
 
 
-def test_a_line_has_its_step_and_split_and_null_for_values_that_are_not_finite(tmp_path):
+def test_a_line_contains_step_split_and_null_for_values_that_are_not_finite(tmp_path):
   metrics = MetricsFile(tmp_path, step=0)
   metrics.write(3, 'train', {'loss_nats_per_token': 1.5, 'kl': None, 'norm': float('nan')})
   assert lines(tmp_path) == [
@@ -58,7 +58,7 @@ def test_a_line_has_its_step_and_split_and_null_for_values_that_are_not_finite(t
   assert scalars == [(3, 'train/loss_nats_per_token', 1.5)]
 
 
-def test_resuming_cuts_later_lines(tmp_path):
+def test_resuming_removes_later_lines(tmp_path):
   metrics = MetricsFile(tmp_path, step=0)
   for step in (2, 4, 5, 6):
     metrics.write(step, 'train', {'loss': float(step)})
@@ -74,14 +74,14 @@ def test_resuming_cuts_later_lines(tmp_path):
 @pytest.mark.parametrize(
   'torn', ['{"step": 3, "spl', '{"step": 3}', '\x00\x00\x00', '{"step": 9}\n{"step": 3}\n']
 )
-def test_an_incomplete_line_and_all_after_it_are_cut(tmp_path, torn):
+def test_an_incomplete_line_and_all_lines_after_it_are_removed(tmp_path, torn):
   path = tmp_path / 'metrics.jsonl'
   path.write_text('{"step": 1}\n{"step": 2}\n' + torn)
   cut(path, 5)
   assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
-def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+def test_a_full_disk_is_a_one_line_error(tmp_path, monkeypatch):
   metrics = MetricsFile(tmp_path, step=0)
   metrics._file.close()
   metrics._file = open('/dev/full', 'ab', buffering=0)  # noqa: SIM115

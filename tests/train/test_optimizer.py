@@ -1,4 +1,4 @@
-"""AdamW by parameter group: rates, decay and schedules."""
+"""AdamW per parameter group: learning rates, weight decay and schedules."""
 
 import chex
 import jax
@@ -42,12 +42,12 @@ def update(config: OptimizerConfig, params, gradients):
   return step(gradients, params)
 
 
-def test_the_rate_rises_linearly_and_falls_as_a_cosine():
+def test_the_learning_rate_rises_linearly_and_decays_as_a_cosine():
   config = OptimizerConfig(learning_rate=2.0, warmup_steps=10, final_learning_rate_fraction=0.25)
   schedule = make_schedules(config, 110)['learning_rate']
   rates = np.array([schedule(steps_done) for steps_done in range(120)])
   np.testing.assert_allclose(rates[:10], 0.2 * np.arange(1, 11), rtol=1e-6)
-  np.testing.assert_allclose(rates[59], (2.0 + 0.5) / 2, rtol=1e-6)  # Halfway down, half the way.
+  np.testing.assert_allclose(rates[59], (2.0 + 0.5) / 2, rtol=1e-6)  # Halfway between peak and floor.
   np.testing.assert_allclose(rates[109:], 0.5, rtol=1e-6)
   assert (np.diff(rates[9:110]) < 0).all()
 
@@ -55,7 +55,7 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine():
 @pytest.mark.parametrize('num_steps', [1, 20, 137])
 @pytest.mark.parametrize('warmup_steps', [0, 1, 20, 50])
 @pytest.mark.parametrize('floor', [0.0, 0.1, 1.0])
-def test_every_rate_is_a_linear_warmup_times_half_a_cosine(num_steps, warmup_steps, floor):
+def test_the_schedule_is_a_linear_warmup_followed_by_half_a_cosine(num_steps, warmup_steps, floor):
   config = OptimizerConfig(learning_rate=3e-4, warmup_steps=warmup_steps, final_learning_rate_fraction=floor)
   step = np.arange(1, num_steps + 10, dtype=np.float64)
   warmup = max(warmup_steps, 1)
@@ -67,14 +67,14 @@ def test_every_rate_is_a_linear_warmup_times_half_a_cosine(num_steps, warmup_ste
   np.testing.assert_allclose(rates, expected, rtol=0, atol=3e-4 * 4 * np.finfo(np.float32).eps)
 
 
-def test_the_memory_has_the_same_rate_unless_it_is_given_one():
+def test_the_memory_has_the_same_learning_rate_by_default():
   same = make_schedules(OptimizerConfig(learning_rate=0.1), 10)
   assert same['learning_rate'](3) == same['memory_learning_rate'](3)
   own = make_schedules(OptimizerConfig(learning_rate=0.1, memory_learning_rate=0.0), 10)
   assert own['memory_learning_rate'](3) == 0
 
 
-def test_everything_under_a_layers_memory_is_in_the_memory_group(params):
+def test_all_parameters_of_memories_are_in_the_memory_group(params):
   groups = named(parameter_groups(params))
   memory = {key for key, group in groups.items() if group == 'memory_learning_rate'}
   assert memory == {key for key in groups if '/memory/' in key}
@@ -82,17 +82,17 @@ def test_everything_under_a_layers_memory_is_in_the_memory_group(params):
   assert any('attention/' in key for key in set(groups) - memory)
 
 
-def test_each_group_moves_at_its_own_rate(params):
+def test_each_group_is_updated_with_its_own_learning_rate(params):
   ones = jax.tree.map(jnp.ones_like, params)
   moves, _ = update(OptimizerConfig(**{**vars(CONFIG), 'weight_decay': 0.0}), params, ones)
 
-  def expected(path, leaf):  # Adam's first step is the sign of the gradient.
+  def expected(path, leaf):  # The first update of Adam is the sign of the gradient.
     return jnp.full_like(leaf, -0.03 if 'memory' in names(path) else -0.1)
 
   chex.assert_trees_all_close(moves, jax.tree.map_with_path(expected, params), rtol=1e-4, atol=0)
 
 
-def test_matrices_decay_and_biases_norms_and_vectors_do_not(params):
+def test_only_matrices_have_weight_decay(params):
   moves, _ = update(CONFIG, params, jax.tree.map(jnp.zeros_like, params))
 
   def expected(path, leaf, decays):
@@ -108,7 +108,7 @@ def test_matrices_decay_and_biases_norms_and_vectors_do_not(params):
   assert {'vocabulary/embedding/embedding', 'blocks/0/attention/w_q/kernel'} <= set(decays) - still
 
 
-def test_the_gradient_of_all_parameters_together_is_clipped(params):
+def test_the_global_norm_of_the_gradient_is_clipped(params):
   gradients = jax.tree.map(lambda leaf: 3.0 * jnp.ones_like(leaf), params)
   norm = 3.0 * np.sqrt(sum(leaf.size for leaf in jax.tree.leaves(params)))
   for clip_norm, scale in ((norm / 4, 0.25), (4 * norm, 1.0)):
@@ -129,6 +129,6 @@ def test_the_gradient_of_all_parameters_together_is_clipped(params):
     ('final_learning_rate_fraction', 1.5),
   ],
 )
-def test_invalid_values_are_refused_by_name(key, value):
+def test_invalid_values_are_rejected_by_name(key, value):
   with pytest.raises(ConfigError, match=f'^{key} = {value} '):
     OptimizerConfig(**{key: value})

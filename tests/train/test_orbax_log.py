@@ -1,4 +1,4 @@
-"""Which lines of the log and which ignored errors are dropped."""
+"""The log lines and ignored errors of Orbax that are dropped."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""When jax.distributed is initialized, and with which arguments."""
+"""The conditions for initializing jax.distributed, and its arguments."""
 
 import jax
 import pytest
@@ -21,7 +21,7 @@ NAMES = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID', 'SLUR
     ),
   ],
 )
-def test_processes_are_joined_when_the_environment_says_so(monkeypatch, environment, calls):
+def test_processes_are_joined_if_the_environment_requests_it(monkeypatch, environment, calls):
   for name in (*NAMES, 'OMPI_COMM_WORLD_SIZE'):
     monkeypatch.delenv(name, raising=False)
   for name, value in environment.items():

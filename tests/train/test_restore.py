@@ -1,4 +1,4 @@
-"""`init_from`: a memory that is added to a model trained without it, and enlarged afterwards."""
+"""`init_from`: a memory is added to a model trained without one, and then made longer."""
 
 import shutil
 
@@ -35,7 +35,7 @@ def parameters(workdir, step):
 
 
 @pytest.mark.timeout(600)
-def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, trained):
+def test_only_memory_parameters_are_new_and_a_longer_memory_adds_none(program, trained):
   """A learning rate of almost 0 leaves the parameters of the other run unchanged."""
   still = {'train.optimizer.learning_rate': 1e-30, 'train.optimizer.weight_decay': 0}
   added, enlarged, source = (program.config.parent / name for name in ('added', 'enlarged', 'source'))
@@ -52,7 +52,7 @@ def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, 
   recalls = [line['neighbours_recall'] for line in metrics(added) if line['split'] == 'train']
   assert recalls[-1] == 1
 
-  shutil.rmtree(source)  # It is not read again.
+  shutil.rmtree(source)  # It must not be read again.
   out, err = program.run(added, *flags(5, *NEIGHBOURS, init_from=source, **still))
   assert 'resuming from checkpoint 3' in out + err
   assert 'new parameters' not in out + err
@@ -78,14 +78,14 @@ def test_only_the_parameters_of_the_memory_are_new_then_it_is_enlarged(program, 
     ),
   ],
 )
-def test_what_does_not_fit_is_refused_before_training(program, trained, tmp_path, changes, messages):
+def test_incompatible_parameters_are_rejected_before_training(program, trained, tmp_path, changes, messages):
   _, err = program.run(tmp_path / 'new', *flags(3, 'kind=none', init_from=trained, **changes), code=2)
   line = err.strip().splitlines()[-1]
   assert all(message in line for message in messages)
   assert not (tmp_path / 'new' / 'config.json').exists()
 
 
-def test_a_directory_without_a_training_is_refused(program, tmp_path):
+def test_a_directory_without_a_training_run_is_rejected(program, tmp_path):
   _, err = program.run(tmp_path / 'new', *flags(3, 'kind=none', init_from=tmp_path / 'nothing'), code=2)
   assert 'nothing/data.json' in err
-  assert not list((tmp_path / 'new').glob('*.json'))  # Any other run may start there.
+  assert not list((tmp_path / 'new').glob('*.json'))  # Another run can still use the directory.

@@ -1,4 +1,4 @@
-"""One program on any number of devices: equal losses, and checkpoints that all of them can restore."""
+"""Losses do not depend on the number of devices, and any number of devices can restore a checkpoint."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOLERANCE = 1e-5
-"""Between the losses of one device and of several, where only the order of sums differs."""
+"""Between the losses of one device and of several devices, which differ in the order of sums."""
 
 PROGRAM = """
 import contextlib, pathlib, sys
@@ -70,7 +70,7 @@ assert 'all-gather' not in searched.as_text()
 
 
 def train_on(devices: int, steps: int, workdir: pathlib.Path, kind: str = 'continuous') -> dict[int, float]:
-  """Trains a model to a step in a process of its own; returns the loss of every step."""
+  """Trains a model up to a step in a separate process; returns the loss of every step."""
   workdir.mkdir(exist_ok=True)
   flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
   environment = os.environ | {
@@ -88,7 +88,7 @@ def train_on(devices: int, steps: int, workdir: pathlib.Path, kind: str = 'conti
 
 
 @pytest.mark.timeout(600)
-def test_eight_devices_give_the_losses_of_one_and_each_resumes_from_the_others_checkpoint(tmp_path):
+def test_eight_devices_and_one_give_equal_losses_and_resume_each_others_checkpoints(tmp_path):
   one = train_on(1, 6, tmp_path / 'one')
   assert len(set(one.values())) == 6
   for devices, steps in ((8, 2), (1, 4), (8, 6)):
@@ -97,14 +97,14 @@ def test_eight_devices_give_the_losses_of_one_and_each_resumes_from_the_others_c
 
 
 @pytest.mark.timeout(600)
-def test_neighbours_split_by_lanes_give_the_losses_of_one_device(tmp_path):
-  """The ring buffers are split over the devices, and a search does not gather them (the end of PROGRAM)."""
+def test_sharded_neighbours_give_the_losses_of_one_device(tmp_path):
+  """The ring buffers are sharded, and a search does not gather them (see the end of PROGRAM)."""
   one, eight = (train_on(devices, 4, tmp_path / str(devices), 'neighbours') for devices in (1, 8))
   assert len(set(one.values())) == 4
   assert eight == pytest.approx(one, rel=0, abs=TOLERANCE)
 
 
-def test_every_array_of_the_state_has_a_rule_and_only_lanes_are_split():
+def test_every_array_of_the_state_has_a_sharding_rule_and_only_lanes_are_sharded():
   optimizer = make_optimizer(OptimizerConfig(), 10)
   model = toy.config(toy.MEMORIES['stacked'])
   state = jax.eval_shape(lambda: initial_state(model, optimizer, vocab_size=13, batch_size=8, seed=0))[1]
@@ -114,12 +114,12 @@ def test_every_array_of_the_state_has_a_rule_and_only_lanes_are_split():
     assert placed.spec == (PartitionSpec('data') if split else PartitionSpec()), sharding.name(path)
 
 
-def test_an_array_without_a_rule_is_an_error():
+def test_an_array_without_a_sharding_rule_is_an_error():
   with pytest.raises(ValueError, match='no rule for surprise'):
     sharding.shardings({'surprise': jnp.zeros(3)}, sharding.make_mesh())
 
 
-def test_lanes_that_cannot_be_spread_are_a_config_error(monkeypatch):
+def test_a_number_of_lanes_that_the_devices_do_not_divide_is_a_config_error(monkeypatch):
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
   assert sharding.local_lanes(16) == range(16)
   with pytest.raises(ConfigError, match=r'train\.batch_size = 12 .* 8 devices; use 8 or 16'):
@@ -128,7 +128,7 @@ def test_lanes_that_cannot_be_spread_are_a_config_error(monkeypatch):
     sharding.local_lanes(3, key='evaluation.batch_size')
 
 
-def test_the_lanes_of_the_processes_make_the_whole(monkeypatch):
+def test_the_lanes_of_all_processes_form_the_whole_batch(monkeypatch):
   monkeypatch.setattr(jax, 'device_count', lambda: 8)
   monkeypatch.setattr(jax, 'process_count', lambda: 4)
   lanes = []

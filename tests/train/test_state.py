@@ -1,4 +1,4 @@
-"""The state before the first step."""
+"""The training state before the first step."""
 
 import functools
 
@@ -26,11 +26,11 @@ def state():
   return jax.jit(lambda: begin()[1])()
 
 
-def test_shapes_alone_are_those_of_the_arrays(state):
+def test_abstract_shapes_equal_those_of_the_arrays(state):
   chex.assert_trees_all_equal_shapes_and_dtypes(state, jax.eval_shape(begin)[1])
 
 
-def test_memories_are_zeros_with_the_lanes_first(state):
+def test_memories_are_zeros_with_a_leading_lane_axis(state):
   chex.assert_tree_shape_prefix(state.memory, (LANES,))
   empty = transformer.merge(*transformer.build(MODEL, toy.VOCABULARY, jax.random.key(1))).init_state(LANES)
   chex.assert_trees_all_equal(bits(state.memory), bits(empty))
@@ -47,6 +47,6 @@ def test_the_seed_determines_the_parameters_and_the_key_of_all_draws(state):
   assert (mine != others).any()
 
 
-def test_no_step_is_done_and_all_is_finite(state):
+def test_the_initial_step_is_zero_and_all_values_are_finite(state):
   assert int(state.step) == 0
   assert bool(state.finite)

@@ -1,4 +1,4 @@
-"""The training step: its loss, and that no value that is not finite enters the state."""
+"""The training step: its loss and gradient, and its handling of values that are not finite."""
 
 import dataclasses
 
@@ -19,12 +19,12 @@ from tests.bits import bits
 MODEL = toy.config(toy.small('continuous'), dropout=0.1)
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=4)
 TOLERANCE = 1e-5
-"""Relative, of a float32 loss that is summed in another order."""
+"""Relative tolerance for a float32 loss that is summed in another order."""
 
 
 @pytest.fixture(scope='module')
 def start():
-  """(graphdef, state before the first step), to be copied, because the step donates its argument."""
+  """(graphdef, initial state); copy the state, because the step donates its argument."""
   optimizer, sizes = make_optimizer(OPTIMIZER, 10), {'vocab_size': toy.VOCABULARY, 'batch_size': 4}
   begin = jax.jit(lambda: initial_state(MODEL, optimizer, **sizes, seed=0))
   return begin()
@@ -46,7 +46,7 @@ def state(start):
 
 
 def poisoned(state, path: str):
-  """The state with one NaN in the parameter of that name."""
+  """The state with one NaN in the parameter with this name."""
 
   def poison(key, leaf):
     return leaf.at[(0,) * leaf.ndim].set(jnp.nan) if name(key) == path else leaf
@@ -55,13 +55,13 @@ def poisoned(state, path: str):
 
 
 def values(state):
-  """Copies of the bits of the state except `finite`; the step donates the state."""
+  """Copies of the bits of the state without `finite`, because the step donates the state."""
   return jax.tree.map(np.copy, bits(dataclasses.replace(state, finite=None)))
 
 
 @pytest.fixture(scope='module')
 def plainly(start, batch):
-  """The nll of every token [b, s, l] and the norm of the gradient, from their definitions."""
+  """The nll of every token [b, s, l] and the norm of the gradient, computed from their definitions."""
   graphdef, state = start
 
   def loss(params):
@@ -78,7 +78,7 @@ def plainly(start, batch):
   return np.asarray(nll_bsl, np.float64), np.sqrt(sum(squares))
 
 
-def test_the_loss_is_the_sum_over_real_tokens_by_their_number(plainly, step, state, batch):
+def test_the_loss_is_the_mean_over_real_tokens(plainly, step, state, batch):
   _, report = step(state, batch)
   total, count = report.metrics['loss_nats_per_token']
   assert count == batch.ok_bsl.sum() == sum(sum(sizes) for sizes in toy.DOCUMENTS)
@@ -87,18 +87,18 @@ def test_the_loss_is_the_sum_over_real_tokens_by_their_number(plainly, step, sta
   assert (padding, positions) == ((~batch.ok_bsl).sum(), batch.ok_bsl.size)
 
 
-def test_the_gradient_is_that_of_the_mean_and_of_the_weighted_auxiliary_losses(plainly, step, state, batch):
+def test_the_gradient_is_that_of_the_mean_plus_the_weighted_auxiliary_losses(plainly, step, state, batch):
   _, report = step(state, batch)
   assert report.metrics['gradient_norm'][0] == pytest.approx(plainly[1], rel=TOLERANCE)
 
 
-def test_the_targets_under_padding_do_not_matter(start, step, batch):
+def test_targets_in_padding_have_no_effect(start, step, batch):
   other = dataclasses.replace(batch, targets_bsl=np.where(batch.ok_bsl, batch.targets_bsl, 5))
   after = [step(jax.tree.map(jnp.copy, start[1]), b)[0] for b in (batch, other)]
   chex.assert_trees_all_equal(values(after[0]), values(after[1]))
 
 
-def test_a_step_counts_moves_everything_and_keeps_the_key(start, step, state, batch):
+def test_a_step_is_counted_changes_all_parameters_and_keeps_the_key(start, step, state, batch):
   after, report = step(state, batch)
   assert after.step == 1
   assert report.finite
@@ -125,9 +125,7 @@ def test_the_state_is_donated(step, state, batch):
     ('final_norm/scale', 'loss'),
   ],
 )
-def test_where_something_is_not_finite_its_cause_is_named_and_nothing_changes(
-  step, state, batch, path, first
-):
+def test_a_value_that_is_not_finite_is_named_and_the_state_does_not_change(step, state, batch, path, first):
   if path == 'vocabulary/embedding/embedding':
     batch = dataclasses.replace(batch, tokens_bsl=np.zeros_like(batch.tokens_bsl))
   state = poisoned(state, path)
@@ -140,7 +138,7 @@ def test_where_something_is_not_finite_its_cause_is_named_and_nothing_changes(
   assert not state.finite
 
 
-def test_after_a_bad_step_no_good_one_changes_anything(step, state, batch):
+def test_steps_after_a_failed_step_do_not_change_the_state(step, state, batch):
   state = dataclasses.replace(state, finite=jnp.bool_(False))
   before = values(state)
   for _ in range(2):
@@ -150,7 +148,7 @@ def test_after_a_bad_step_no_good_one_changes_anything(step, state, batch):
     chex.assert_trees_all_equal(values(state), before)
 
 
-def test_the_groups_come_in_the_order_of_computation(step, state, batch):
+def test_the_groups_are_in_the_order_of_computation(step, state, batch):
   _, report = step(state, batch)
   groups = list(report.groups)
   kinds = [group.split(' ')[0] for group in groups]

@@ -1,4 +1,4 @@
-"""SIGTERM: noted inside the context, obeyed outside."""
+"""SIGTERM: recorded inside the context, handled as before outside."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from infformer_jax.train.termination import Termination
 
 @pytest.fixture(autouse=True)
 def received(monkeypatch):
-  """The signals that reach the handler of before."""
+  """The signals that reach the previous handler."""
   seen: list[int] = []
   before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
   yield seen
   signal.signal(signal.SIGTERM, before)
 
 
-def test_a_signal_requests_a_stop_and_is_not_obeyed(received):
+def test_a_signal_requests_a_stop_and_does_not_reach_the_previous_handler(received):
   with Termination() as termination:
     assert not termination.requested(1)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -28,7 +28,7 @@ def test_a_signal_requests_a_stop_and_is_not_obeyed(received):
   assert received == []
 
 
-def test_the_handler_of_before_is_restored_also_after_an_error(received):
+def test_the_previous_handler_is_restored_also_after_an_error(received):
   handler = signal.getsignal(signal.SIGTERM)
   with pytest.raises(KeyError), Termination():
     raise KeyError
@@ -37,7 +37,7 @@ def test_the_handler_of_before_is_restored_also_after_an_error(received):
   assert received == [signal.SIGTERM]
 
 
-def test_several_processes_ask_the_service_of_jax(received, monkeypatch):
+def test_several_processes_use_the_preemption_service_of_jax(received, monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   monkeypatch.setattr(multihost_utils, 'reached_preemption_sync_point', lambda step: step == 5)
   handler = signal.getsignal(signal.SIGTERM)
