@@ -1,7 +1,7 @@
 """Attention over parts: one softmax over the keys of a window and of any memories, each with its positions.
 
-`attend` and `sum_received` are what a layer calls; the other functions are the formulas of these two. Offsets,
-ages and distances are those of core/positions.py.
+`attend` and `sum_received` are what a layer calls; the other functions are the formulas of these two.
+Offsets, ages and distances are those of core/positions.py.
 """
 
 import dataclasses
