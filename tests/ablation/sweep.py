@@ -1,4 +1,4 @@
-"""The config of the sweeps in tests (the sorting task, a tiny model), and the figures of a run."""
+"""The config of the sweeps in tests (the sorting task, a tiny model), and the figures of one run."""
 
 import pathlib
 
@@ -30,7 +30,7 @@ BASIS = Axis(key='model.memory.num_basis', values=('8', '16'))
 
 
 def write_config(folder: pathlib.Path) -> str:
-  """The config file, in a folder."""
+  """Writes the config file into a folder, and returns its path."""
   file = folder / 'tiny.py'
   file.write_text(CONFIG)
   return str(file)

@@ -1,4 +1,4 @@
-"""The grid of a sweep: its runs, and what it refuses."""
+"""The grid of a sweep: its runs, and invalid grids."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ def config(tmp_path_factory) -> str:
   return write_config(tmp_path_factory.mktemp('config'))
 
 
-def test_the_grid_is_every_pair_with_every_seed(config, tmp_path):
+def test_the_grid_contains_every_pair_with_every_seed(config, tmp_path):
   axes = [Axis(key=':memory', values=('continuous', 'none')), Axis(key='data.length', values=('26', '30'))]
   points = grid(config, [('train.num_steps', '7'), ('seed', '5')], axes, 2, tmp_path)
   assert [(point.values, point.seed) for point in points][:3] == [
@@ -32,7 +32,7 @@ def test_the_grid_is_every_pair_with_every_seed(config, tmp_path):
   assert not any(tmp_path.iterdir())
 
 
-def test_an_impossible_point_is_named_before_anything_runs(config, tmp_path):
+def test_an_invalid_point_is_an_error_with_its_name_before_any_run(config, tmp_path):
   for key, values, message in (
     ('model.memory.num_bases', ('8',), "num_bases=8: unknown key 'model.memory.num_bases'"),
     ('model.memory.num_basis', ('8', '-1'), 'num_basis=-1: '),
@@ -42,7 +42,7 @@ def test_an_impossible_point_is_named_before_anything_runs(config, tmp_path):
       grid(config, [], [Axis(key=key, values=values)], 1, tmp_path)
 
 
-def test_runs_that_could_not_be_compared_are_refused(config, tmp_path):
+def test_existing_runs_with_another_config_are_rejected(config, tmp_path):
   asked = [('train.num_steps', '3')]
   for point in grid(config, asked, [BASIS], 1, tmp_path):
     point.workdir.mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_runs_that_could_not_be_compared_are_refused(config, tmp_path):
       grid(config, [other], [BASIS], 1, tmp_path)
 
 
-def test_a_damaged_file_of_figures_is_named(config, tmp_path):
+def test_a_damaged_file_of_figures_is_an_error_with_its_name(config, tmp_path):
   point = grid(config, [], [BASIS], 1, tmp_path)[1]
   point.workdir.mkdir(parents=True)
   for text in ('{"values": [', '{}', '3'):

@@ -1,4 +1,4 @@
-"""What a sweep says of its points: means, spreads, columns."""
+"""The summary that a sweep reports about its points: means, spreads, and columns."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_the_summary_is_the_mean_and_spread_over_seeds(tmp_path):
   assert summary.rows_table(summarized['rows']).splitlines()[1].split()[:4] == ['8', 'a', '2', '0.6']
 
 
-def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):
+def test_axes_whose_keys_end_alike_have_distinct_columns(tmp_path):
   keys = ('model.memory.first.num_basis', 'model.memory.second.num_basis')
   axes = [Axis(key=key, values=('8', '16')) for key in keys]
   points = [Point(values=v, seed=0, workdir=tmp_path / ''.join(v), experiment=None) for v in (('8', '16'),)]
@@ -42,7 +42,7 @@ def test_axes_whose_keys_end_alike_are_told_apart(tmp_path):
   assert (tmp_path / 'ablation.csv').read_text().startswith(f'{keys[0]},{keys[1]},seed,')
 
 
-def test_a_point_that_another_process_finishes_meanwhile_is_not_lost(tmp_path):
+def test_a_point_that_another_process_finishes_at_the_same_time_is_not_lost(tmp_path):
   axes = [Axis(key='model.memory.num_basis', values=('8', '16'))]
   points = [Point(values=(n,), seed=0, workdir=tmp_path / n, experiment=None) for n in axes[0].values]
 

@@ -1,4 +1,4 @@
-"""The capacity table of the presets: `python -m tests.benchmarks.capacity`. A minute or two on one core."""
+"""The capacity table of the presets: `python -m tests.benchmarks.capacity`, 1 to 2 minutes on one core."""
 
 from infformer_jax.core import capacity
 from infformer_jax.core.signal_spec import SignalSpec
@@ -6,7 +6,7 @@ from infformer_jax.memory.continuous_config import PUBLISHED_GPT2, PUBLISHED_SOR
 
 
 def presets() -> dict[str, SignalSpec]:
-  """By name: the published settings, and ours for every size."""
+  """{name: spec} of the published settings, and of our settings for several sizes."""
   specs = {
     'sorting (published)': PUBLISHED_SORTING.signal_spec(1024),
     'GPT-2 (published)': PUBLISHED_GPT2.signal_spec(512),

@@ -1,4 +1,4 @@
-"""Errors of the command lines: one line and exit code 2, before any work."""
+"""Errors of the command lines: one line and exit code 2, before any work is done."""
 
 import pathlib
 import resource
@@ -21,7 +21,7 @@ def run(*command: str, **kwargs) -> subprocess.CompletedProcess[str]:
 
 
 def refusal(*command: str) -> str:
-  """The one line of a program that refuses its command line."""
+  """The single error line of a program that rejects its command line."""
   done = run(*command)
   assert done.returncode == 2, done.stderr
   assert done.stdout == ''
@@ -30,7 +30,7 @@ def refusal(*command: str) -> str:
   return line.removeprefix('error: ')
 
 
-def test_overrides_are_taken_out_of_the_flags():
+def test_overrides_are_separated_from_the_flags():
   argv = ['main', '--workdir=w', '--config.a.b=1=2', '--config=f.py', '--config.c', '-3', '--', '--config.d']
   rest, overrides = split_overrides([*argv, '4'])
   assert rest == ['main', '--workdir=w', '--config=f.py', '--']
@@ -38,14 +38,14 @@ def test_overrides_are_taken_out_of_the_flags():
 
 
 @pytest.mark.parametrize('rest', [[], ['--workdir=w'], ['--config.b=1']])
-def test_an_override_without_a_value_is_refused(rest):
+def test_an_override_without_a_value_is_rejected(rest):
   with pytest.raises(ConfigError, match='flag --config.a has no value; write --config.a=value'):
     split_overrides(['main', '--config.a', *rest])
 
 
 @pytest.fixture(scope='module')
 def program(tmp_path_factory) -> str:
-  """A command line whose --workdir says how it ends."""
+  """A command line whose --workdir determines how it ends."""
   file = tmp_path_factory.mktemp('program') / 'program.py'
   file.write_text(
     textwrap.dedent(
@@ -74,7 +74,7 @@ def program(tmp_path_factory) -> str:
   return str(file)
 
 
-def test_main_gets_the_overrides_and_absl_the_rest(program):
+def test_main_receives_the_overrides_and_absl_the_other_flags(program):
   done = run(program, '--workdir=w', '--config.a=1', '--config=f.py', '--config.b', '2')
   assert (done.returncode, done.stdout) == (0, "[('a', '1'), ('b', '2')] f.py\n")
 
@@ -95,11 +95,11 @@ def test_main_gets_the_overrides_and_absl_the_rest(program):
     (['--workdir=user'], 'the disk is full'),
   ],
 )
-def test_errors_of_the_user_are_one_line(program, flags, sentence):
+def test_user_errors_are_one_line(program, flags, sentence):
   assert sentence in refusal(program, *flags)
 
 
-def test_bugs_keep_their_traceback(program):
+def test_other_exceptions_keep_their_traceback(program):
   done = run(program, '--workdir=bug')
   assert done.returncode == 1
   assert 'Traceback' in done.stderr
@@ -147,16 +147,16 @@ QUICKSTART = '--config=configs/quickstart.py'
     ),
   ],
 )
-def test_main_refuses_before_it_reads_or_writes_anything(tmp_path, flags, sentence):
+def test_main_rejects_invalid_settings_before_it_reads_or_writes_anything(tmp_path, flags, sentence):
   workdir = tmp_path / 'work'
   before = resource.getrusage(resource.RUSAGE_CHILDREN)
   assert sentence in refusal('-m', 'infformer_jax.main', f'--workdir={workdir}', *flags)
   after = resource.getrusage(resource.RUSAGE_CHILDREN)
   assert not workdir.exists()
-  # CPU seconds, independent of the load of the machine; a compilation takes longer.
+  # CPU seconds do not depend on the load of the machine; a compilation would take longer.
   assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
 
 
 @pytest.mark.parametrize('program', ['generate', 'main'])
-def test_every_program_asks_for_its_work_directory(program):
+def test_every_program_requires_a_work_directory(program):
   assert refusal('-m', f'infformer_jax.{program}').startswith('--workdir is missing: ')

@@ -80,12 +80,12 @@ def message(*flags: str) -> str:
   return str(error.value)
 
 
-def test_a_config_survives_config_dict():
+def test_a_config_is_unchanged_by_config_dict():
   fleet = Fleet(seed=3, ship=Ship(crew=5, engine=Pair(first=Diesel(cylinders=(4, 6)))))
   assert config_lib.parse(Fleet, config_lib.config_dict(fleet)) == fleet
 
 
-def test_optional_fields_of_a_config_dict_are_typed():
+def test_optional_fields_of_a_config_dict_keep_their_type():
   config = config_lib.config_dict(Fleet())
   assert isinstance(config, ConfigDict)
   config.ship.crew = 7
@@ -107,7 +107,7 @@ def test_optional_fields_of_a_config_dict_are_typed():
     ('engine.cylinders=1', 'engine', Steam(cylinders=(1,))),
   ],
 )
-def test_a_flag_is_read_by_the_type_of_its_field(flag, name, value):
+def test_a_flag_is_parsed_by_the_type_of_its_field(flag, name, value):
   got = getattr(override(f'ship.{flag}').ship, name)
   assert got == value
   assert type(got) is type(value)
@@ -126,7 +126,7 @@ def test_a_flag_is_read_by_the_type_of_its_field(flag, name, value):
     ('engine.boiler=4', "unknown key 'ship.engine.boiler'; did you mean 'boilers'? (allowed: kind, cyl"),
   ],
 )
-def test_a_wrong_flag_is_one_sentence(flag, sentence):
+def test_an_invalid_flag_is_a_one_line_error(flag, sentence):
   assert sentence in message(f'ship.{flag}')
 
 
@@ -135,32 +135,32 @@ def test_a_key_of_another_section_is_suggested_with_its_path():
   assert "unknown key 'shop.length'; did you mean 'ship.length'?" in message('shop.length=2')
 
 
-def test_a_literal_lists_its_choices_and_the_nearest():
+def test_an_invalid_literal_is_an_error_with_the_choices_and_the_nearest():
   sentence = message('ship.engine.kind=diesel', 'ship.engine.injection=dirct')
   assert sentence == "ship.engine.injection = 'dirct' is not one of direct, indirect; did you mean 'direct'?"
 
 
-def test_another_kind_starts_from_its_own_defaults_in_any_order():
+def test_changing_the_kind_starts_from_the_defaults_of_the_new_kind_in_any_order():
   changed = Fleet(ship=Ship(engine=Steam(cylinders=(9,), boilers=8)))
   flags = ('ship.engine.injection=indirect', 'ship.engine.kind=diesel')
   for order in (flags, flags[::-1]):
-    # A field that all kinds have keeps the value from the config.
+    # A field that all kinds share keeps its value.
     assert override(*order, fleet=changed).ship.engine == Diesel(cylinders=(9,), injection='indirect')
-  assert override('ship.engine.kind=steam', fleet=changed) == changed  # The config already has that kind.
+  assert override('ship.engine.kind=steam', fleet=changed) == changed  # The config already has this kind.
 
 
-def test_kinds_nest():
+def test_sections_with_kinds_can_be_nested():
   flags = ('ship.engine.first.boilers=6', 'ship.engine.first.kind=steam', 'ship.engine.kind=pair')
   assert override(*flags).ship.engine == Pair(first=Steam(boilers=6))
   missing = "missing key 'ship.engine.first.kind' (allowed: steam, diesel, pair)"
   assert message('ship.engine.kind=pair') == missing
 
 
-def test_the_last_of_several_values_applies():
+def test_the_last_of_several_values_takes_effect():
   assert override('seed=1', 'seed=2').seed == 2
 
 
-def test_errors_about_several_sections_keep_their_message():
+def test_errors_about_several_sections_are_not_prefixed_with_a_key():
   assert message('seed=13') == 'ship.length = 100 does not go with seed = 13'
 
 
@@ -186,7 +186,7 @@ def write_file(tmp_path):
   return write
 
 
-def test_a_file_is_loaded_with_its_argument_and_overrides(write_file):
+def test_a_config_file_is_loaded_with_its_argument_and_overrides(write_file):
   file = write_file(
     'def get_config(argument=None):\n'
     "  size = config.parse_argument(argument, size=('small', ('small', 'large'))).size\n"
@@ -203,7 +203,7 @@ def test_a_file_is_loaded_with_its_argument_and_overrides(write_file):
     config_lib.load_config(file + ':large', cls=Fleet)
 
 
-def test_an_invalid_file_is_one_sentence(write_file, tmp_path):
+def test_an_invalid_config_file_is_a_one_line_error(write_file, tmp_path):
   file = write_file('def get_config():\n  return config.config_dict(Fleet(seed=13))\n')
   with pytest.raises(ConfigError, match=r'voyage.py: ship.length = 100 does not go with seed = 13$'):
     config_lib.load_config(file, cls=Fleet)

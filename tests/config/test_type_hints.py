@@ -1,4 +1,4 @@
-"""What the text of a flag means for a type, which values it accepts, and the type in words."""
+"""Type hints: parsing text, checking values, and describing types."""
 
 import dataclasses
 from typing import Literal
@@ -46,7 +46,7 @@ class Boat:
     ('1.5', float | Literal['weighed'], 1.5),
   ],
 )
-def test_a_text_is_read_by_its_type(text, hint, value):
+def test_text_is_parsed_by_its_type(text, hint, value):
   converted = convert(read(text, hint), hint)
   assert converted == value
   assert type(converted) is type(value)
@@ -71,25 +71,25 @@ def test_a_text_is_read_by_its_type(text, hint, value):
     ('zzz', Literal['direct', 'indirect'], 'is not one of direct, indirect'),
   ],
 )
-def test_a_text_without_a_meaning_is_refused(text, hint, reason):
+def test_text_that_does_not_fit_the_type_is_rejected(text, hint, reason):
   with pytest.raises(TypeError) as error:
     convert(read(text, hint), hint)
   assert str(error.value) == reason
 
 
-def test_types_in_words():
+def test_types_are_described_in_words():
   assert describe(tuple[str, ...]) == 'a tuple of strings'
   assert describe(float | Literal['weighed'] | None) == 'one of weighed or a number or None'
   assert describe(Sail | None) == 'a section with the keys area, reefs or None'
 
 
-def test_fields_and_defaults_of_a_dataclass():
+def test_fields_and_defaults_of_a_dataclass_are_found():
   assert list(type_hints.fields(Boat)) == ['sail', 'name', 'spare', 'crew']
   assert type_hints.defaults(Boat) == {'sail': {}, 'spare': {'area': 1.0, 'reefs': 2}, 'crew': None}
   assert [type_hints.required(field) for field in dataclasses.fields(Boat)] == [True, True, False, False]
 
 
-def test_the_section_and_the_choices_of_a_type():
+def test_the_section_and_the_choices_of_a_type_are_found():
   assert type_hints.section(Sail | None) is Sail
   assert type_hints.section(int | None) is None
   assert type_hints.choices(float | Literal['a', 'b']) == ['a', 'b']

@@ -1,14 +1,14 @@
-"""Parity with numbers computed by the published code in float64: `python -m tests.golden FILE.npz ...`.
+"""Parity with values computed by the published code in float64: `python -m tests.golden FILE.npz ...`.
 
-What the arrays hold is described in the checker of each format: lta.py, continuous.py, compressive.py,
+The checker of each format describes the arrays of its files: lta.py, continuous.py, compressive.py,
 transformer_xl.py, memorizing.py.
 """
 
 TOLERANCE = 1e-9
-"""Formulas in float64, relative to the largest absolute value of the array."""
+"""For formulas in float64, relative to the largest absolute value of the array."""
 
 TOLERANCE_FLOAT32 = 1e-5
-"""A float32 layer."""
+"""For a layer in float32."""
 
 TOLERANCE_FLOAT32_MODEL = 1e-4
-"""A whole model in float32."""
+"""For a whole model in float32."""

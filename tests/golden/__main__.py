@@ -1,7 +1,7 @@
-"""Checks files of golden numbers: `python -m tests.golden FILE.npz ...`.
+"""Checks files of golden values: `python -m tests.golden FILE.npz ...`.
 
 Prints the largest error of each quantity, relative to the largest absolute value of its array. The exit
-status is 1 if one is beyond the tolerance, else 2 if nothing of a file is covered, else 0.
+status is 1 if an error exceeds the tolerance, else 2 if nothing in a file is covered, else 0.
 """
 
 import os
@@ -16,7 +16,7 @@ from tests.golden.check import check_file
 
 
 def main(paths: list[str]) -> int:
-  """The exit status for some files."""
+  """Checks the files and returns the exit status."""
   jax.config.update('jax_enable_x64', True)
   if not paths:
     print('usage: python -m tests.golden FILE.npz ...')

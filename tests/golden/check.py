@@ -1,4 +1,4 @@
-"""Finds the checker of a file by what is in it, and turns its report into text and an exit status."""
+"""Selects the checker of a file by its contents, and converts the report to text and an exit status."""
 
 import json
 import zipfile
@@ -11,11 +11,11 @@ from tests.golden import compressive, continuous, lta, memorizing, transformer_x
 from tests.golden.report import NotCovered, Report
 
 CHECKERS: tuple[ModuleType, ...] = (compressive, continuous, lta, memorizing, transformer_xl)
-"""Each has `matches(arrays)` and `check(report)`; the first that matches is asked."""
+"""Each has `matches(arrays)` and `check(report)`; the first that matches is used."""
 
 
 def check(arrays: Mapping[str, np.ndarray]) -> Report:
-  """The report on the arrays of one file; everything in it is said to be something."""
+  """The report on the arrays of one file, which accounts for every array."""
   report = Report(arrays)
   checker = next((module for module in CHECKERS if module.matches(arrays)), None)
   if checker is None:
@@ -33,7 +33,7 @@ def check(arrays: Mapping[str, np.ndarray]) -> Report:
 
 
 def check_file(path: str, *, tolerance: float) -> int:
-  """Prints the report on one file; 0 within the tolerance, 1 beyond it, 2 nothing covered."""
+  """Prints the report on one file. Returns 0 within the tolerance, 1 beyond it, 2 if nothing is covered."""
   print(path)
   try:
     with np.load(path, allow_pickle=False) as file:

@@ -2,9 +2,9 @@
 
 A case has `meta` = [sequence, width, heads, rate, memory length, compressed length, memory given, compressed
 given] (tokens), param/* PyTorch weights, x [b, l, d], mem and cmem [b, given, d]; out (causal attention by
-content, through to_out); new_mem, new_cmem; old_mem, what the memory let go of, and compressed_mem; q,
+content, through to_out); new_mem, new_cmem; old_mem, evicted from the memory, and compressed_mem; q,
 old_mem_k, old_mem_v, cmem_k, cmem_v, attn_old, attn_comp [b, h, t, k] and aux_loss of the
-attention-reconstruction loss; grad_aux/*. Other cases are a convolution alone: weight, bias, in, out.
+attention-reconstruction loss; grad_aux/*. Other cases are single convolutions: weight, bias, in, out.
 """
 
 import functools
@@ -33,7 +33,7 @@ _META = ('seq', 'width', 'heads', 'rate', 'mem_len', 'cmem_len', 'mem', 'cmem')
 
 
 def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-  """Whether any case has a compressor's weights, or is a convolution."""
+  """Whether any case has the weights of a compressor, or is a convolution."""
   return bool(_layers(arrays) or _convolutions(arrays))
 
 
@@ -48,7 +48,7 @@ def _convolutions(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def check(report: Report, dtype: Any = jnp.float64) -> None:
-  """All cases of the file, in float64 or another dtype."""
+  """Checks all cases of the file, in float64 or another dtype."""
   for case in _convolutions(report.arrays):
     weight, bias, x_bld = (
       jnp.asarray(report.input(f'{case}/{name}'), dtype) for name in ('weight', 'bias', 'in')
@@ -62,12 +62,12 @@ def check(report: Report, dtype: Any = jnp.float64) -> None:
 
 
 def _kernel(weight: jax.Array) -> jax.Array:
-  """PyTorch's [e, d, c] as ours."""
+  """Converts PyTorch's [e, d, c] to our layout."""
   return jnp.transpose(weight, (2, 1, 0))
 
 
 def _whole(x_bld: jax.Array, rate: int) -> jax.Array:
-  """A strided convolution drops the tokens that do not fill its kernel."""
+  """Drops the tokens that do not fill the kernel of a strided convolution."""
   return x_bld[:, : x_bld.shape[1] // rate * rate]
 
 
@@ -76,7 +76,7 @@ def _heads_second(x_blhk: jax.Array) -> jax.Array:
 
 
 class _Case:
-  """One layer: the settings, the weights, and the library's parts that they make."""
+  """One layer: the settings, the weights, and the corresponding parts of the library."""
 
   def __init__(self, report: Report, case: str, dtype: Any):
     self.report, self.case, self.dtype = report, case, dtype
@@ -85,7 +85,9 @@ class _Case:
     self.params: Params = {name: self.array(f'param/{name}') for name in names}
     d = self.meta['width']
     if Settings(self.params)['to_kv.weight'].shape != (2 * d, d) or d % self.meta['heads']:
-      raise NotCovered('the library has as many heads of keys as of queries, of d_model in all')
+      raise NotCovered(
+        'the library requires as many key heads as query heads, with d_model channels in total'
+      )
     self.x_bld = self.array('x')
     self.mem_bld, self.cmem_bmd = self.given('mem'), self.given('cmem')
     timeline_btd = jnp.concatenate([self.mem_bld, self.x_bld], axis=1)
@@ -96,7 +98,7 @@ class _Case:
     return jnp.asarray(self.report.input(f'{self.case}/{name}'), self.dtype)
 
   def given(self, name: str) -> jax.Array:
-    """The memory that was given, if one was."""
+    """The given memory, or an empty one."""
     batch, _, d = self.x_bld.shape
     return self.array(name) if self.meta[name] else jnp.zeros((batch, 0, d), self.dtype)
 
@@ -104,7 +106,7 @@ class _Case:
     self.report.compare(f'{self.case}/{name}', ours)
 
   def attention(self, params: Params) -> Attention:
-    """A layer without positions."""
+    """A layer without positions, with these parameters."""
     d, h, w = self.meta['width'], self.meta['heads'], Settings(params)
     graphdef = _graphdef(d, h, jnp.dtype(self.dtype).name)
     k, v = jnp.split(w['to_kv.weight'].T, 2, axis=1)
@@ -130,10 +132,10 @@ class _Case:
     return nnx.merge(graphdef, nnx.State({'compressor': ours}))
 
   def check(self) -> None:
-    """Attention, memories, loss, gradients."""
+    """Checks attention, memories, loss and gradients."""
     self._check_attention()
     self.compare('new_mem', self.kept_btd)
-    # Zeros, as many as tokens are left over, are put in front; what does not fill a kernel then is dropped.
+    # The port prepends as many zeros as there are remaining tokens, then drops what does not fill a kernel.
     padded_bld = jnp.pad(self.old_bld, ((0, 0), (self.gone % self.meta['rate'], 0), (0, 0)))
     stored = self.report.arrays.get(f'{self.case}/old_mem', self.old_bld)
     self.compare('old_mem', padded_bld if stored.shape == padded_bld.shape else self.old_bld)
@@ -184,10 +186,10 @@ class _Case:
     for name, ours in zip(('cmem_k', 'cmem_v'), attention.project(compressed_bmd), strict=True):
       self.compare(name, _heads_second(ours))
     if not self.mem_bld.shape[1]:
-      reason = 'with no memory the port compares with an attention to nothing'
+      reason = 'without a memory, the port compares with attention over no keys'
       self.report.unchecked(f'{self.case}/(old_mem_|attn_|aux_loss|grad_aux).*', reason)
       return
-    # The port compares with all of the memory, however much of it was let go; the library with what was.
+    # The port compares with the whole memory, the library only with the evicted tokens.
     old = attention.project(self.mem_bld)
     for name, ours in zip(('old_mem_k', 'old_mem_v'), old, strict=True):
       self.compare(name, _heads_second(ours))
@@ -202,13 +204,13 @@ class _Case:
       self.compare(f'grad_aux/{name.removeprefix("compress_mem_fn.")}', ours)
 
   def _compare_loss(self, ours: Any) -> None:
-    """The file has it as a number or as an array of one."""
+    """Compares the loss, which the file has as a scalar or as an array of size one."""
     stored = self.report.arrays.get(f'{self.case}/aux_loss')
     if stored is not None:
       self.compare('aux_loss', jnp.reshape(ours, stored.shape))
 
   def _loss(self, state: CompressiveState, past: Past, params: Params) -> jax.Array:
-    """What training adds to its loss: the segment's reads right after the write."""
+    """The auxiliary loss of training, from the reads of the segment after the write."""
     attention, memory = self.attention(params), self.memory(params, past.x_bld.shape[1])
     q_blhk = attention.queries(self.x_bld)
     if not self.gone == past.x_bld.shape[1] == self.mem_bld.shape[1]:

@@ -1,8 +1,8 @@
 """Expectations of basis functions under the continuous softmax and sparsemax, with their derivatives.
 
 Per tag: theta [M, 2] = (μ/σ², -1/(2σ²)); r = E[ψ]; J [M, 2, n] = dr/dtheta; grad_theta = J grad_out; *_quad
-the same by quadrature; dr_dmu, dr_dsigma_sq. Which density it is shows in r itself: a file that the
-truncated parabola explains is a sparsemax file.
+the same by quadrature; dr_dmu, dr_dsigma_sq. The density is inferred from r: a file that matches the
+truncated parabola is a sparsemax file.
 """
 
 import functools
@@ -30,14 +30,14 @@ def _tags(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def check(report: Report) -> None:
-  """Every Gaussian tag of the file."""
+  """Checks every Gaussian tag of the file."""
   for tag in _tags(report.arrays):
     if f'{tag}/basis_sigma' not in report:
-      report.not_covered(tag, 'the library has Gaussian basis functions only')
+      report.not_covered(tag, 'the checker supports only Gaussian basis functions')
       continue
     basis = _basis(report.arrays[f'{tag}/basis_sigma'])
     if basis is None:
-      report.not_covered(tag, 'the widths do not repeat from centre to centre')
+      report.not_covered(tag, 'the widths differ between centres')
       continue
     _check_tag(report, tag, basis)
 
@@ -56,7 +56,7 @@ def _repeats(sigmas_n: np.ndarray, groups: int) -> bool:
 
 
 def _density(basis: GaussianBasis, mu: np.ndarray, sigma_sq: np.ndarray, r: np.ndarray) -> Density:
-  """The density closer to r."""
+  """The density whose expectations are closer to r."""
   return min(
     (GaussianDensity(), SparsemaxDensity()),
     key=lambda density: relative_error(basis_lib.expectation(basis, density, mu, sigma_sq), r),
@@ -81,7 +81,7 @@ def _check_tag(report: Report, tag: str, basis: GaussianBasis) -> None:
   compare('r', expectation(mu, sigma_sq))
   dr_dmu, dr_dsigma_sq = jax.vmap(jax.jacfwd(expectation, (0, 1)))(mu, sigma_sq)
   compare('dr_dmu', dr_dmu)
-  # With respect to ln σ²: at σ² = 1e-6 the file's own number has lost seven digits to cancellation
+  # With respect to ln σ²: at σ² = 1e-6 the value in the file has lost seven digits to cancellation
   # (its J, with respect to theta, has not).
   dr_dlog_sigma_sq = dr_dsigma_sq * sigma_sq[:, None]
   compare('dr_dsigma_sq', dr_dsigma_sq, weight=sigma_sq[:, None])
@@ -93,5 +93,5 @@ def _check_tag(report: Report, tag: str, basis: GaussianBasis) -> None:
   compare('J', jacobian)
   if f'{tag}/grad_out' in report:
     compare('grad_theta', jnp.einsum('mn,min->mi', report.input(f'{tag}/grad_out'), jacobian))
-  report.unchecked(f'{tag}/.*_f32', "the published code's own float32 rounding")
-  report.unchecked(f'{tag}/.*_fd', 'finite differences: seven digits at best')
+  report.unchecked(f'{tag}/.*_f32', 'rounded to float32 by the published code')
+  report.unchecked(f'{tag}/.*_fd', 'finite differences, accurate to at most seven digits')

@@ -6,7 +6,7 @@ projection), context, kl_reg and kl_reg_nomu, reg_mask (the gate), xm_tau (sampl
 histogram and ts the points that were used; seg0, seg1: gradients of sum(context w) and mean(kl_reg), the past
 detached.
 
-From the file come inputs, parameters and ts alone; everything else is what `memory.continuous` makes of them.
+Only inputs, parameters and ts are taken from the file; everything else is computed by `memory.continuous`.
 """
 
 import re
@@ -27,28 +27,26 @@ from tests.golden.report import Report
 
 
 def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-  """Whether the file has the memory's settings and projections, and something written and read."""
+  """Whether the file has settings and projections of the memory, written values and queries."""
   return {'meta', 'param/proj_key.weight', 'seg0/k', 'seg0/q'} <= set(arrays)
 
 
 def check(report: Report, dtype: Any = jnp.float64) -> None:
-  """All segments of the file, in float64 or another dtype of the parameters."""
+  """Checks all segments of the file, in float64 or another dtype of the parameters."""
   case = Case(report, dtype)
   _check_constants(report, case)
   state, i = case.memory(case.later_length, case.params).init_state(case.batch, dtype), 0
   while f'seg{i}/k' in report:
     state = _check_segment(report, case, f'seg{i}', state, first=i == 0)
     i += 1
-  report.unchecked(r'param/proj_query\.weight', 'not used: the queries arrive projected')
-  report.unchecked(r'seg\d+/bin_idx', 'the random draw behind ts, which is an input')
+  report.unchecked(r'param/proj_query\.weight', 'not used: the queries in the file are projected')
+  report.unchecked(r'seg\d+/bin_idx', 'the random draw for ts, which is an input')
   if case.config.density != 'gaussian':
-    report.unchecked(
-      r'seg\d+/p', "published as a Gaussian's masses whatever the density; ours are the density's"
-    )
+    report.unchecked(r'seg\d+/p', 'the published code uses the masses of a Gaussian for every density')
 
 
 def _check_constants(report: Report, case: Case) -> None:
-  """Basis and operators; a first write of another length has its own."""
+  """Checks basis and operators, also those of a first write with another length."""
   basis = case.config.basis_spec()
   report.compare('basis_mu', basis.centres_n)
   report.compare('basis_sigma', basis.sigmas_n)
@@ -67,7 +65,7 @@ def _check_constants(report: Report, case: Case) -> None:
 def _check_segment(
   report: Report, case: Case, seg: str, state: ContinuousState, *, first: bool
 ) -> ContinuousState:
-  """Compares everything that the file knows of one segment; returns the state after its read."""
+  """Compares all arrays of the file for one segment; returns the state after its read."""
   inputs = (case.params, case.array(f'{seg}/k'), case.array(f'{seg}/q'))
   points_bp = case.array(f'{seg}/ts') if case.config.sampling != 'even' and not first else None
   if not first:
@@ -96,14 +94,14 @@ def _check_segment(
       report.compare(f'{seg}/grad_{name}/q', by_q)
       for param, gradient in by_param.items():
         report.compare(f'{seg}/grad_{name}/param/{param}', gradient)
-  report.unchecked(f'{seg}/w', 'used by gradients that the file does not hold')
+  report.unchecked(f'{seg}/w', 'used only by gradients that the file does not contain')
   return memory.observe(written, answer.stats)
 
 
 def _check_past(
   report: Report, case: Case, seg: str, state: ContinuousState, points_bp: jax.Array | None
 ) -> None:
-  """What a later write takes from the past: the histogram of the last reads and the samples."""
+  """Compares the inputs of a later write: the histogram of the last reads and the samples of the past."""
   if points_bp is None:
     even_p = even_points(case.config.signal_spec(1).num_samples)
     points_bp = jnp.broadcast_to(jnp.asarray(even_p, case.dtype), (case.batch, len(even_p)))
@@ -122,7 +120,7 @@ def _check_values(
   answer: Read,
   inputs: tuple[Params, jax.Array, jax.Array],
 ) -> None:
-  """Everything of the segment's write and read but the gradients."""
+  """Compares the write and the read of the segment, without gradients."""
   config, (_, k, q) = case.config, inputs
   if config.gate:
     report.compare(f'{seg}/reg_mask', jnp.swapaxes(jax.nn.sigmoid(memory.gate(case.values(k))), 1, 2))
@@ -141,7 +139,7 @@ def _check_values(
     config.read_spec(), config.basis_spec(), prepared, case.queries(q)
   ).context_blhk
   report.compare(f'{seg}/context_pre', case.published(head_context_blhk))
-  # The scores that training never forms, by the preparation that it uses without affines.
+  # Training never computes these scores with affines; use its preparation without affines.
   all_keys = read.prepare(written.b_bnd, memory.w_k_dhk[...], memory.w_v_dhk[...])
   scores_bhln = read.scores(all_keys, case.queries(q))
   scores_bhln = scores_bhln if config.affine else jax.nn.softmax(scores_bhln)

@@ -1,4 +1,4 @@
-"""What the settings and parameters of a published long-term memory are in this library."""
+"""Converts settings and parameters of the published long-term memory to those of this library."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ _DEFAULT_SIGMAS = {'gpt2': (0.005, 0.01), 'sorting': (0.01, 0.05)}
 
 
 class Case:
-  """One file. Layouts: gpt2 k [b, l, e], q [b, h, l, k]; sorting k [l, b, e], q [l, b, e]."""
+  """The contents of one file. Layouts: gpt2 k [b, l, e], q [b, h, l, k]; sorting k [l, b, e], q [l, b, e]."""
 
   def __init__(self, report: Report, dtype: Any):
     meta = Settings(json.loads(str(report.input('meta'))))
@@ -41,7 +41,7 @@ class Case:
     return jnp.asarray(self.report.input(key), self.dtype)
 
   def memory(self, length: int, params: Params) -> Continuous:
-    """The library's memory for segments of that length, with the published parameters."""
+    """The library's memory for segments of this length, with the published parameters."""
     site = Site(
       d_model=self.heads * self.head_dim,
       num_heads=self.heads,
@@ -73,20 +73,20 @@ class Case:
     return jnp.swapaxes(q, 0, 1).reshape(q.shape[1], q.shape[0], self.heads, self.head_dim)
 
   def published(self, x: jax.Array) -> jax.Array:
-    """A result [b, l, ...] in the layout of the file, heads joined."""
+    """Converts a result [b, l, ...] to the layout of the file, with heads merged."""
     x_bld = x.reshape(*x.shape[:2], -1)
     return x_bld if self.gpt2 else jnp.swapaxes(x_bld, 0, 1)
 
   def write(
     self, memory: Continuous, state: ContinuousState, k: jax.Array, points_bp: jax.Array | None
   ) -> ContinuousState:
-    """What training writes, with the points of the file in place of the draw."""
+    """The write of training, with the sample points of the file instead of random ones."""
     past = Past(x_bld=self.values(k), whole_b=jnp.ones(self.batch, bool))
     with mock.patch.object(Continuous, '_points', return_value=points_bp):
       return memory.write(state, past, unused)
 
   def read(self, memory: Continuous, state: ContinuousState, q: jax.Array) -> Read:
-    """What training reads."""
+    """The read of training."""
     q_blhk = self.queries(q)
     ok_bl = jnp.ones(q_blhk.shape[:2], bool)
     segment = Segment(q_blhk=q_blhk, ok_bl=ok_bl, offset_bl=jnp.zeros(ok_bl.shape))
@@ -94,8 +94,8 @@ class Case:
 
 
 def unused(_: Any) -> Any:
-  """The layer's own projections, of which this memory makes no use."""
-  raise AssertionError('the continuous memory has projections of its own')
+  """Stands in for the projections of the layer, which this memory does not use."""
+  raise AssertionError('the continuous memory must use its own projections')
 
 
 @functools.cache
@@ -106,7 +106,7 @@ def _graphdef(config: ContinuousConfig, site: Site) -> Any:
 def _config(meta: Settings, report: Report) -> ContinuousConfig:
   repo, attention, mu_0 = meta['repo'], meta['attn_func'], meta['mu_0_used']
   if repo not in _DEFAULT_SIGMAS or attention not in _DENSITIES:
-    raise NotCovered(f'the library has no counterpart of repo {repo!r} with attn_func {attention!r}')
+    raise NotCovered(f'the library does not support repo {repo!r} with attn_func {attention!r}')
   try:
     return ContinuousConfig(
       num_basis=meta['nb'],
@@ -128,4 +128,4 @@ def _config(meta: Settings, report: Report) -> ContinuousConfig:
       kl_mu=None if mu_0 is None else float(mu_0),
     )
   except ConfigError as error:
-    raise NotCovered(f'the library cannot be set like this: {error}') from error
+    raise NotCovered(f'the library does not support these settings: {error}') from error

@@ -1,11 +1,11 @@
-"""Memorizing Transformer: local attention strictly of the past, retrieval and gate, one layer's heads.
+"""Memorizing Transformer: local attention to strictly past tokens, retrieval and gate of one layer.
 
 A file holds cases, named by `meta`: T queries, M slots, K retrieved. Per case q_raw, k_raw before their
 normalization, v; prev_k, normalized, and prev_v of the window before the queries; mem_k, mem_v, mem_valid;
 attention_scale, shared by both softmaxes, gate_bias; pbias [h, queries, keys], any position bias, where the
 library's are functions of the distance. Results: q, k normalized; y_local, topk_idx, topk_scores, y_ext,
-gate, y; grad/* of Σ y·w. Where nothing is stored y_ext is 0 and y its mixture all the same; the library's
-gate is 0 there (tests/memory/test_contract.py).
+gate, y; grad/* of Σ y·w. Where nothing is stored, y_ext is 0 and is still mixed into y; the gate of the
+library is 0 there (tests/memory/test_contract.py).
 """
 
 import json
@@ -23,14 +23,16 @@ _LEARNED = ('q_raw', 'k_raw', 'v', 'attention_scale', 'gate_bias', 'pbias')
 
 
 def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-  """Whether some case has retrieved slots."""
+  """Whether any case has retrieved slots."""
   return 'meta' in arrays and any(key.endswith('/topk_idx') for key in arrays)
 
 
 def check(report: Report, dtype: Any = 'float64') -> None:
-  """Every case whose arrays the file holds, in float64 or another dtype; `meta` may name more."""
+  """Checks every case in the file, in float64 or another dtype; `meta` may name more cases."""
   report.input('meta')
-  report.unchecked('.*/(y_bucket|bucket_idx)', "the published code's approximate search, which is TPU's own")
+  report.unchecked(
+    '.*/(y_bucket|bucket_idx)', "the published code's approximate search, which is specific to TPUs"
+  )
   report.unchecked('.*/y(_ext)?_meliad_zeros', 'attends empty slots, as published; here they are masked')
   report.unchecked('.*/y_joint_softmax', 'one softmax over both, which is not the published model')
   for case, meta in json.loads(str(report.arrays['meta'])).items():
@@ -56,13 +58,13 @@ def _check_case(report: Report, case: str, num: int, dtype: Any) -> None:
   mask_lw = attention.seen('past', offset_l[:, None] + age_w, reach)
 
   def forward(learned: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """By the functions that the trunk and the memory call."""
+    """Computes the results with the functions that the trunk and the memory call."""
     scale_h = learned['attention_scale']
     q_blhk, k_blhk = attention.normalized(learned['q_raw']), attention.normalized(learned['k_raw'])
     k_bwhk, v_bwhk = (
       jnp.concatenate(pair, axis=1) for pair in zip(older, (k_blhk, learned['v']), strict=True)
     )
-    # A bias of any form is a dot product: query i has the i-th unit vector, every key its column of the bias.
+    # Any bias is a dot product: of the i-th unit vector for query i and a column of the bias for every key.
     unit_lhl = jnp.broadcast_to(jnp.eye(length, dtype=dtype)[:, None], (*q_blhk.shape[1:3], length))
     bias_whl = jnp.transpose(learned['pbias'], (2, 0, 1))
     q_and_unit, k_and_bias = (
@@ -98,7 +100,7 @@ def _check_case(report: Report, case: str, num: int, dtype: Any) -> None:
 
   ours = jax.jit(forward)(learned)
   report.compare(f'{case}/causal_mask', mask_lw)
-  valid_bhlj = ours['topk_valid']  # The slots that fill up the number hold nothing.
+  valid_bhlj = ours['topk_valid']  # Other slots are empty.
   for name, value in ours.items():
     weight = valid_bhlj if name in ('topk_idx', 'topk_scores') else 1.0
     report.compare(f'{case}/{name}', value, weight=weight)

@@ -1,7 +1,7 @@
-"""The published formulas in plain NumPy: files of the lta format for settings that the folder does not hold.
+"""The published formulas in plain NumPy: files in the lta format for further settings.
 
-Shares no line with the library: inverses instead of factors, keys and scores formed, sparsemax by quadrature.
-Values only, no gradients.
+Shares no code with the library: inverses instead of factorizations, explicit keys and scores, sparsemax by
+quadrature. Values only, no gradients.
 """
 
 import json
@@ -12,7 +12,7 @@ import numpy as np
 GPT2 = {
   'repo': 'gpt2',
   'H': 2,  # heads
-  'd': 4,  # their width
+  'd': 4,  # width of a head
   'L': 12,
   'nb': 8,
   'Q': 5,
@@ -45,7 +45,7 @@ def make(meta, *, num_samples=8, lengths=None, segments=3, seed=0):
   Args:
     meta: the settings.
     num_samples: samples of the past per write.
-    lengths: of each segment; None: all L. Only the first may differ.
+    lengths: length of each segment; None means L for all. Only the first may differ.
   """
   rng = np.random.default_rng(seed)
   heads, size, batch, n = meta['H'], meta['d'], meta['Bt'], meta['nb']
@@ -79,7 +79,7 @@ def make(meta, *, num_samples=8, lengths=None, segments=3, seed=0):
 
   even = np.arange(1, num_samples + 1) / num_samples
   out['samples'] = psi(even)
-  b = mu = sigma_sq = None  # of the segment before
+  b = mu = sigma_sq = None  # of the previous segment
   for i, length in enumerate(lengths):
     k, q = rng.normal(size=(batch, length, width)), rng.normal(size=(batch, heads, meta['Q'], size))
     x = k

@@ -1,4 +1,4 @@
-"""Files in the format of compressive.py, by a NumPy reading of the port: for tests of the checker."""
+"""Files in the format of compressive.py for tests of the checker, from a NumPy version of the port."""
 
 import numpy as np
 

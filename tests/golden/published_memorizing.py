@@ -1,4 +1,4 @@
-"""Files of the format of memorizing.py for tests, by plain loops in NumPy."""
+"""Files in the format of memorizing.py for tests of the checker, from plain loops in NumPy."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a checker says about one file: which arrays it took, how far ours are from the others."""
+"""The report of a checker on one file: its inputs, and the errors of the compared arrays."""
 
 import dataclasses
 import re
@@ -9,18 +9,18 @@ import numpy as np
 
 
 class NotCovered(Exception):
-  """A case, or a whole file, that the library has no counterpart of; says why."""
+  """A case, or a whole file, that the library does not support; the message is the reason."""
 
 
 class Settings(dict):
-  """Settings or parameters of a file; whatever it lacks cannot be guessed."""
+  """Settings or parameters of a file; a missing one raises NotCovered."""
 
   def __missing__(self, key: str) -> Any:
     raise NotCovered(f"the file has no '{key}'")
 
 
 def relative_error(ours: Any, theirs: np.ndarray) -> float:
-  """Largest difference over the largest absolute value of the array; infinite where it cannot be compared."""
+  """Largest difference divided by the largest absolute value; inf if the arrays cannot be compared."""
   ours = np.asarray(ours)
   if ours.shape != theirs.shape:
     return np.inf
@@ -31,7 +31,7 @@ def relative_error(ours: Any, theirs: np.ndarray) -> float:
 
 @dataclasses.dataclass
 class Report:
-  """Reads arrays for a checker and remembers what became of each: input, compared or unchecked."""
+  """Reads arrays for a checker and records whether each was used: as input, compared or unchecked."""
 
   arrays: Mapping[str, np.ndarray]
   errors: dict[str, float] = dataclasses.field(default_factory=dict)  # by array
@@ -43,7 +43,7 @@ class Report:
     return key in self.arrays
 
   def input(self, key: str) -> np.ndarray:
-    """An array that the file gives to us.
+    """An array that is used as an input.
 
     Raises:
       NotCovered: the file has no such array.
@@ -54,24 +54,24 @@ class Report:
     return self.arrays[key]
 
   def compare(self, key: str, ours: Any, *, weight: Any = 1.0) -> None:
-    """Compares with an array, if the file has it. A weight multiplies both sides; 0 hides anything."""
+    """Compares with an array, if the file has it. The weight multiplies both sides; 0 also masks NaN."""
     if key in self.arrays:
       weight = np.asarray(weight)
       sides = (np.where(weight == 0, 0, np.asarray(side)) * weight for side in (ours, self.arrays[key]))
       self.errors[key] = relative_error(*sides)
 
   def unchecked(self, pattern: str, reason: str) -> None:
-    """Says why the arrays whose whole name matches are not compared."""
+    """Records why the arrays whose full name matches are not compared."""
     for key in self.arrays:
       if re.fullmatch(pattern, key) and key not in self.inputs:
         self.reasons[key] = reason
 
   def not_covered(self, case: str, reason: str) -> None:
-    """A case, the first part of its arrays' names, that the library cannot represent."""
+    """Records a case that the library does not support; array names start with the name of their case."""
     self.uncovered[case] = reason
 
   def finish(self) -> None:
-    """Whatever no rule spoke about is unchecked too, and said to be."""
+    """Records arrays that no rule covers as unchecked."""
     for key in self.arrays:
       known = key in self.inputs or key in self.errors or key in self.reasons
       if not known and key.split('/')[0] not in self.uncovered:
@@ -86,7 +86,7 @@ class Report:
     return largest
 
   def lines(self, tolerance: float) -> list[str]:
-    """The report as text, one quantity a line."""
+    """The report as text, with one line per quantity."""
     lines = []
     for quantity, error in self.largest().items():
       lines.append(f'  {quantity:<40} {error:9.2e}{"" if error <= tolerance else "  ABOVE TOLERANCE"}')

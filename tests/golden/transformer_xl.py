@@ -28,16 +28,16 @@ Params = dict[str, jax.Array]
 _EMBEDDING = 'word_emb.emb_layers.0.weight'
 _OUTPUT = 'crit.out_layers.0'
 _FIXED = {'attn_type': 0, 'ext_len': 0, 'div_val': 1, 'cutoffs': []}
-"""Settings of which the library has one value."""
+"""Settings for which the library supports only one value."""
 
 
 def matches(arrays: Mapping[str, np.ndarray]) -> bool:
-  """Whether the file has settings, the shared biases and something read."""
+  """Whether the file has settings, the shared biases and inputs."""
   return {'meta', 'param/r_w_bias', 'seg0/inp', 'seg0/target'} <= set(arrays)
 
 
 def check(report: Report, dtype: str = 'float64') -> None:
-  """All segments of the file, in float64 or another dtype of the model."""
+  """Checks all segments of the file, in float64 or another dtype of the model."""
   meta = Settings(json.loads(str(report.input('meta'))))
   config = model_config(meta, dtype)
   names = [key.removeprefix('param/') for key in report.arrays if key.startswith('param/')]
@@ -49,7 +49,7 @@ def check(report: Report, dtype: str = 'float64') -> None:
   report.unchecked('tokens', 'the same tokens as inp and target')
 
   model = Model(config, meta['n_token'], params)
-  state, outputs = model.of(params).init_state(report.input('seg0/inp').shape[1]), []
+  state, outputs = model.with_params(params).init_state(report.input('seg0/inp').shape[1]), []
   while f'seg{len(outputs)}/inp' in report:
     out = _check_segment(report, model, f'seg{len(outputs)}', params, state, first=not outputs)
     state = out.state
@@ -60,10 +60,10 @@ def check(report: Report, dtype: str = 'float64') -> None:
 
 
 def model_config(meta: Settings, dtype: Any) -> ModelConfig:
-  """The library's config for published settings."""
+  """The library's config for the published settings."""
   for name, value in _FIXED.items():
     if meta.get(name, value) != value:
-      raise NotCovered(f'the library has no counterpart of {name} = {meta[name]!r}')
+      raise NotCovered(f'the library does not support {name} = {meta[name]!r}')
   if meta.get('d_embed', meta['d_model']) != meta['d_model']:
     raise NotCovered('the library does not project embeddings: d_embed differs from d_model')
   try:
@@ -90,25 +90,25 @@ def model_config(meta: Settings, dtype: Any) -> ModelConfig:
       memory=NothingConfig(),
     )
   except ConfigError as error:
-    raise NotCovered(f'the library cannot be set like this: {error}') from error
+    raise NotCovered(f'the library does not support these settings: {error}') from error
 
 
 class Model:
-  """The library's model with published parameters."""
+  """The library's model with the published parameters."""
 
   def __init__(self, config: ModelConfig, vocab_size: int, params: Params):
     self.config = config
     self.graphdef, fresh = transformer.build(config, vocab_size, jax.random.key(0))
     ours = self.ours(params)
     if jax.tree.map(jnp.shape, ours) != jax.tree.map(jnp.shape, fresh):
-      raise NotCovered('the parameters have not the shapes that the settings give')
+      raise NotCovered('the shapes of the parameters do not match the settings')
 
-  def of(self, params: Params) -> transformer.Transformer:
+  def with_params(self, params: Params) -> transformer.Transformer:
     """The model with other values of the published parameters."""
     return transformer.merge(self.graphdef, self.ours(params))
 
   def ours(self, params: Params) -> dict[str, Any]:
-    """The pure dict of the library."""
+    """The pure dict of parameters of the library."""
     config, w = self.config, Settings(params)
     vocabulary = {'embedding': {'embedding': w[_EMBEDDING]}, 'output_bias_v': w[f'{_OUTPUT}.bias']}
     if not config.tie_embeddings:
@@ -147,7 +147,7 @@ class Model:
 def _check_segment(
   report: Report, model: Model, seg: str, params: Params, state: transformer.ModelState, *, first: bool
 ) -> transformer.Output:
-  """Compares everything that the file knows of one segment but its memories."""
+  """Compares all arrays of the file for one segment, except its memories."""
   tokens_bsl, targets_bsl = (report.input(f'{seg}/{name}').T[:, None] for name in ('inp', 'target'))
   new_doc_bs = np.full(tokens_bsl.shape[:2], first)
   index_bs = np.zeros(tokens_bsl.shape[:2], np.int32)
@@ -162,15 +162,15 @@ def _check_segment(
   )
 
   def losses(params: Params) -> tuple[Any, transformer.Output]:
-    out = model.of(params)(batch, state)
-    return model.of(params).vocabulary.token_losses(out.hidden_bsld, batch.targets_bsl)[:, 0], out
+    out = model.with_params(params)(batch, state)
+    return model.with_params(params).vocabulary.token_losses(out.hidden_bsld, batch.targets_bsl)[:, 0], out
 
   with mock.patch.object(attention, 'attend', wraps=attention.attend) as attend:
     nll_bl, out = losses(params)
   _check_attention(report, seg, attend.call_args_list)
   report.compare(f'{seg}/loss', nll_bl.T)
   report.compare(f'{seg}/hidden', jnp.swapaxes(out.hidden_bsld[:, 0], 0, 1))
-  logits_blv = model.of(params).vocabulary.logits(out.hidden_bsld[:, 0])
+  logits_blv = model.with_params(params).vocabulary.logits(out.hidden_bsld[:, 0])
   report.compare(f'{seg}/logits', jnp.swapaxes(logits_blv, 0, 1))
   if any(key.startswith(f'{seg}/grad/') for key in report.arrays):
     gradients = jax.jit(jax.grad(lambda params: losses(params)[0].mean()))(params)
@@ -180,14 +180,14 @@ def _check_segment(
 
 
 def _check_memory(report: Report, key: str, memory_btd: Any) -> None:
-  """As many of the last tokens as the published memory holds so early in the document."""
+  """Compares the last tokens, as many as the published memory holds at this point of the document."""
   if key in report:
     kept = report.arrays[key].shape[0]
     report.compare(key, jnp.swapaxes(memory_btd, 0, 1)[memory_btd.shape[1] - kept :])
 
 
 def _check_attention(report: Report, seg: str, calls: list[Any]) -> None:
-  """The attention's pieces per layer, from the arguments with which the model called core.attention."""
+  """Compares the intermediate values of each attention, from the arguments of core.attention."""
   for i, (queries, (window,)) in enumerate(call.args for call in calls):
     pieces = {
       'AC': attention.content_scores(queries, window),
@@ -198,7 +198,7 @@ def _check_attention(report: Report, seg: str, calls: list[Any]) -> None:
       key = f'{seg}/{name}/{i}'
       if key in report:
         shape = report.arrays[key].shape
-        # Above the diagonal stands garbage that the mask hides.
+        # Entries above the diagonal are masked.
         seen_lm = np.tri(shape[0], shape[1], shape[1] - shape[0])
         ours = jnp.transpose(ours_bhlw, (2, 3, 0, 1))[:, -shape[1] :]
         weight = seen_lm[:, :, None, None] if name == 'BD_shifted' else 1.0

@@ -1,4 +1,4 @@
-"""Assertions on figures, and their lines, words and pages."""
+"""Assertions on figures, and helpers for their lines, words and pages."""
 
 import html.parser
 import struct
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def assert_is_picture(path, figure):
-  """A PNG of the figure's size with more than one colour."""
+  """Asserts that the file is a PNG of the figure's size with more than one colour."""
   data = path.read_bytes()
   assert data[:8] == b'\x89PNG\r\n\x1a\n'
   width, height = struct.unpack('>II', data[16:24])
@@ -18,7 +18,7 @@ def assert_is_picture(path, figure):
 
 
 def assert_is_labelled(figure):
-  """A title, units on every outer axis, no legend over the data."""
+  """Asserts that the figure has a title, units on every outer axis, and no legend over the data."""
   assert figure.get_suptitle()
   for axes in figure.axes:
     if axes.get_visible() and axes.get_subplotspec() is not None:

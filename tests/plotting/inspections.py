@@ -1,4 +1,4 @@
-"""A small made-up inspection with one of each kind of record."""
+"""A small synthetic inspection with one record of each kind."""
 
 import numpy as np
 
@@ -17,13 +17,13 @@ PIECES = ('<b>', ' &', ' $x_1$', '\n', ' 漢', '', '"q"', '\t') * 16
 
 
 def held_th(*, age):
-  """For every token and head the token `age` tokens before, -1 where there is none."""
+  """For every token and head, the token `age` tokens earlier, or -1 if there is none."""
   held_t = np.maximum(np.arange(TOKENS) - age, -1)
   return np.repeat(held_t[:, None], HEADS, axis=1).astype(np.int32)
 
 
 def shares():
-  """The third span of 16 among 96 written tokens holds half of the memory."""
+  """The third of the spans of 16 tokens, among 96 written ones, occupies half of the memory."""
   share_t, even_t = np.zeros(TOKENS), np.zeros(TOKENS)
   share_t[:96], even_t[:96] = 0.5 / 80, 1 / 96
   share_t[32:48] = 0.5 / 16
@@ -35,7 +35,7 @@ def shares():
 
 
 def continuous():
-  """The memory is empty in the first two of the segments."""
+  """A record in which the memory is empty in the first two segments."""
   segments = TOKENS // SEGMENT
   density_shj = np.random.default_rng(0).random((segments, HEADS, BINS)) + 0.5
   density_shj[:2] = np.nan
@@ -48,7 +48,7 @@ def continuous():
 
 
 def neighbours():
-  """Ages 4 and 40 are retrieved, where all up to 64 are stored; the most similar token has age 8."""
+  """A record that retrieves ages 4 and 40 of at most 64 stored; the most similar token has age 8."""
   retrieved_a, expected_a = np.zeros(TOKENS + 1, int), np.zeros(TOKENS + 1)
   retrieved_a[[4, 40]] = 30, 10
   expected_a[1:65] = 40 / 64
@@ -56,7 +56,7 @@ def neighbours():
 
 
 def signal():
-  """Eight triangles, and the square of time."""
+  """A record with eight triangular basis functions, and the square of time as the signal."""
   times_t = np.linspace(0, 1, 101)
   basis_tn = np.maximum(0, 1 - 8 * np.abs(times_t[:, None] - np.linspace(0, 1, 8)))
   reconstructions = tuple(
@@ -69,7 +69,7 @@ def signal():
 
 
 def losses():
-  """Token 70 profits by two nats, token 17 by one, the others lose; token 3 profits but does not count."""
+  """Token 70 gains two nats, token 17 one, the others lose; token 3 gains but is not counted."""
   mine, emptied, counts = np.full(TOKENS, 3.0), np.full(TOKENS, 2.9), np.ones(TOKENS, bool)
   emptied[[70, 17, 3]] = 5, 4, 9
   counts[3] = False
@@ -77,7 +77,7 @@ def losses():
 
 
 def inspection():
-  """A stack with a continuous memory in layer 0, and neighbours in layer 1."""
+  """The inspection of a stack with a continuous memory in layer 0, and of neighbours in layer 1."""
   return Inspection(
     step=5,
     split='validation',

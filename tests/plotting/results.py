@@ -1,4 +1,4 @@
-"""Parts of results.json for the plots that read them."""
+"""Parts of results.json for tests of plots."""
 
 BY_POSITION = {
   'start_tokens': [0, 128, 256],

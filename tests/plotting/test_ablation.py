@@ -1,4 +1,4 @@
-"""Plots of a sweep: the files, and the values on the axes."""
+"""Plots of a sweep: their files, and the values on their axes."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from tests.plotting.figures import assert_is_labelled, lines_of
 
 @pytest.fixture
 def kept(monkeypatch):
-  """The figures that are drawn, by file name."""
+  """{file name: figure} of the figures that are drawn."""
   canvas, by_name = ablation.style.canvas, {}
 
   @contextlib.contextmanager
@@ -44,7 +44,7 @@ def draw(workdir, axes, runs, **changes):
 SIZES = Axis(key='model.memory.num_basis', values=('8', '16'))
 
 
-def test_a_sweep_over_numbers_has_means_spreads_and_errors(tmp_path, kept):
+def test_a_sweep_over_numbers_is_plotted_with_means_spreads_and_errors(tmp_path, kept):
   runs = [
     (('8',), 0, {'distance_1': 0.5, 'distance_4': 0.3}),
     (('8',), 1, {'distance_1': 0.7, 'distance_4': 0.5}),
@@ -64,7 +64,7 @@ def test_a_sweep_over_numbers_has_means_spreads_and_errors(tmp_path, kept):
     assert_is_labelled(figure)
 
 
-def test_marks_and_legends_of_a_sweep(tmp_path, kept):
+def test_a_sweep_with_two_axes_has_distinct_markers_and_legends(tmp_path, kept):
   """Two memories times two settings with equal figures, each run with one logged step."""
   axes = [Axis(key=':memory', values=('none', 'recent')), Axis(key='model.positions', values=('xl', 't5'))]
   settings = [('none', 'xl'), ('none', 't5'), ('recent', 'xl'), ('recent', 't5')]
@@ -77,7 +77,7 @@ def test_marks_and_legends_of_a_sweep(tmp_path, kept):
   assert all(panel.get_ylim() == (0, pytest.approx(1.08 * 3)) for panel in kept['cost.png'].axes)
 
 
-def test_values_that_are_not_numbers_are_side_by_side_without_errors(tmp_path, kept):
+def test_values_that_are_not_numbers_are_drawn_side_by_side_without_errors(tmp_path, kept):
   axes = [Axis(key=':memory', values=('none', 'recent'))]
   draw(tmp_path, axes, [(('none',), 0, {'answer': 0.25}), (('recent',), 0, {'answer': 0.5})])
   assert 'distance.png' not in kept

@@ -1,4 +1,4 @@
-"""The spans that a sticky memory holds, as a picture and as a page."""
+"""The spans that a sticky memory holds, as an image and as a page."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.plotting.inspections import PIECES
 
 @pytest.fixture
 def shares():
-  """The same in both layers."""
+  """Equal shares in both layers."""
   return dict.fromkeys(('layer 0', 'layer 1'), inspections.shares())
 
 
@@ -23,7 +23,7 @@ def last(share_t, even_share_t):
   return {'layer 0': record}
 
 
-def test_held_spans(tmp_path, shares):
+def test_held_spans_are_drawn_with_the_largest_shares(tmp_path, shares):
   figure = held_spans.held(shares, PIECES, tmp_path / 'held.png')
   assert_is_picture(tmp_path / 'held.png', figure)
   drawn = lines_of(figure.axes[0])
@@ -33,11 +33,11 @@ def test_held_spans(tmp_path, shares):
   words = words_of(figure)
   assert words.index('The largest shares') < words.index('50 %  (even')
   assert '$x_1$' in words  # As text, not as a formula.
-  assert '漢' not in words  # The font has no such letter.
+  assert '漢' not in words  # The font does not have this character.
 
 
-def test_held_spans_of_a_long_document(tmp_path):
-  """An even share is less than a thousandth, but both lists have lines."""
+def test_held_spans_of_a_long_document_are_drawn(tmp_path):
+  """An even share is below a thousandth, but both lists have lines."""
   num_tokens = 16 * 2000
   even_t = np.full(num_tokens, 1 / num_tokens)
   share_t = np.concatenate([even_t[:16] * 1.5, even_t[16:32] * 0.5, even_t[32:]])
@@ -49,10 +49,10 @@ def test_held_spans_of_a_long_document(tmp_path):
   bottom, top = figure.axes[0].get_ylim()
   assert bottom < 0.5 * 100 / 2000 < 1.5 * 100 / 2000 < top < 20 * bottom  # No empty decades.
   words = words_of(held_spans.held(last(even_t, even_t), pieces, tmp_path / 'even.png'))
-  assert 'with even' not in words  # No span has more or less: no heading without lines.
+  assert 'with even' not in words  # No span has a larger or smaller share, so there are no headings.
 
 
-def test_held_spans_as_a_page(tmp_path, shares):
+def test_held_spans_are_written_as_a_page(tmp_path, shares):
   held_spans.held(shares, PIECES, tmp_path / 'held.png')
   page = Words(tmp_path / 'held.html')
   assert page.text.count('layer 0, after 96 tokens') == page.text.count('layer 1, after 48 tokens') == 1

@@ -1,4 +1,4 @@
-"""Plots of losses and accuracies: the axes show the values."""
+"""Plots of losses and accuracies show the logged values."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ from tests.plotting.figures import assert_is_labelled, assert_is_picture, lines_
 from tests.plotting.results import BY_POSITION
 
 
-def test_loss_curves(tmp_path):
+def test_loss_curves_show_the_logged_losses(tmp_path):
   lines = [
     {'step': step, 'split': 'train', 'loss_nats_per_token': 5 - step / 100} for step in range(0, 100, 10)
   ]
   lines += [{'step': 50, 'split': 'validation', 'loss_nats_per_token': 4.25, 'perplexity_per_word': 9.0}]
-  lines += [{'step': 60, 'split': 'train', 'tokens_per_second': 1.0}]  # has no loss
-  lines += [{'step': 70, 'split': 'validation', 'loss_nats_per_token': None}]  # was not finite
+  lines += [{'step': 60, 'split': 'train', 'tokens_per_second': 1.0}]  # Has no loss.
+  lines += [{'step': 70, 'split': 'validation', 'loss_nats_per_token': None}]  # Was not finite.
   figure = losses.loss_curves(lines, tmp_path / 'new' / 'loss.png')
   assert_is_picture(tmp_path / 'new' / 'loss.png', figure)
   assert_is_labelled(figure)
@@ -23,7 +23,7 @@ def test_loss_curves(tmp_path):
   assert drawn['validation'].tolist() == [[50, 4.25]]
 
 
-def test_a_single_record_is_a_mark(tmp_path):
+def test_a_single_record_is_drawn_as_a_marker(tmp_path):
   line = {'step': 1, 'split': 'train', 'loss_nats_per_token': 3.0}
   (axes,) = losses.loss_curves([line], tmp_path / 'loss.png').axes
   (drawn,) = axes.get_lines()
@@ -36,7 +36,7 @@ def test_many_records_are_smoothed_in_place(tmp_path):
   figure = losses.loss_curves(lines, tmp_path / 'loss.png')
   mean = lines_of(figure.axes[0])['train, mean of 10 records']
   assert mean[:, 1] == pytest.approx(0.5)
-  assert mean[0, 0] == pytest.approx(4.5)  # the middle of the first ten
+  assert mean[0, 0] == pytest.approx(4.5)  # The middle of the first ten.
 
 
 def test_without_losses_there_is_no_plot(tmp_path):
@@ -44,7 +44,7 @@ def test_without_losses_there_is_no_plot(tmp_path):
   assert not (tmp_path / 'loss.png').exists()
 
 
-def test_loss_by_position(tmp_path):
+def test_loss_by_position_shows_losses_and_differences(tmp_path):
   figure = losses.loss_by_position(BY_POSITION, 256, tmp_path / 'position.png')
   assert_is_picture(tmp_path / 'position.png', figure)
   assert_is_labelled(figure)
@@ -54,7 +54,7 @@ def test_loss_by_position(tmp_path):
   assert below['memory − emptied'][2].tolist() == [384, -0.25]
 
 
-def test_bands_are_explained_if_there_are_some(tmp_path):
+def test_bands_are_explained_if_present(tmp_path):
   measured = {'nats_per_token': [0, 0, -0.25], 'standard_error': [0, 0, 0.1]}
   banded = BY_POSITION | {'memory_minus': {'emptied': measured}}
   for by_position, has_bands in ((BY_POSITION, False), (banded, True)):
@@ -69,10 +69,10 @@ def test_equal_accuracies_are_all_visible(tmp_path):
   drawn = figure.axes[0].get_lines()
   assert len({line.get_marker() for line in drawn}) == 3
   assert {line.get_markerfacecolor() for line in drawn} == {'none'}
-  assert figure.axes[0].get_ylim()[0] < 0  # The marks are whole.
+  assert figure.axes[0].get_ylim()[0] < 0  # The markers are not clipped.
 
 
-def test_accuracies_of_a_task(tmp_path):
+def test_accuracies_of_a_task_are_drawn_by_group(tmp_path):
   by_group = {f'distance_{d}': {'memory': {'accuracy': 1 / d}, 'emptied': {'accuracy': None}} for d in (1, 4)}
   figure = losses.accuracy_by_group(by_group, tmp_path / 'accuracy.png')
   assert_is_picture(tmp_path / 'accuracy.png', figure)
@@ -85,7 +85,7 @@ def test_accuracies_of_a_task(tmp_path):
   assert [bar.get_height() for bar in figure.axes[0].patches] == [0.5]
 
 
-def test_without_controls_there_is_only_the_loss(tmp_path):
+def test_without_controls_only_the_loss_is_drawn(tmp_path):
   alone = BY_POSITION | {'loss_nats_per_token': {'memory': [3.0, 2.5, 2.0]}, 'memory_minus': {}}
   figure = losses.loss_by_position(alone, 256, tmp_path / 'position.png')
   assert_is_picture(tmp_path / 'position.png', figure)

@@ -1,4 +1,4 @@
-"""Plots of a continuous memory: the axes show the values."""
+"""Plots of a continuous memory show the recorded values."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.plotting import inspections
 from tests.plotting.figures import assert_is_labelled, assert_is_picture, lines_of
 
 
-def test_where_heads_read(tmp_path):
+def test_the_densities_of_all_heads_are_drawn(tmp_path):
   density = np.random.default_rng(0).random((6, 5, 8)) + 0.5
   density[:2], density[3, 4, 0] = np.nan, 0
   figure = memory.where_heads_read('layer 3', density, tmp_path / 'heads.png')
@@ -21,15 +21,15 @@ def test_where_heads_read(tmp_path):
   np.testing.assert_array_equal(shown[:, 2:], density[2:, 4].T)
   assert 'layer 3' in figure.get_suptitle()
   image = panels[4].get_images()[0]
-  colors = image.cmap(image.norm(shown))  # A density of 0 and an empty memory have different colours.
+  colors = image.cmap(image.norm(shown))  # A density of 0 and an empty memory differ in colour.
   assert colors[0, 3].tolist() != colors[0, 0].tolist() == colors[1, 1].tolist()
 
 
 @pytest.mark.parametrize('layers', [1, 2, 5])
-def test_densities_are_images_with_time_upwards(tmp_path, layers):
+def test_densities_are_images_with_time_on_the_vertical_axis(tmp_path, layers):
   density = np.ones((6, 8))
-  density[:2] = np.nan  # the memory is empty at first
-  density[5, 7] = 4  # the newest eighth of the memory, in the last segment
+  density[:2] = np.nan  # The memory is empty at first.
+  density[5, 7] = 4  # The newest eighth of the memory, in the last segment.
   named = {f'layer {i}': density for i in range(layers)}
   figure = memory.where_layers_read(named, tmp_path / 'density.png')
   assert_is_picture(tmp_path / 'density.png', figure)
@@ -57,14 +57,14 @@ def test_sticky_histograms_are_shown_as_densities(tmp_path):
 
 
 @pytest.mark.parametrize(('densest', 'shown'), [(1.1, '0.5 1 2'), (500.0, '0.1 0.3 1 3 10 30 100 300')])
-def test_a_scale_of_densities_has_several_ticks(tmp_path, densest, shown):
+def test_the_colour_scale_of_densities_has_several_ticks(tmp_path, densest, shown):
   density = np.array([[densest, 1.0, 1 / densest]] * 4)
   figure = memory.where_layers_read({'layer 0': density}, tmp_path / 'density.png')
   bar = figure.axes[-1]
   assert set(shown.split()) <= {label.get_text() for label in bar.get_yticklabels()}
 
 
-def test_basis(tmp_path):
+def test_basis_functions_are_drawn(tmp_path):
   times = np.linspace(0, 1, 501)
   centres = np.linspace(0, 1, 32)
   functions = np.exp(-0.5 * ((times[:, None] - centres) / 0.02) ** 2)
@@ -73,12 +73,12 @@ def test_basis(tmp_path):
   assert_is_picture(tmp_path / 'basis.png', figure)
   whole, middle = figure.axes
   drawn = [line.get_ydata() for line in whole.get_lines()]
-  assert np.array_equal(drawn[1], functions[:, 3])  # one in 3
+  assert np.array_equal(drawn[1], functions[:, 3])  # Every third function.
   assert 6 < len(middle.get_lines()) < 32
   assert '32 basis functions' in figure.get_suptitle()
 
 
-def test_reconstruction(tmp_path):
+def test_the_reconstruction_is_drawn(tmp_path):
   signal = inspections.signal()
   figure = memory.reconstruction(signal, tmp_path / 'fit.png')
   assert_is_picture(tmp_path / 'fit.png', figure)

@@ -1,4 +1,4 @@
-"""The ages of what neighbours retrieve."""
+"""Plots of the ages of retrieved neighbours."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from tests.plotting import inspections
 from tests.plotting.figures import assert_is_labelled, assert_is_picture
 
 
-def test_retrieved_ages(tmp_path):
+def test_retrieved_ages_are_drawn_as_a_histogram(tmp_path):
   layer = 'layer 2'
   figure = retrieved_ages.ages({layer: inspections.neighbours()}, tmp_path / 'ages.png')
   assert_is_picture(tmp_path / 'ages.png', figure)

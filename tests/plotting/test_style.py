@@ -1,11 +1,11 @@
-"""The canvas that all plots share."""
+"""The style that all plots share."""
 
 import pytest
 
 from infformer_jax.plotting import style
 
 
-def test_a_subtitle_of_figures_and_capitals_stays_inside(tmp_path):
+def test_a_subtitle_with_digits_and_capitals_stays_inside_the_figure(tmp_path):
   for width in (4.3, 8.6):
     with style.canvas(tmp_path / 'wide.png', width, 2) as figure:
       style.headline(figure, 'Wide', 'Of 16,384 tokens in PG-19 ' * 12)

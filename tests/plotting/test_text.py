@@ -1,4 +1,4 @@
-"""Text in plots: shades, letters, HTML."""
+"""Text in plots: shades, characters, and HTML."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -6,14 +6,14 @@ from matplotlib.figure import Figure
 from infformer_jax.plotting import text
 
 
-def test_shades_and_letters():
+def test_shades_and_characters_are_converted():
   assert text.shade(0) == '#ffffff'
   assert text.shade(0.5) != text.shade(-0.5) != text.shade(-1)
   assert text.visible('a\n\t漢é\x07') == 'a↵ □é□'
   assert text.coloured(['<', 'a', '&'], np.array([0, 1, 1])).startswith('<pre>&lt;<span style')
 
 
-def test_pieces_of_one_level_share_a_span():
+def test_consecutive_pieces_of_one_level_share_a_span():
   page = text.coloured(['a', 'b', 'c', 'd'], np.array([1.0, 1.0, 0.0, -3.0]))
   shades = [text.shade(1), text.shade(-1)]
   blue, orange = (f'<span style="background:{shade}">' for shade in shades)

@@ -1,4 +1,4 @@
-"""All plots of a work directory, from made-up files."""
+"""All plots of a work directory, from synthetic files."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def without(inspection, **fields):
 
 
 def even(inspection):
-  """The same with even sampling."""
+  """The inspection with even sampling."""
   continuous = {
     name: dataclasses.replace(each, histogram_sj=None, shares=None)
     for name, each in inspection.record.continuous.items()
@@ -59,8 +59,8 @@ def test_each_record_of_an_inspection_has_its_plots(tmp_path, change, missing):
   assert names(tmp_path / 'plots') == (SIGNAL | NEIGHBOURS | CONTROL) - missing
 
 
-def test_an_inspection_with_losses_alone_has_no_plot(tmp_path):
-  """A model without a long-term memory has such an inspection."""
+def test_an_inspection_with_only_losses_has_no_plots(tmp_path):
+  """This is the inspection of a model without a long-term memory."""
   losses = without(inspections.inspection(), continuous={}, neighbours={}, emptied_nll_t=None)
   dataclasses.replace(losses, signals={}).save(tmp_path / 'inspection')
   assert workdir.draw(tmp_path)

@@ -1,8 +1,9 @@
-"""The model as a plain loop over one document: what the library must equal.
+"""A reference implementation of the model: a plain loop over one document.
 
-Float64 NumPy, one query at a time: every attended token is listed with its distance, keys and scores of the
-long memory are formed, expectations are quadratures, each write is a least-squares problem. Nothing is
-shared with the library but the names of parameters and settings. No dropout and no draws.
+It uses NumPy in float64 and processes one query at a time: every attended token is listed with its distance,
+keys and scores of the long-term memory are computed, expectations are quadratures, and each write is a
+least-squares problem. It shares only the names of parameters and settings with the library. It supports
+neither dropout nor random draws.
 """
 
 import dataclasses
@@ -16,15 +17,15 @@ from tests.reference.memories import memories
 
 @dataclasses.dataclass
 class Result:
-  """Of one document of t tokens."""
+  """The result for one document of t tokens."""
 
   hidden_td: np.ndarray
   logits_tv: np.ndarray
-  aux: np.ndarray  # (sum, count) of the auxiliary losses over layers and what reads
+  aux: np.ndarray  # (sum, count) of the auxiliary losses, over layers and queries
 
 
 def run(config, params, tokens_t):
-  """A document of any length from empty memories, segment by segment through all layers.
+  """Runs a document of any length, segment by segment, starting from empty memories.
 
   Args:
     config: ModelConfig.
@@ -51,15 +52,15 @@ def run(config, params, tokens_t):
 
 
 class Block:
-  """One layer with all that it has seen of the document."""
+  """One layer, with the part of the document that it has processed."""
 
   def __init__(self, config, index, params):
     self.config, self.params = config, params['blocks'][index]
     self.biases = (params['u_hk'], params['v_hk']) if config.positions == 'xl' else None
-    self.seen = []  # the attention's inputs, one [l, d] per segment
-    self.received_t = np.zeros(0)  # the attention that every token has received
+    self.seen = []  # inputs of the attention, one [l, d] per segment
+    self.received_t = np.zeros(0)  # attention weight received by every token
     memory = config.memory
-    # None: every layer; for neighbours the ninth of twelve, or what is as far up.
+    # None means every layer; for neighbours, the ninth of twelve layers, or at the same relative depth.
     ninth = math.ceil(config.num_layers * 9 / 12) - 1
     everywhere = memory.kind != 'neighbours' or index == ninth
     here = everywhere if memory.layers is None else index in memory.layers
@@ -107,7 +108,7 @@ class Block:
     return _norm(config, params['feed_forward_norm'], x_ld + self._feed_forward(x_ld))
 
   def project(self, h_md):
-    """Keys and values, those of a group repeated for its heads."""
+    """Keys and values, repeated for the heads of their group."""
     heads, groups = self.config.num_heads, self.config.num_kv_heads or self.config.num_heads
     for name in ('w_k', 'w_v'):
       of_group = _dense(self.params['attention'][name], h_md).reshape(len(h_md), groups, -1)
@@ -121,7 +122,7 @@ class Block:
     return list(range(max(0, first[self.config.window]), last + 1))
 
   def _local(self, q_hk, h_md, distance_m):
-    """One query's attention to tokens at the given distances, and its weights summed over the heads."""
+    """The attention of one query to tokens at the given distances, and its weights summed over heads."""
     params, size = self.params['attention'], q_hk.shape[1]
     k_mhk, v_mhk = self.project(h_md)
     if self.config.normalize_qk:
@@ -135,7 +136,7 @@ class Block:
       r_mhk = self._heads(np.concatenate([np.sin(angle), np.cos(angle)], axis=1) @ params['w_r']['kernel'])
       scores_mh = ((q_hk + u_hk) * k_mhk).sum(-1) + ((q_hk + v_hk) * r_mhk).sum(-1)
     elif self.config.positions == 'rotary':
-      # Pairs of the two halves are complex numbers, rotated by the distance.
+      # The two halves form complex numbers, which are rotated by the distance.
       q, k = (a[..., : size // 2] + 1j * a[..., size // 2 :] for a in (q_hk, k_mhk))
       turn_m1k = np.exp(1j * distance_m[:, None, None] / 10000 ** (np.arange(0, size, 2) / size))
       scores_mh = (q * np.conj(k) * turn_m1k).real.sum(-1)
@@ -163,7 +164,7 @@ class Block:
 
 
 def _bucket(distance):
-  """One of 32: sixteen of one token each, and sixteen up to 128 tokens whose widths grow geometrically."""
+  """One of 32 buckets: 16 of one token each, then 16 of geometrically growing widths up to 128 tokens."""
   edges = [*range(1, 17), *(16 * 8 ** (i / 16) for i in range(1, 16))]
   return sum(distance >= edge for edge in edges)
 

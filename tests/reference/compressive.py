@@ -1,4 +1,4 @@
-"""The compressive memory: every `rate` tokens a slot."""
+"""The compressive memory, with one slot per `rate` tokens."""
 
 import math
 
@@ -9,7 +9,7 @@ from tests.reference.memories import Memory
 
 
 class Compressive(Memory):
-  """The newest `length` slots, and the segment that was written last."""
+  """Stores the newest `length` slots and the last written segment."""
 
   def __init__(self, *args):
     super().__init__(*args)
@@ -34,7 +34,7 @@ class Compressive(Memory):
     return [(x_d, before - len(self.stored) + i) for i, (x_d, _) in enumerate(self.stored)]
 
   def read(self, q_hk):
-    """Nothing but the loss."""
+    """Computes only the loss."""
     if self.stored and self.config.loss == 'attention':
       old_hk, new_hk = (self._attended(q_hk, x_md) for x_md in (self.old_ld, self.new_md))
       self.aux += [((old_hk - new_hk) ** 2).mean(), 1]

@@ -1,4 +1,4 @@
-"""The ∞-former's memory, query by query: B by least squares, expectations by quadrature."""
+"""The memory of the ∞-former, one query at a time: B by least squares, expectations by quadrature."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from tests.reference.memories import Memory
 
 
 class Continuous(Memory):
-  """A signal, every write a least-squares problem."""
+  """A signal; every write solves a least-squares problem."""
 
   def __init__(self, config, params, model, project):
     super().__init__(config, params, model, project)
@@ -75,10 +75,10 @@ class Continuous(Memory):
     return np.einsum('hk,hkd->d', context_hk, params['w_o_hkd'])
 
   def _gibbs(self, scores_n):
-    """Expectations and bin masses of exp(score signal): constant on cells, or linear between grid points."""
+    """Expectations and bin masses of exp(score), constant on cells or linear between grid points."""
     edges = np.linspace(0, 1, self.config.histogram_bins + 1)
     size = self.config.gibbs_grid or 4 * len(scores_n) + 1
-    if self.config.basis == 'rectangular':  # Halves of cells, so that both ends of one are the same.
+    if self.config.basis == 'rectangular':  # Half cells, so that both ends have equal values.
       t_p = np.repeat(np.arange(1, len(scores_n)) / len(scores_n), 2)
       inside = np.tile([-1e-7, 1e-7], len(scores_n) - 1)
       t_p, looked_p = np.concatenate([[0], t_p, [1]]), np.concatenate([[0], t_p + inside, [1]])
@@ -88,7 +88,7 @@ class Continuous(Memory):
     p_p = np.exp(score_p - score_p.max())
     p_p /= np.trapezoid(p_p, t_p)
     r_n = np.trapezoid(p_p[:, None] * self.basis.psi(looked_p), t_p, axis=0)
-    # The cumulative sum at the edges of bins, piece by piece of the polygon.
+    # The cumulative integral of the polygon at the edges of the bins.
     mass_j = []
     for low, high in itertools.pairwise(edges):
       mass = 0.0
@@ -101,7 +101,7 @@ class Continuous(Memory):
     return r_n, np.array(mass_j)
 
   def _components(self, scores_n, place):
-    """Weight, mu and sigma² of each; the head's place among the others is in [0, 1]."""
+    """Weight, mu and sigma² of each component; `place` in [0, 1] is the relative index of the head."""
     config, params = self.config, self.params
     n = len(scores_n)
     if config.affine:
@@ -138,7 +138,7 @@ class Continuous(Memory):
     return mass_p @ self.basis.psi(t_p) / mass, self._mass(mu, variance, edges[:-1], edges[1:]) / mass
 
   def _quadrature(self, mu, variance):
-    """Nodes and weights of ∫ · p(t) dt over [0, 1] if renormalized, else over all that the basis reaches."""
+    """Nodes and weights of ∫ · p(t) dt over [0, 1] if renormalized, else over the support of the basis."""
     margin = 0 if self.config.renormalize else self.basis.margin
     reach = 9 * math.sqrt(variance) if self.config.density == 'gaussian' else math.cbrt(1.5 * variance)
     edges = np.linspace(max(-margin, mu - reach), min(1 + margin, mu + reach), self.basis.panels + 1)
@@ -166,11 +166,9 @@ class Continuous(Memory):
     return (high_j - low_j) / 6 * (sides + 4 * self._pdf(mu, variance, middle_j))
 
   def _points(self, even_p):
-    """Where the old signal is sampled."""
+    """The times at which the old signal is sampled."""
     total, bins = self.histogram_j.sum(), len(self.histogram_j)
-    if (
-      self.config.sampling == 'edges'
-    ):  # The bins that hold the middles of equal shares, drawn without a key.
+    if self.config.sampling == 'edges':  # Without a key: the bins that contain the midpoints of equal shares.
       shares_p = (even_p - even_p[0] / 2) * (total or bins)
       cumulative_j = np.cumsum(self.histogram_j if total else np.ones(bins))
       return (cumulative_j[None] < shares_p[:, None]).sum(1) / bins
@@ -181,7 +179,7 @@ class Continuous(Memory):
 
 
 class Basis:
-  """The functions, and what a quadrature should know of them."""
+  """The basis functions, and the breakpoints and support that the quadrature needs."""
 
   def __init__(self, config):
     n, groups = config.num_basis, len(config.widths)

@@ -1,4 +1,4 @@
-"""What the parts of the plain loop share."""
+"""Functions that the parts of the reference implementation share."""
 
 import numpy as np
 
@@ -13,5 +13,5 @@ def softmax(x, axis):
 
 
 def unit(x):
-  """Unit vectors along the last axis, as meliad makes them."""
+  """Unit vectors along the last axis, normalized as in meliad."""
   return x / np.sqrt((x**2).sum(-1, keepdims=True) + 1e-6)

@@ -1,4 +1,4 @@
-"""The memories of the plain loop: what each holds of the past, and what it brings to one query."""
+"""The memories of the reference implementation, and their reads for one query."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tests.reference.functions import sigmoid, softmax, unit
 
 
 def memories(config, params, model, project):
-  """A stack is its parts, side by side."""
+  """A list of memories; a stack is replaced by its parts."""
   from tests.reference.compressive import Compressive
   from tests.reference.continuous import Continuous
 
@@ -19,32 +19,32 @@ def memories(config, params, model, project):
 
 
 class Memory:
-  """Receives whole segments of the document in order; brings slots (token indices) and contexts."""
+  """Receives whole segments of the document in order; provides slots (token indices) and contexts."""
 
   def __init__(self, config, params, model, project):
     self.config, self.params, self.model, self.project = config, params, model, project
     self.slots = []
-    self.received_l = None  # the attention that the segment to be written has received
+    self.received_l = None  # attention weight received by the segment to be written
     self.aux = np.zeros(2)
 
   def write(self, x_ld):
     pass
 
   def compressed(self, now):
-    """(x [d], its position in the document) of slots that are no tokens, for a segment that starts now."""
+    """(x [d], position in the document) of slots that are not tokens, for a segment that starts at `now`."""
     return []
 
   def mix(self, q_hk, context_hk):
-    """What becomes of the local context before W_o."""
+    """Modifies the local context before W_o."""
     return context_hk
 
   def read(self, q_hk):
-    """What is added after W_o."""
+    """The output that is added after W_o."""
     return 0.0
 
 
 class Recent(Memory):
-  """The last `length` tokens that it was given."""
+  """The last `length` tokens that were written."""
 
   def write(self, x_ld):
     newest = self.slots[-1] + 1 if self.slots else 0
@@ -52,7 +52,7 @@ class Recent(Memory):
 
 
 class Neighbours(Memory):
-  """The last `length` keys and values; each head of a query takes the most similar ones."""
+  """The last `length` keys and values; each head of a query retrieves the most similar ones."""
 
   def __init__(self, *args):
     super().__init__(*args)

@@ -1,4 +1,4 @@
-"""`python -m tests.golden`: parity with the published code, and a checker that notices what is wrong."""
+"""`python -m tests.golden`: parity with the published code, and tests of the checkers."""
 
 import json
 import pathlib
@@ -28,13 +28,13 @@ def test_the_library_equals_the_published_code(name, capsys):
   assert main([str(FOLDER / name)]) == 0, capsys.readouterr().out
 
 
-def test_nothing_but_the_inputs_is_taken_from_a_file():
-  """With every other array destroyed, ours stay as they were: every comparison fails as it should."""
+def test_only_the_inputs_are_taken_from_a_file():
+  """If all other arrays are overwritten, our results do not change, and every comparison fails."""
   arrays = load(LTA)
   names = ('k', 'q', 'w', 'ts')
   inputs = {f'seg{i}/{name}' for i in range(4) for name in names} - {'seg0/ts', 'seg2/w', 'seg3/w'}
   inputs |= {key for key in arrays if key.startswith('param/')} - {'param/proj_query.weight'} | {'meta'}
-  settings = {'bins', 'samples'}  # How many there are of them.
+  settings = {'bins', 'samples'}  # Only their numbers are used.
   destroyed = {
     key: value if key in inputs | settings else np.full_like(value, 1e9) for key, value in arrays.items()
   }
@@ -63,7 +63,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize('name', SETTINGS)
-def test_other_files_of_the_format_pass(name):
+def test_other_files_in_the_lta_format_pass(name):
   meta, options = SETTINGS[name]
   report = check(published.make(meta, **options))
   assert not report.uncovered
@@ -82,7 +82,7 @@ def test_other_files_of_the_format_pass(name):
   ids=lambda settings: ', '.join(f'{key} {value}' for key, value in settings.items()),
 )
 def test_other_transformer_xl_files_pass(settings):
-  """Their numbers come from the plain loop of tests/reference."""
+  """Their values come from tests/reference."""
   meta = json.loads(str(load('transformer_xl.npz')['meta'])) | {'tgt_len': 4, 'bsz': 2} | settings
   rng, arrays = np.random.default_rng(0), {'meta': np.array(json.dumps(meta))}
   params = {key: value for key, value in load('transformer_xl.npz').items() if key.startswith('param/')}
@@ -120,7 +120,7 @@ def test_other_transformer_xl_files_pass(settings):
 
 
 def test_other_memorizing_files_pass():
-  """Fewer keys than are asked for, none at all, a window that is no segment; a case that is not there."""
+  """Fewer keys than requested, no keys, a window that is not a segment, and a missing case."""
   cases = {'few': published_memorizing.FEW, 'large': published_memorizing.LARGE}
   arrays = published_memorizing.make(cases)
   arrays['meta'] = np.array(json.dumps(cases | {'absent': published_memorizing.FEW}))
@@ -147,7 +147,7 @@ def test_other_compressive_files_pass(meta):
   assert max(report.errors.values()) < TOLERANCE, report.largest()
 
 
-def test_a_compressive_file_of_which_nothing_was_compressed_passes():
+def test_a_compressive_file_without_compressed_tokens_passes():
   report = check(published_compressive.make((8, 8, 2, 4, 8, 8, 0, 0)))
   assert {'full/out', 'full/new_mem', 'full/aux_loss'} <= set(report.errors)
   assert not report.uncovered
@@ -155,7 +155,7 @@ def test_a_compressive_file_of_which_nothing_was_compressed_passes():
 
 
 def test_gradients_of_a_compressive_file_are_compared():
-  """Slightly wrong ones are found, of the compressor; so is one that reaches what must not learn."""
+  """Small errors in gradients of the compressor are detected, and gradients that must not exist."""
   arrays = load('compressive.npz')
   arrays['full/grad_aux/conv.bias'] = arrays['full/grad_aux/conv.bias'] * (1 + 1e-8)
   arrays['full/grad_aux/to_kv.weight'] = np.full((64, 32), 1e-8)
@@ -178,7 +178,7 @@ def test_an_error_beyond_the_tolerance_exits_1(small, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('change', ['attention', 'setting', 'parameter', 'format', 'bytes'])
-def test_a_file_of_which_nothing_is_covered_exits_2(small, change, tmp_path, capsys):
+def test_a_file_without_covered_arrays_exits_2(small, change, tmp_path, capsys):
   meta = json.loads(str(small['meta']))
   if change == 'attention':
     small['meta'] = np.array(json.dumps(meta | {'attn_func': 'gibbs'}))
@@ -208,7 +208,7 @@ def test_no_file_is_an_error(capsys):
   assert 'usage' in capsys.readouterr().out
 
 
-def test_an_array_that_no_rule_knows_is_said_to_be_unchecked(small):
+def test_an_array_that_no_rule_covers_is_reported_as_unchecked(small):
   report = check(small | {'seg0/surprise': np.ones(2)})
   assert 'no rule' in report.reasons['seg0/surprise']
 

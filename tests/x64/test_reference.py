@@ -1,4 +1,4 @@
-"""The model equals a plain loop over single documents, values and gradients."""
+"""The model equals the plain loop of tests/reference over single documents, in values and gradients."""
 
 import dataclasses
 
@@ -60,7 +60,7 @@ TRUNKS = {
 
 
 def compare(config, *, size):
-  """The largest errors of any document, of hidden states and logits and of the auxiliary losses."""
+  """The largest errors over all documents, of hidden states and logits, and of auxiliary losses."""
   graphdef, params = toy.build(config)
   batch = toy.batch()
   output = toy.run(graphdef, params, batch, size=size)
@@ -94,7 +94,7 @@ OPEN += [pytest.param(name, marks=pytest.mark.slow) for name in ('equal', 'gibbs
 
 @pytest.mark.parametrize('name', OPEN)
 def test_open_segments_equal_the_plain_loop(name):
-  """Token by token, two documents in different phases: one lane waits at every third step."""
+  """Token by token, with two documents in different phases: one lane pauses at every third step."""
   config = toy.config(**{'memory': toy.MEMORIES.get(name, toy.MEMORIES['stacked']), **TRUNKS.get(name, {})})
   graphdef, params = toy.build(config)
   go_tb = np.stack([np.ones(30, bool), np.arange(30) % 3 > 0], axis=1)
@@ -126,7 +126,7 @@ def test_open_segments_equal_the_plain_loop(name):
   ],
 )
 def test_gradients_equal_finite_differences_of_the_plain_loop(first, second):
-  """Along a random direction in all parameters: window, slots, writes, gate and reads of one chunk."""
+  """Along a random direction of all parameters: window, slots, writes, gate and reads of one chunk."""
   memories = toy.MEMORIES | {
     'gibbs_even': dataclasses.replace(toy.MEMORIES['gibbs'], layers=None, sampling='even'),
     'rectangular_even': dataclasses.replace(toy.MEMORIES['rectangular'], sampling='even'),
@@ -147,5 +147,5 @@ def test_gradients_equal_finite_differences_of_the_plain_loop(first, second):
 
   gradient = toy.quickly(jax.grad(loss))(params)
   slope = sum(jax.tree.leaves(jax.tree.map(lambda g, along: (g * along).sum(), gradient, direction)))
-  step = 3e-6  # The error of the quotient is of the order of its square.
+  step = 3e-6  # The error of the difference quotient is O(step²).
   assert slope == pytest.approx((slow_loss(step) - slow_loss(-step)) / (2 * step), rel=1e-6)

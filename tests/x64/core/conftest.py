@@ -1,4 +1,4 @@
-"""The settings of tests/core hold here too."""
+"""The settings of tests/core also apply here."""
 
 from tests.core.conftest import _strict_promotion
 

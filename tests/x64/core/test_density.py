@@ -1,4 +1,4 @@
-"""core/density.py against quadrature."""
+"""Densities, tested against quadrature."""
 
 import itertools
 
@@ -28,7 +28,7 @@ PAIRS = [pair.ravel() for pair in np.meshgrid(MU, SIGMA)]
 
 
 def support(density, mu, sigma):
-  """Outside of it nothing that counts."""
+  """An interval outside which the density is negligible."""
   half = np.cbrt(1.5 * sigma**2) if density == DENSITIES[1] else 12 * sigma
   return mu - half, mu + half
 
@@ -40,7 +40,7 @@ def pdf(density, t, mu, sigma):
 
 
 def integral(f, lower, upper, breaks=()):
-  """Gauss-Legendre with many nodes between the breaks."""
+  """Gauss-Legendre quadrature with many nodes between the breaks."""
   nodes, weights = np.polynomial.legendre.leggauss(48)
   edges = np.unique(np.clip([lower, *breaks, upper], lower, upper))
   edges = np.unique(np.concatenate([np.linspace(a, b, 9) for a, b in itertools.pairwise(edges)]))
@@ -85,7 +85,7 @@ def test_expectations_of_the_other_families_equal_quadrature(density, renormaliz
   ours = expectation(basis, density, mu, sigma**2, renormalize=renormalize)
   for r_n, m, s in zip(ours, mu, sigma, strict=True):
     lower, upper = support(density, m, s)
-    if isinstance(basis, RectangularBasis):  # A cell is a bin, of height n.
+    if isinstance(basis, RectangularBasis):  # A cell is a bin with the value n.
       edges = np.clip(np.arange(8) / 7, lower, upper)
       mass = lambda a, b, m=m, s=s: integral(lambda t: pdf(density, t, m, s), a, b, [m]) if a < b else 0  # noqa: E731
       total = mass(*np.clip([0, 1], lower, upper)) if renormalize else 1
@@ -105,8 +105,8 @@ def test_expectations_of_the_other_families_equal_quadrature(density, renormaliz
 @pytest.mark.parametrize('basis', [BASES[0], *OTHERS], ids=['gaussian', 'rectangular', 'fourier'])
 @pytest.mark.parametrize('renormalize', [False, True], ids=['reals', 'unit'])
 @pytest.mark.parametrize('density', DENSITIES, ids=['gaussian', 'sparsemax'])
-def test_gradients_equal_differences(density, renormalize, basis):
-  """Over both rules of the sparsemax, and with a support that leaves [0, 1]."""
+def test_gradients_equal_finite_differences(density, renormalize, basis):
+  """With both rules of the sparsemax, and with a support that extends beyond [0, 1]."""
   sigma_sq = np.array([1e-6, 1e-4, 1e-3, 0.01, 0.2])
   mu = np.array([0.3, 0.5, 0.01, 0.93, 0.6])
 
@@ -122,7 +122,7 @@ def test_gradients_equal_differences(density, renormalize, basis):
     (f(mu, np.log(sigma_sq) + step) - f(mu, np.log(sigma_sq) - step)) / (2 * step),
   )
   for ours, theirs in zip(jacobians, differences, strict=True):
-    assert relative_error(ours, np.asarray(theirs)) < 1e-6  # What differences can.
+    assert relative_error(ours, np.asarray(theirs)) < 1e-6  # The accuracy of finite differences.
 
 
 @pytest.mark.parametrize('density', DENSITIES, ids=['gaussian', 'sparsemax'])
@@ -150,13 +150,13 @@ def test_the_kl_equals_quadrature(mu_0):
 
 
 @pytest.mark.parametrize('basis', [BASES[0], OTHERS[0]], ids=['gaussian', 'rectangular'])
-def test_moment_matching_is_mean_and_variance_of_the_mixture(basis):
+def test_moment_matching_gives_mean_and_variance_of_the_mixture(basis):
   weights_n = np.random.default_rng(0).dirichlet(np.ones(basis.num_basis), size=3)
   mu, sigma_sq = moment_match(basis, weights_n)
   for i in range(3):
     t = np.linspace(-3, 4, 400_001)
     mixture_t = evaluate_on_host(basis, t) @ weights_n[i]
     mean = np.trapezoid(t * mixture_t, t)
-    rtol = 1e-9 if isinstance(basis, GaussianBasis) else 1e-4  # What the rule makes of jumps.
+    rtol = 1e-9 if isinstance(basis, GaussianBasis) else 1e-4  # The quadrature is less accurate at jumps.
     np.testing.assert_allclose(mu[i], mean, rtol=rtol)
     np.testing.assert_allclose(sigma_sq[i], np.trapezoid((t - mean) ** 2 * mixture_t, t), rtol=rtol)

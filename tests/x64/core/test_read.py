@@ -1,4 +1,4 @@
-"""core/read.py against the published order of operations: keys and scores formed."""
+"""Reads, compared with the published order of operations, which computes keys and scores."""
 
 import dataclasses
 
@@ -22,7 +22,7 @@ DENSITIES = {'gaussian': density.GaussianDensity(), 'sparsemax': density.Sparsem
 
 
 def naive(spec):
-  """K, V and all scores, one einsum after the other."""
+  """Computes K, V and all scores, one einsum after another."""
   keys, values = np.einsum('bnd,dhk->bnhk', B, W_K), np.einsum('bnd,dhk->bnhk', B, W_V)
   scores = np.einsum('blhk,bnhk->bhln', Q, keys) / np.sqrt(4)
   if spec.affine:
@@ -52,14 +52,14 @@ def test_the_read_equals_the_published_order_of_operations(name, renormalize, af
     assert relative_error(ours, np.asarray(theirs)) < TOLERANCE
 
 
-def test_the_floor_holds():
+def test_the_variance_is_not_below_its_floor():
   prepared = read.prepare(B, W_K, W_V, W_MU, -100 * np.abs(W_SIGMA))
   answer = read.read(located.LocatedRead(variance_floor=0.01, softplus_offset=-50.0), BASIS, prepared, Q)
   assert answer.density.sigma_sq_bhlc.min() == 0.01
 
 
-def test_tokens_may_be_asked_one_by_one():
-  """What is prepared once answers any part of the segment."""
+def test_queries_can_be_read_one_by_one():
+  """One preparation serves any part of the segment."""
   spec = located.LocatedRead()
   prepared = read.prepare(B, W_K, W_V, W_MU, W_SIGMA)
   whole = read.read(spec, BASIS, prepared, Q)
@@ -69,7 +69,7 @@ def test_tokens_may_be_asked_one_by_one():
 
 
 def test_no_intermediate_has_keys_or_scores():
-  """With the affines nothing of the size b·n·h·k but V, and nothing over n·l but the expectations."""
+  """With affines, V is the only array of size b·n·h·k, and expectations are the only ones over n and l."""
 
   def run(b, q):
     return dataclasses.astuple(
@@ -79,11 +79,11 @@ def test_no_intermediate_has_keys_or_scores():
   text = jax.jit(run).lower(jnp.asarray(B), jnp.asarray(Q)).as_text()
   products = [line for line in text.splitlines() if 'dot_general' in line]
   assert sum('-> tensor<2x12x3x4xf64>' in line for line in products) == 1  # V
-  assert not any(line.rstrip().endswith('-> tensor<2x3x5x12xf64>') for line in products)  # no scores
+  assert not any(line.rstrip().endswith('-> tensor<2x3x5x12xf64>') for line in products)  # No scores.
 
 
-def test_a_mixture_reads_with_every_component_and_weighs():
-  """A component by itself is the paper's read."""
+def test_a_mixture_is_the_weighted_sum_of_the_reads_of_its_components():
+  """The read of a single component is that of the paper."""
   spec = located.LocatedRead(density=density.SparsemaxDensity(), variance_floor=1e-3, softplus_offset=-3.0)
   mixture = dataclasses.replace(spec, mixture=3)
   w_mu, w_sigma, w_pi = RNG.normal(size=(3, 3, 12))

@@ -1,4 +1,4 @@
-"""core/signal.py against least squares on stacked problems."""
+"""The operators of the signal, tested against stacked least-squares problems."""
 
 import dataclasses
 
@@ -40,7 +40,7 @@ def ridge(spec, times, values):
 
 
 @pytest.mark.parametrize(('length', 'num_samples'), SHAPES)
-def test_plain_writes_are_regressions(length, num_samples):
+def test_plain_writes_equal_stacked_regressions(length, num_samples):
   s = spec('plain', length, num_samples)
   b_nd, x_ld = RNG.normal(size=(10, 3)), RNG.normal(size=(length, 3))
   points_p = np.sort(RNG.uniform(size=num_samples))
@@ -57,7 +57,7 @@ def test_plain_writes_are_regressions(length, num_samples):
 
 
 @pytest.mark.parametrize(('length', 'num_samples'), SHAPES)
-def test_padded_writes_are_regressions_among_zeros(length, num_samples):
+def test_padded_writes_equal_stacked_regressions_with_zeros(length, num_samples):
   s = spec('padded', length, num_samples)
   b_nd, x_ld = RNG.normal(size=(10, 3)), RNG.normal(size=(length, 3))
   cells = (np.arange(-(length // 2), length + length // 2) + 0.5) / length
@@ -78,7 +78,7 @@ def test_padded_writes_are_regressions_among_zeros(length, num_samples):
 
 
 @pytest.mark.parametrize('positions', ['plain', 'padded'])
-def test_an_update_is_linear_and_even_is_a_choice_of_points(positions):
+def test_an_update_is_linear_and_even_sampling_equals_even_points(positions):
   s = spec(positions)
   b, x = RNG.normal(size=(2, 2, 10, 3)), RNG.normal(size=(2, 2, 12, 3))
   mixed = signal.update_even(s, 2 * b[0] - b[1], 2 * x[0] - x[1])
@@ -91,8 +91,8 @@ def test_an_update_is_linear_and_even_is_a_choice_of_points(positions):
 
 
 @pytest.mark.parametrize(('positions', 'share'), [('padded', 0.545), ('plain', 0.996)])
-def test_the_padding_is_why_the_published_signal_fades_at_its_end(positions, share):
-  """A constant written without end reads back at .55 of itself at t = 1 (GPT-2's settings)."""
+def test_padding_attenuates_the_end_of_the_published_signal(positions, share):
+  """After many writes of a constant, the signal at t = 1 is .55 of the constant (settings of GPT-2)."""
   basis = GaussianBasis(num_basis=512, widths=(0.005, 0.01), width_unit='absolute')
   constants = signal.operators(
     SignalSpec(
@@ -104,8 +104,8 @@ def test_the_padding_is_why_the_published_signal_fades_at_its_end(positions, sha
 
 
 @pytest.mark.parametrize('family', [GaussianBasis, RectangularBasis, FourierBasis])
-def test_equal_writes_are_regressions_at_their_own_times(family):
-  """Rows with different numbers of writes, sampled evenly and at given points; on the host, too."""
+def test_equal_writes_equal_stacked_regressions_at_their_times(family):
+  """Rows with different numbers of writes, sampled evenly and at given points; also on the host."""
   basis = family(num_basis=10)
   s = dataclasses.replace(spec('plain'), basis=basis, contraction='equal')
   b_nd, x_ld, points_p = RNG.normal(size=(10, 3)), RNG.normal(size=(12, 3)), np.sort(RNG.uniform(size=8))
@@ -128,8 +128,8 @@ def test_equal_writes_are_regressions_at_their_own_times(family):
         assert relative_error(on_host, expected_nd) < TOLERANCE
 
 
-def test_equal_writes_leave_every_segment_the_same_share_and_accuracy():
-  """Eight segments of noise that the memory can just hold, of which each has eight functions in the end."""
+def test_equal_writes_give_all_segments_equal_shares_and_similar_accuracy():
+  """Eight segments of noise that just fit into the memory; each finally has eight functions."""
   settings = {'basis': GaussianBasis(num_basis=64), 'segment_length': 64, 'num_samples': 512, 'ridge': 0.5}
   errors = {}
   for contraction in ('equal', 0.75):
