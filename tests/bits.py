@@ -1,4 +1,4 @@
-"""Arrays as the integers of their bits: equal bits are stricter than equal numbers (-0 and 0, NaN)."""
+"""Arrays as integers of their bits, for comparisons stricter than equality of numbers (-0 and 0, NaN)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def bits(tree):
-  """The same tree with NumPy arrays of unsigned integers; random keys are the numbers they hold."""
+  """The tree with NumPy arrays of unsigned integers; random keys are replaced by their data."""
 
   def of_leaf(leaf):
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

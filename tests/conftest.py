@@ -1,10 +1,10 @@
-"""What all tests share."""
+"""Settings and fixtures that all tests share."""
 
 import os
 import tempfile
 
-os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # The tolerances are those of float32, not of an accelerator's.
-if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # Command lines would use the cache of the user.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Tolerances hold for float32 on CPUs, not on accelerators.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # Command lines would otherwise use the user's cache.
   _compiled = tempfile.TemporaryDirectory()
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled.name
 
@@ -14,6 +14,6 @@ import pytest
 
 @pytest.fixture(autouse=True, scope='module')
 def _compiled_programs_are_freed():
-  """Hundreds of compiled programs in one process run out of memory mappings."""
+  """Hundreds of compiled programs in one process exhaust its memory mappings."""
   yield
   jax.clear_caches()

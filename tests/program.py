@@ -51,7 +51,7 @@ class Program:
 
   def __init__(self, folder: pathlib.Path):
     rng, self.texts = random.Random(0), folder / 'texts'
-    for number, words in enumerate((20, 30, 40, 50, 60, 70)):  # About seven steps an epoch.
+    for number, words in enumerate((20, 30, 40, 50, 60, 70)):  # About seven steps per epoch.
       text = ' '.join(rng.choice(WORDS) for _ in range(words))
       self.texts.mkdir(exist_ok=True)
       (self.texts / f'{number}.txt').write_text(text)
@@ -67,7 +67,7 @@ class Program:
   def start(
     self, workdir: pathlib.Path, *flags: str, kilobytes: int | None = None, **environment: str
   ) -> subprocess.Popen:
-    """Starts it. Files are limited to `kilobytes`."""
+    """Starts the program. Files are limited to `kilobytes`."""
     command = [sys.executable, '-m', 'infformer_jax.main', f'--config={self.config}', f'--workdir={workdir}']
     limited = ['bash', '-c', f'ulimit -f {kilobytes} && exec "$@"', 'bash'] if kilobytes else []
     return subprocess.Popen(
@@ -82,7 +82,7 @@ class Program:
   def run(
     self, workdir: pathlib.Path, *flags: str, code: int = 0, kilobytes: int | None = None
   ) -> tuple[str, str]:
-    """Runs it to its end and returns its stdout and stderr."""
+    """Runs the program until it ends; returns its stdout and stderr."""
     process = self.start(workdir, *flags, kilobytes=kilobytes)
     out, err = process.communicate()
     assert process.returncode == code, f'{out}\n{err}'
@@ -114,7 +114,7 @@ def results(workdir: pathlib.Path) -> dict:
 
 
 def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
-  """Equal parameters, optimizer and memory, bit for bit; equal lines of metrics; equal results."""
+  """Asserts equal parameters, optimizer and memory, bit for bit, equal metrics, and equal results."""
   mine, theirs = arrays(workdir), arrays(undisturbed)
   assert any(name.startswith('memory/') for name in mine)
   chex.assert_trees_all_equal_shapes_and_dtypes(mine, theirs)
@@ -126,7 +126,7 @@ def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
 def kill_when(process: subprocess.Popen, happens) -> None:
   """Sends SIGKILL as soon as `happens()` is true."""
   while not happens():
-    assert process.poll() is None, 'it ended before it could be killed'
+    assert process.poll() is None, 'the process ended before it could be killed'
     time.sleep(0.0005)
   process.kill()
   process.communicate()

@@ -1,11 +1,11 @@
-"""Checks a value that came from JSON, or goes there, against a TypedDict."""
+"""Checks that a JSON value conforms to a TypedDict."""
 
 import types
 import typing
 
 
 def assert_conforms(value, hint, path='value'):
-  """Raises AssertionError, which names the place, where a key is missing or unknown or a type is another."""
+  """Raises AssertionError with the path if a key is missing or unknown, or a type does not match."""
   origin, arguments = typing.get_origin(hint), typing.get_args(hint)
   if hint is typing.Any:
     return

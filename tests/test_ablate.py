@@ -1,4 +1,4 @@
-"""The command line of sweeps in real processes: one that was killed resumes; what comes out, and errors."""
+"""The command line of sweeps in real processes: resuming after a kill, the output, and errors."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def finished(workdir: pathlib.Path) -> list[str]:
   return sorted(path.parent.name for path in workdir.glob('points/*/point.json'))
 
 
-def test_one_index_runs_one_point_and_a_killed_sweep_goes_on(config, tmp_path):
+def test_one_index_runs_one_point_and_a_killed_sweep_resumes(config, tmp_path):
   workdir = tmp_path / 'sweep'
   out, err = start(config, workdir, '--index=1').communicate()
   assert err == ''
@@ -93,14 +93,14 @@ def test_a_dry_run_prints_the_grid_and_an_index_must_be_in_it(config, tmp_path):
   assert not workdir.exists()
 
 
-def test_what_cannot_be_written_is_one_line(config, tmp_path):
+def test_a_directory_that_cannot_be_written_is_a_one_line_error(config, tmp_path):
   (tmp_path / 'file').write_text('')
   _, err = start(config, tmp_path / 'file').communicate()
   assert err.startswith('error: cannot write to ')
   assert len(err.splitlines()) == 1
 
 
-def test_a_run_that_diverges_does_not_keep_the_others_back(config, tmp_path):
+def test_a_run_that_diverges_does_not_stop_the_others(config, tmp_path):
   rates = ('--axis=train.optimizer.learning_rate', '--values=1e38,1e-3')
   process = start(config, tmp_path / 'sweep', *rates, '--config.train.optimizer.warmup_steps=0')
   _, err = process.communicate()

@@ -1,4 +1,4 @@
-"""Every config file, with every argument it takes, can be trained: by shapes alone, in no memory."""
+"""Every config file, with each of its arguments, can be trained; checked with abstract shapes only."""
 
 import dataclasses
 import inspect
@@ -36,11 +36,11 @@ ARGUMENTS = {
   ),
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
 }
-"""What follows the colon; a file that is not here takes no argument."""
+"""The arguments after the colon; files without an entry take no argument."""
 
 FILES = sorted(file for file in CONFIGS.glob('*.py') if file.stem != '__init__')
 ALL = [f'{file}:{a}' if a else str(file) for file in FILES for a in ARGUMENTS.get(file.name, ('',))]
-STEPS = [pytest.param(p, marks=[pytest.mark.slow] if 'large' in p else []) for p in ALL]  # 24 layers to trace
+STEPS = [pytest.param(p, marks=[pytest.mark.slow] if 'large' in p else []) for p in ALL]  # Traces 24 layers.
 
 
 def name_of(path: str) -> str:
@@ -82,15 +82,15 @@ def shapes(experiment: Experiment):
 
 
 @pytest.mark.parametrize('path', ALL, ids=name_of)
-def test_a_config_survives_its_own_json(path):
+def test_a_config_is_unchanged_by_json(path):
   experiment = load_config(path, cls=Experiment)
   assert from_json(Experiment, json.dumps(dataclasses.asdict(experiment))) == experiment
   assert config_dict(experiment).model.memory.kind == experiment.model.memory.kind
 
 
 @pytest.mark.parametrize('path', [path for path in ALL if 'paper' not in path], ids=name_of)
-def test_a_gradient_reaches_what_each_config_writes(path):
-  """But for the published trainings, which stop it after every segment."""
+def test_gradients_reach_the_layers_that_write_in_every_config(path):
+  """Except in the published configs, which stop the gradient after every segment."""
   experiment = load_config(path, cls=Experiment)
   model = experiment.model
   lag = model.memory.lag(model.segment_length, model.short_term_length)
@@ -98,7 +98,7 @@ def test_a_gradient_reaches_what_each_config_writes(path):
 
 
 @pytest.mark.parametrize('path', STEPS, ids=name_of)
-def test_a_step_of_a_config_keeps_the_shapes_of_its_state(path):
+def test_a_training_step_preserves_the_shapes_of_the_state(path):
   experiment = load_config(path, cls=Experiment)
   model, train = experiment.model, experiment.train
   graphdef, state = shapes(experiment)
@@ -130,13 +130,13 @@ def test_the_memories_of_pg19_have_the_same_bytes_and_parameters(size):
   for kind in KINDS:
     like = costs['continuous']
     assert costs[kind]['num_parameters'] == pytest.approx(like['num_parameters'], rel=1e-3)
-    if kind != 'none':  # Three layers do not divide into two: neighbours get whole segments.
+    if kind != 'none':  # With three layers, neighbours are rounded up to whole segments.
       close = 0.35 if (kind, size) == ('neighbours', 'tiny') else 0.02
       assert costs[kind]['memory_bytes_per_lane'] == pytest.approx(like['memory_bytes_per_lane'], rel=close)
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
-def test_a_config_says_how_it_is_run_and_what_comes_out(file):
+def test_the_docstring_of_a_config_contains_its_command_and_results(file):
   assert f'--config=configs/{file.name}' in documentation(str(file))
   assert re.search('perplexity|loss|accurac', documentation(str(file)))
   takes_argument = bool(inspect.signature(runpy.run_path(str(file))['get_config']).parameters)
@@ -151,7 +151,7 @@ def test_a_config_says_how_it_is_run_and_what_comes_out(file):
     ('6.5', 'argument length = 6.5 is not an int'),
   ],
 )
-def test_sorting_takes_any_length_and_refuses_what_is_none(length, message):
+def test_sorting_accepts_any_valid_length_and_rejects_others(length, message):
   with pytest.raises(ConfigError, match=message):
     load_config(f'{CONFIGS}/sort.py:length={length}', cls=Experiment)
   assert load_config(f'{CONFIGS}/sort.py:length=600', cls=Experiment).data.length == 600

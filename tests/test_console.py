@@ -1,4 +1,4 @@
-"""Status lines on a terminal and elsewhere, and when progress is reported."""
+"""Status lines on terminals and in files, and the reporting of progress."""
 
 import io
 import types
@@ -16,7 +16,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch):
-  """A clock that shows `now`."""
+  """A clock that returns `now`."""
   clock = types.SimpleNamespace(now=100.0)
   monkeypatch.setattr(console.time, 'monotonic', lambda: clock.now)
   return clock
@@ -32,7 +32,7 @@ def test_on_a_terminal_the_next_line_replaces_a_status_line():
   assert stream.getvalue() == 'one\r\x1b[Ktwo\r\x1b[Kthree\nfour\n'
 
 
-def test_a_status_line_stays_when_it_is_ended():
+def test_a_finished_status_line_is_kept():
   stream = Terminal()
   lines = Console(stream)
   lines.status('one')
@@ -42,7 +42,7 @@ def test_a_status_line_stays_when_it_is_ended():
   assert stream.getvalue() == 'one\ntwo\n'
 
 
-def test_in_a_file_every_line_stays():
+def test_in_a_file_every_line_is_kept():
   stream = io.StringIO()
   lines = Console(stream)
   lines.status('one')
@@ -61,12 +61,12 @@ def test_a_quiet_console_prints_nothing():
   assert stream.getvalue() == ''
 
 
-def test_the_stream_is_standard_output_unless_another_is_given(capsys):
+def test_the_default_stream_is_standard_output(capsys):
   Console().say('line')
   assert capsys.readouterr() == ('line\n', '')
 
 
-def test_progress_has_the_amount_the_rate_and_the_time_left(clock):
+def test_progress_contains_amount_rate_and_remaining_time(clock):
   lines: list[str] = []
   progress = Progress(lines.append, 'reading:', 10_000, unit='tokens', every=0, after=0, done=1000)
   clock.now += 2
@@ -74,7 +74,7 @@ def test_progress_has_the_amount_the_rate_and_the_time_left(clock):
   assert lines == ['reading: 3,000 of 10,000 tokens, 1,000 tokens/s, 0:07 left']
 
 
-def test_progress_in_ordinals_with_a_rate_of_its_own(clock):
+def test_progress_supports_ordinals_and_a_custom_rate(clock):
   lines: list[str] = []
   progress = Progress(lines.append, 'step', 10_000, every=0, after=0)
   clock.now += 2
@@ -92,7 +92,7 @@ def test_progress_waits_before_the_first_line_and_between_lines(clock):
   assert len(lines) == len(range(2, 100, 5))
 
 
-def test_the_end_is_reported_only_if_anything_was_reported_before(clock):
+def test_the_end_is_reported_only_after_an_earlier_report(clock):
   lines: list[str] = []
   for seconds in (0, 3):
     progress = Progress(lines.append, 'at', 2, every=5, after=2)
@@ -102,7 +102,7 @@ def test_the_end_is_reported_only_if_anything_was_reported_before(clock):
   assert lines == ['at 1 of 2, -, 0:03 left', 'at 2 of 2, -, 0:00 left']
 
 
-def test_a_compilation_does_not_count(clock):
+def test_compilation_time_is_excluded_from_the_rate(clock):
   lines: list[str] = []
   progress = Progress(lines.append, 'at', 5, unit='chunks', every=1, after=1, compiles=True)
   clock.now += 60
@@ -112,12 +112,12 @@ def test_a_compilation_does_not_count(clock):
   assert lines == ['at 2 of 5 chunks, 1 chunks/s, 0:03 left']
 
 
-def test_tracked_items_are_all_there_and_silent_if_they_are_quick(clock, capsys):
+def test_tracking_quick_items_yields_all_and_prints_nothing(clock, capsys):
   assert list(tracked('abc', 'reading:', 'letters')) == ['a', 'b', 'c']
   assert capsys.readouterr() == ('', '')
 
 
-def test_tracked_items_that_take_long_are_reported_on_standard_error(clock, capsys):
+def test_tracking_slow_items_reports_on_standard_error(clock, capsys):
   for _ in tracked('abc', 'reading:', 'letters'):
     clock.now += 1.5
   out, err = capsys.readouterr()
@@ -128,7 +128,7 @@ def test_tracked_items_that_take_long_are_reported_on_standard_error(clock, caps
   ]
 
 
-def test_a_loop_over_tracked_items_that_ends_early_ends_the_status_line(clock, monkeypatch):
+def test_leaving_a_tracked_loop_early_finishes_the_status_line(clock, monkeypatch):
   monkeypatch.setattr('sys.stderr', stream := Terminal())
   items = tracked('abc', 'reading:', 'letters')
   next(items)

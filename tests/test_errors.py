@@ -1,11 +1,11 @@
-"""Errors of the user: their types, and the sentence about an unknown name."""
+"""User errors: their types, and the message about an unknown name."""
 
 import pytest
 
 from infformer_jax.errors import ConfigError, UserError, unknown
 
 
-def test_a_config_error_is_an_error_of_the_user_and_a_value_error():
+def test_a_config_error_is_a_user_error_and_a_value_error():
   assert issubclass(ConfigError, UserError)
   assert issubclass(ConfigError, ValueError)
   assert not issubclass(UserError, ValueError)
@@ -26,5 +26,7 @@ def test_a_config_error_is_an_error_of_the_user_and_a_value_error():
     ('lengt', ['length'], ['b.lengt'], "unknown key 'a.lengt'; did you mean 'b.lengt'? (allowed: length)"),
   ],
 )
-def test_an_unknown_name_is_told_with_the_nearest_and_the_allowed_ones(name, allowed, elsewhere, sentence):
+def test_the_message_about_an_unknown_name_has_the_nearest_and_the_allowed_names(
+  name, allowed, elsewhere, sentence
+):
   assert unknown('key', f'a.{name}', name, iter(allowed), elsewhere) == sentence

@@ -1,4 +1,4 @@
-"""What must fit together across the parts, and what a work directory allows to change."""
+"""Constraints between the sections of a config, and changes that a work directory allows."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ from infformer_jax.train.loop import TrainConfig
 from tests import toy
 
 EXPERIMENT = Experiment(model=toy.config(toy.small('continuous')), data=TextConfig(source_dir='books'))
-SHORT = 2.0  # tokens: documents so short that every lane meets many
+SHORT = 2.0  # Mean tokens per document, so short that every lane reads many.
 
 
 def changed(section: str, **changes) -> Experiment:
@@ -31,7 +31,7 @@ def changed(section: str, **changes) -> Experiment:
 @pytest.mark.parametrize(
   ('source', 'short', 'needed'), [('evicted', 2, 4), ('evicted', 1, 3), ('evicted', 0, 2), ('previous', 2, 2)]
 )
-def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, short, needed):
+def test_too_few_segments_for_gradients_through_the_memory_cause_a_warning(source, short, needed):
   memory = toy.small('continuous', source=source)
   model = dataclasses.replace(EXPERIMENT.model, memory=memory, short_term_length=short * toy.LENGTH)
   for segments in range(1, 6):
@@ -43,7 +43,7 @@ def test_too_few_segments_for_a_gradient_to_the_writer_are_warned_about(source, 
       assert f'use {needed} or more' in warnings[0]
 
 
-def test_sticky_samples_without_forgetting_are_warned_about():
+def test_sticky_sampling_with_equal_contraction_causes_a_warning():
   equal = toy.small('continuous', contraction='equal', sampling='sticky')
   for memory, key in ((equal, ''), (toy.small('stacked', second=equal), 'second.')):
     warnings = changed('model', memory=memory).warnings(SHORT)
@@ -52,8 +52,8 @@ def test_sticky_samples_without_forgetting_are_warned_about():
   assert changed('model', memory=dataclasses.replace(equal, sampling='even')).warnings(SHORT) == []
 
 
-def test_lanes_that_meet_few_documents_are_warned_about():
-  """With what the warning proposes each lane meets four times as many as are enough."""
+def test_too_few_documents_per_lane_cause_a_warning():
+  """The proposed limit gives every lane four times the required number of documents."""
   train = TrainConfig(num_steps=100, segments_per_chunk=4)
   experiment = dataclasses.replace(
     EXPERIMENT, model=dataclasses.replace(EXPERIMENT.model, memory=toy.small('continuous')), train=train
@@ -65,7 +65,7 @@ def test_lanes_that_meet_few_documents_are_warned_about():
   assert f'train.max_document_tokens = {lane_tokens // 16}' in warning
   assert experiment.warnings(document_tokens=lane_tokens // 16) == []
   stacked = toy.small('stacked', first=toy.small('none'), second=toy.small('continuous'))
-  for memory, expected in ((stacked, 1), (toy.small('recent'), 0)):  # Exact tokens did no harm.
+  for memory, expected in ((stacked, 1), (toy.small('recent'), 0)):  # Exact tokens are not affected.
     other = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, memory=memory))
     assert len(other.warnings(document_tokens=lane_tokens * 2)) == expected
   trial = dataclasses.replace(experiment, train=dataclasses.replace(train, num_steps=5))
@@ -73,13 +73,13 @@ def test_lanes_that_meet_few_documents_are_warned_about():
 
 
 @pytest.mark.parametrize(('tokens', 'enough'), [(3, 1), (toy.LENGTH - 1, 1), (2 * toy.LENGTH + 1, 3)])
-def test_pieces_are_whole_segments(tokens, enough):
+def test_the_maximum_length_of_documents_must_be_whole_segments(tokens, enough):
   wrong = f'train.max_document_tokens = {tokens} is not a multiple .*; use {enough * toy.LENGTH}$'
   with pytest.raises(ConfigError, match=wrong):
     changed('train', max_document_tokens=tokens)
 
 
-def test_what_has_answers_is_not_cut_nor_is_that_proposed():
+def test_tasks_with_answers_cannot_be_cut_and_no_warning_proposes_it():
   task, model = SortingConfig(length=400, num_symbols=4), toy.config(toy.small('continuous'))
   experiment = Experiment(model=model, data=task, train=TrainConfig(num_steps=100))
   assert experiment.warnings(document_tokens=1e6) == []
@@ -96,7 +96,7 @@ def test_what_has_answers_is_not_cut_nor_is_that_proposed():
     toy.small('stacked', source='previous', first=toy.small('neighbours'), second=toy.small('none')),
   ],
 )
-def test_without_a_gradient_there_is_nothing_to_warn_about(memory):
+def test_memories_without_gradients_through_writes_cause_no_warning(memory):
   model = dataclasses.replace(EXPERIMENT.model, memory=memory)
   assert (
     dataclasses.replace(EXPERIMENT, model=model, train=TrainConfig(segments_per_chunk=1)).warnings(SHORT)
@@ -118,13 +118,13 @@ def test_without_a_gradient_there_is_nothing_to_warn_about(memory):
     ('train', {'batch_size': 7}, False, False),
   ],
 )
-def test_what_may_change(section, changes, in_training, in_evaluation):
+def test_only_some_settings_may_change_in_a_work_directory(section, changes, in_training, in_evaluation):
   other = changed(section, **changes)
   assert (differences(EXPERIMENT, other, except_for=MAY_CHANGE_IN_TRAINING) == []) == in_training
   assert (differences(EXPERIMENT, other, except_for=MAY_CHANGE_IN_EVALUATION) == []) == in_evaluation
 
 
-def test_the_work_directorys_own_config_is_the_default(tmp_path):
+def test_the_config_of_the_work_directory_is_the_default(tmp_path):
   with pytest.raises(ConfigError, match='has no config.json yet'):
     resolve_experiment(None, [], tmp_path, may_change=())
   write_json(tmp_path / 'config.json', dataclasses.asdict(EXPERIMENT))
@@ -133,7 +133,7 @@ def test_the_work_directorys_own_config_is_the_default(tmp_path):
   assert longer == changed('train', num_steps=7)
 
 
-def test_the_work_of_another_config_is_refused_by_what_differs(tmp_path):
+def test_a_work_directory_with_another_config_is_rejected_with_the_differences(tmp_path):
   write_json(tmp_path / 'config.json', dataclasses.asdict(EXPERIMENT))
   overrides = [('model.d_ff', '32'), ('seed', '1'), ('train.num_steps', '7')]
   with pytest.raises(ConfigError) as error:

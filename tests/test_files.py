@@ -13,7 +13,7 @@ from infformer_jax import files
 _PROCESSES = multiprocessing.get_context('spawn')
 
 
-def test_a_file_appears_whole(tmp_path):
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
   with files.write_atomically(tmp_path / 'a') as partial:
     partial.write_text('new')
     assert not (tmp_path / 'a').exists()
@@ -21,7 +21,7 @@ def test_a_file_appears_whole(tmp_path):
   assert os.listdir(tmp_path) == ['a']
 
 
-def test_an_error_keeps_the_old_content_and_leaves_nothing_behind(tmp_path):
+def test_an_error_keeps_the_old_content_and_leaves_no_other_files(tmp_path):
   files.write_text(tmp_path / 'a', 'old')
   with pytest.raises(TypeError, match='must be str'), files.write_atomically(tmp_path / 'a') as partial:
     partial.open('w').writelines(['half', 0])
@@ -36,7 +36,7 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize('before', [None, ['old', 'older']])
-def test_a_folder_appears_whole_and_replaces_another_one(tmp_path, before):
+def test_a_folder_appears_complete_and_replaces_an_existing_one(tmp_path, before):
   folder = tmp_path / 'folder'
   for name in before or ():
     folder.mkdir(exist_ok=True)
@@ -48,21 +48,21 @@ def test_a_folder_appears_whole_and_replaces_another_one(tmp_path, before):
   assert os.listdir(tmp_path) == ['folder']
 
 
-def test_an_error_removes_a_folder_that_is_not_complete(tmp_path):
+def test_an_error_removes_an_incomplete_folder(tmp_path):
   with pytest.raises(FileExistsError), files.write_atomically(tmp_path / 'folder') as partial:
     [(partial / 'half').mkdir(parents=True) for _ in range(2)]
   assert os.listdir(tmp_path) == []
 
 
-def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path):
+def test_two_writers_of_one_path_do_not_interfere(tmp_path):
   with files.write_atomically(tmp_path / 'a') as first, files.write_atomically(tmp_path / 'a') as second:
     first.write_text('first')
     second.write_text('second')
-  assert (tmp_path / 'a').read_text() == 'first'  # Its block ends last.
+  assert (tmp_path / 'a').read_text() == 'first'  # Its block ended last.
   assert os.listdir(tmp_path) == ['a']
 
 
-def test_json_is_indented_and_refuses_what_is_not_finite(tmp_path):
+def test_json_is_indented_and_rejects_values_that_are_not_finite(tmp_path):
   files.write_json(tmp_path / 'a.json', {'x': [1]})
   text = (tmp_path / 'a.json').read_text()
   assert json.loads(text) == {'x': [1]}
@@ -78,7 +78,7 @@ def _write_half(path: pathlib.Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_killed_process_leaves_can_be_removed(tmp_path):
+def test_temporary_files_of_a_killed_process_can_be_removed(tmp_path):
   process = _PROCESSES.Process(target=_write_half, args=(tmp_path / 'folder',))
   process.start()
   process.join()

@@ -1,4 +1,4 @@
-"""`python -m infformer_jax.generate` as a real process: text to standard output, the rest to the other."""
+"""`python -m infformer_jax.generate` as a real process: text on stdout, messages on stderr."""
 
 import io
 import subprocess
@@ -16,7 +16,7 @@ PROMPT = '0 1 2 3 ' * 9
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
-  """A model of the sorting task, whose tokens are numbers, and a prompt."""
+  """The work directory of a model for the sorting task, whose tokens are numbers, with a prompt."""
   experiment = load_experiment(write_config(tmp_path_factory.mktemp('config')))
   workdir = tmp_path_factory.mktemp('generate') / 'W'
   job.train(experiment, workdir, Console(io.StringIO()))
@@ -29,7 +29,7 @@ def run(workdir, *flags):
   return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_text_alone_goes_to_standard_output_and_follows_the_seed(workdir):
+def test_only_the_text_is_on_standard_output_and_it_depends_on_the_seed(workdir):
   flags = f'--prompt_file={workdir / "prompt.txt"}', '--max_new_tokens=12'
   first, again, other = (run(workdir, *flags, f'--seed={seed}') for seed in (0, 0, 1))
   assert first.returncode == 0, first.stderr
@@ -49,7 +49,7 @@ def test_the_text_alone_goes_to_standard_output_and_follows_the_seed(workdir):
     (['--prompt_file=PROMPT', '--temperature=-1'], '--temperature = -1.0 is negative; 0 is greedy'),
   ],
 )
-def test_a_mistake_is_one_line(flags, message, workdir):
+def test_invalid_flags_are_one_line_errors(flags, message, workdir):
   done = run(workdir, *(flag.replace('PROMPT', str(workdir / 'prompt.txt')) for flag in flags))
   assert done.returncode == 2
   assert message in done.stderr

@@ -1,4 +1,4 @@
-"""The float32 layer and model against the published numbers; float64 is in x64/test_golden.py."""
+"""Layers and a model in float32, compared with published values; x64/test_golden.py uses float64."""
 
 import pathlib
 
@@ -20,14 +20,14 @@ FOLDER = pathlib.Path(__file__).parent / 'golden'
 
 
 def values(name):
-  """The file without gradients: those of very narrow densities magnify the rounding of μ itself."""
+  """The file without gradients, because those of very narrow densities amplify the rounding error of μ."""
   with np.load(FOLDER / name, allow_pickle=False) as file:
     return {key: value for key, value in file.items() if '/grad' not in key and '/loss_' not in key}
 
 
 @pytest.mark.parametrize('name', sorted(path.name for path in FOLDER.glob('lta_*.npz')))
 def test_the_float32_memory_equals_the_published_float64(name):
-  """All four segments; the histogram too magnifies the rounding of μ."""
+  """For all four segments, without the histogram, which also amplifies the rounding error of μ."""
   report = Report(values(name))
   lta.check(report, jnp.float32)
   errors = {key: error for key, error in report.largest().items() if key != 'p'}

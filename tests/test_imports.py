@@ -1,4 +1,4 @@
-"""Imports run one way, and each library is used where DESIGN says: the parts stay replaceable."""
+"""Imports between parts have one direction, and each library is used only in certain parts."""
 
 import ast
 import pathlib
@@ -12,13 +12,13 @@ import infformer_jax
 PACKAGE = pathlib.Path(infformer_jax.__file__).parent
 FILES = sorted(PACKAGE.rglob('*.py'))
 
-# What each part may import of the package, besides itself. A longer name is a part of its own.
+# The parts of the package that each part may import besides itself. The longest matching name applies.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
-HOST = ('files', 'console')  # What programs share that has nothing to do with models.
-WRITTEN = ('records', 'results_schema')  # What programs write for each other.
+HOST = ('files', 'console')  # Shared by programs, independent of models.
+WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
-  '': (),  # the package's lazy __init__
+  '': (),  # The lazy __init__ of the package.
   'types': ('core.pytree',),
   'errors': (),
   'files': (),
@@ -48,7 +48,7 @@ COMMAND_LINES = (
   'job',
   'experiment',
   'startup',
-)  # They may import everything.
+)  # These may import all parts.
 
 
 def part_of(path: pathlib.Path) -> str:
@@ -56,13 +56,13 @@ def part_of(path: pathlib.Path) -> str:
 
 
 def imports(path: pathlib.Path) -> set[str]:
-  """Every dotted name that the file imports, in functions too: 'from a import b' gives 'a.b'."""
+  """All dotted names that the file imports, also in functions; 'from a import b' gives 'a.b'."""
   names = set()
   for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
     if isinstance(node, ast.Import):
       names |= {alias.name for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
-      assert node.level == 0, f'{path}: relative imports hide the direction'
+      assert node.level == 0, f'{path}: use absolute imports'
       names |= {f'{node.module}.{alias.name}' for alias in node.names}
   return names
 
@@ -72,18 +72,18 @@ def starts_with(name: str, prefixes: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize('path', FILES, ids=part_of)
-def test_parts_import_one_way(path):
+def test_parts_import_only_allowed_parts(path):
   part = part_of(path)
   if starts_with(part, COMMAND_LINES):
     return
   home = part.split('.')[0]
-  assert home in MAY_IMPORT, f'{part}: say in MAY_IMPORT what it may import'
+  assert home in MAY_IMPORT, f'{part}: add its allowed imports to MAY_IMPORT'
   inside = [n.removeprefix('infformer_jax.') for n in imports(path) if n.startswith('infformer_jax.')]
   assert [n for n in inside if not starts_with(n, (*MAY_IMPORT[home], home))] == []
 
 
 @pytest.mark.parametrize('path', FILES, ids=part_of)
-def test_libraries_stay_where_they_belong(path):
+def test_libraries_are_imported_only_in_their_parts(path):
   part = part_of(path)
   outside = {n for n in imports(path) if n.split('.')[0] not in sys.stdlib_module_names}
   outside = {n for n in outside if not starts_with(n, ('infformer_jax',))}
@@ -111,14 +111,14 @@ def test_importing_the_package_imports_no_jax():
 
 
 def loaded_by(program: str) -> set[str]:
-  """The modules in a fresh process after the program."""
+  """The modules that are loaded in a new process after the program."""
   program += '; import sys; print(*sys.modules)'
   done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True)
   return set(done.stdout.split())
 
 
 def test_core_loads_only_jax_and_the_errors():
-  """Including what its imports import."""
+  """Including indirect imports."""
   core = [part_of(path) for path in FILES if starts_with(part_of(path), ('core',))]
   loaded = loaded_by('; '.join(f'import infformer_jax.{part}' for part in core))
   inside = {name.removeprefix('infformer_jax.') for name in loaded if name.startswith('infformer_jax.')}
@@ -129,16 +129,16 @@ def test_core_loads_only_jax_and_the_errors():
 
 
 @pytest.mark.parametrize('name', infformer_jax.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
   assert getattr(infformer_jax, name) is not None
   assert name in dir(infformer_jax)
 
 
-def test_a_layer_of_a_users_own_finds_what_memories_answer_and_every_part_of_the_mathematics():
+def test_custom_layers_can_import_the_types_of_memories_and_all_modules_of_core():
   modules = {path.stem for path in (PACKAGE / 'core').glob('*.py')} - {'__init__'}
   assert {'Read', 'Slots', 'Gated', *modules} <= set(infformer_jax.__all__)
 
 
-def test_an_unknown_name_says_what_there_is():
+def test_an_unknown_name_is_an_error_with_the_available_names():
   with pytest.raises(AttributeError, match='Transformer'):
     _ = infformer_jax.Transfromer

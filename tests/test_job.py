@@ -1,4 +1,4 @@
-"""Training and evaluation as functions, in this process; tests/test_main.py stops and damages real ones."""
+"""Training and evaluation as functions, in this process; tests/test_main.py tests real processes."""
 
 import dataclasses
 import fcntl
@@ -23,13 +23,13 @@ def experiment(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(experiment, tmp_path_factory):
-  """(work directory, what was printed) of a finished training."""
+  """(work directory, standard output) of a finished training run."""
   workdir, stream = tmp_path_factory.mktemp('job') / 'W', io.StringIO()
   job.train(experiment, workdir, Console(stream))
   return workdir, stream.getvalue()
 
 
-def test_a_training_leaves_a_model_and_its_results(trained, experiment):
+def test_a_training_run_saves_a_model_and_its_results(trained, experiment):
   workdir, printed = trained
   model = TrainedModel.load(workdir)
   assert (model.step, model.config) == (experiment.train.num_steps, experiment.model)
@@ -40,19 +40,21 @@ def test_a_training_leaves_a_model_and_its_results(trained, experiment):
   assert printed.splitlines()[-1].startswith(f'everything is in {workdir}: ')
 
 
-def test_an_evaluation_of_the_same_model_gives_the_same_results_in_files_of_its_own(trained, experiment):
+def test_an_evaluation_of_the_same_model_writes_equal_results_to_separate_files(trained, experiment):
   workdir, _ = trained
   stream = io.StringIO()
   job.evaluate(experiment, workdir, Console(stream), name='again')
   again, before = (
     json.loads((workdir / name).read_text()) for name in ('results_again.json', 'results.json')
   )
-  assert again | {'corpus': None} == before | {'corpus': None}  # Only a training fingerprints its documents.
+  assert again | {'corpus': None} == before | {
+    'corpus': None
+  }  # Only training runs fingerprint their documents.
   assert (workdir / 'inspection_again' / 'about.json').is_file()
   assert f'--against={workdir / "inspection_again"}' in stream.getvalue()
 
 
-def test_the_lock_is_released_at_the_end_and_respected(trained, experiment):
+def test_the_lock_is_released_at_the_end_and_respected_at_the_start(trained, experiment):
   workdir, _ = trained
   with open(workdir / 'lock', 'a') as file:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +62,7 @@ def test_the_lock_is_released_at_the_end_and_respected(trained, experiment):
       job.train(experiment, workdir, Console(io.StringIO()))
 
 
-def test_other_data_are_refused(trained, experiment):
+def test_other_training_documents_are_rejected(trained, experiment):
   workdir, _ = trained
   data = dataclasses.replace(experiment.data, num_train=7)
   with pytest.raises(UserError, match='the training documents have changed since'):

@@ -1,6 +1,6 @@
-"""The command line in real processes: after kills, stops, damage and full disks the results are the same.
+"""The command line in real processes: kills, stops, damage and full disks do not change the results.
 
-All runs train one tiny model with dropout and a memory that draws, and share their compilations.
+All runs train the same tiny model with dropout and a memory that draws, and share compiled programs.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def test_a_run_logs_evaluates_and_saves(undisturbed):
   assert json.loads((undisturbed / 'config.json').read_text())['train']['num_steps'] == STEPS
 
 
-def test_killed_between_checkpoints_and_epochs_it_ends_the_same(program, killed, undisturbed, tmp_path):
+def test_a_run_killed_between_checkpoints_has_the_same_results(program, killed, undisturbed, tmp_path):
   workdir = shutil.copytree(killed, tmp_path / 'work')
   assert 0 < checkpoint_steps(workdir)[-1] < last_step(workdir)
   out, _ = program.run(workdir)
@@ -74,11 +74,11 @@ def test_killed_between_checkpoints_and_epochs_it_ends_the_same(program, killed,
   assert_same(workdir, undisturbed)
 
 
-def test_killed_during_a_save_it_ends_the_same(program, undisturbed, tmp_path):
+def test_a_run_killed_during_a_save_has_the_same_results(program, undisturbed, tmp_path):
   checkpoints = tmp_path / 'work' / 'checkpoints'
   process = program.start(tmp_path / 'work')
   kill_when(process, lambda: any(checkpoints.glob('14.orbax-checkpoint-tmp/*')))
-  assert any(checkpoints.glob('14.orbax*')), 'the save was over before the kill'
+  assert any(checkpoints.glob('14.orbax*')), 'the save finished before the kill'
   program.run(tmp_path / 'work')
   assert not any(checkpoints.glob('*tmp*'))
   assert_same(tmp_path / 'work', undisturbed)
@@ -86,7 +86,7 @@ def test_killed_during_a_save_it_ends_the_same(program, undisturbed, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('seed', range(8))
-def test_killed_repeatedly_at_any_moment_it_ends_the_same(program, undisturbed, tmp_path, seed):
+def test_a_run_killed_repeatedly_at_random_times_has_the_same_results(program, undisturbed, tmp_path, seed):
   rng, workdir = random.Random(seed), tmp_path / 'work'
   for _ in range(4):
     process = program.start(workdir)
@@ -125,7 +125,7 @@ def test_a_finished_run_is_only_evaluated(program, undisturbed, tmp_path):
   assert_same(workdir, undisturbed)
 
 
-def test_other_numbers_of_steps_resume_and_another_model_is_refused(program, undisturbed, tmp_path):
+def test_a_run_resumes_with_more_steps_but_not_with_another_model(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   _, err = program.run(workdir, '--config.model.d_ff=32', '--config.train.optimizer.b1=0.8', code=2)
   assert 'model.d_ff: 16 in the work directory, 32 requested' in err
@@ -134,19 +134,19 @@ def test_other_numbers_of_steps_resume_and_another_model_is_refused(program, und
   assert [line['step'] for line in metrics(workdir) if line['split'] == 'train'][-3:] == [30, 31, 32]
 
 
-def test_other_training_documents_are_refused(program, undisturbed, tmp_path):
+def test_other_training_documents_are_rejected(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   texts = shutil.copytree(program.texts, tmp_path / 'texts')
   longest = max(texts.iterdir(), key=lambda path: path.stat().st_size)
   longest.write_text(longest.read_text() + ' and more')
   config = json.loads((workdir / 'config.json').read_text())
-  config['data']['source_dir'] = str(texts)  # The config has the new folder.
+  config['data']['source_dir'] = str(texts)  # The stored config refers to the new folder.
   (workdir / 'config.json').write_text(json.dumps(config))
   _, err = program.run(workdir, f'--config.data.source_dir={texts}', code=2)
   assert err.startswith('error: the training documents have changed since')
 
 
-def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undisturbed, tmp_path):
+def test_an_evaluation_with_a_longer_cache_does_not_change_the_run(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   flags = '--mode=eval', '--name=longer', '--config.model.short_term_length=32'
   out, _ = program.run(workdir, *flags)
@@ -173,8 +173,8 @@ def test_evaluation_with_a_longer_cache_leaves_the_run_as_it_is(program, undistu
   assert 'memory.w_mu' in err.replace('/', '.')
 
 
-def test_evaluation_with_another_tokenizer_is_refused(program, undisturbed, tmp_path):
-  """One of the same size would fit the model, but its losses would have no meaning."""
+def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, tmp_path):
+  """A tokenizer of the same size would fit the model, but the losses would be meaningless."""
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   _, err = program.run(workdir, '--mode=eval', '--config.data.tokenizer=bpe:257', code=2)
   assert "data.tokenizer = 'bpe:257'" in err
@@ -182,7 +182,7 @@ def test_evaluation_with_another_tokenizer_is_refused(program, undisturbed, tmp_
   assert not list(workdir.glob('tokens/bpe*'))
 
 
-def test_two_trainings_in_one_work_directory_are_kept_apart(program, undisturbed, tmp_path):
+def test_a_second_training_run_in_a_work_directory_is_rejected(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   with open(workdir / 'lock', 'a') as file:
     fcntl.flock(file, fcntl.LOCK_EX)
@@ -190,11 +190,11 @@ def test_two_trainings_in_one_work_directory_are_kept_apart(program, undisturbed
   assert 'another run is training' in err
 
 
-def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(program, undisturbed, tmp_path):
+def test_a_damaged_newest_checkpoint_is_reported_and_the_previous_one_is_used(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   largest = max((workdir / 'checkpoints/30/state').rglob('*'), key=lambda path: path.stat().st_size)
   content = bytearray(largest.read_bytes())
-  for place in range(0, len(content), 64):  # Many, because some bytes of a file are unused.
+  for place in range(0, len(content), 64):  # Many bytes, because some are unused.
     content[place] ^= 16
   largest.write_bytes(content)
   out, err = program.run(workdir)
@@ -207,7 +207,7 @@ def test_a_damaged_last_checkpoint_is_reported_and_the_one_before_used(program, 
   assert_same(workdir, undisturbed)
 
 
-def test_without_space_it_stops_in_one_line_and_resumes_later(program, killed, undisturbed, tmp_path):
+def test_a_full_disk_stops_the_run_in_one_line_and_it_resumes(program, killed, undisturbed, tmp_path):
   workdir = shutil.copytree(killed, tmp_path / 'work')
   good = checkpoint_steps(workdir)[-1]
   before = arrays(workdir, good)
@@ -223,7 +223,7 @@ def test_without_space_it_stops_in_one_line_and_resumes_later(program, killed, u
   assert_same(workdir, undisturbed)
 
 
-def test_a_loss_that_is_not_finite_stops_it_with_the_last_good_state(program, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_finite_state(program, tmp_path):
   flags = '--config.train.optimizer.learning_rate=1e36', '--config.train.optimizer.clip_norm=1e36'
   workdir = tmp_path / 'work'
   _, err = program.run(workdir, *flags, code=1)
@@ -238,7 +238,7 @@ def test_a_loss_that_is_not_finite_stops_it_with_the_last_good_state(program, tm
   assert again == err
 
 
-def test_mistakes_are_one_line_before_any_data_are_read(program, tmp_path):
+def test_invalid_settings_are_one_line_errors_before_any_data_are_read(program, tmp_path):
   for flags, words in (
     (('--config.train.num_step=3',), ('train.num_step', 'num_steps')),
     (('--config.model.short_term_length=24',), ('model.short_term_length', '24', '16 or 32')),

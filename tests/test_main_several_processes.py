@@ -1,4 +1,4 @@
-"""Two processes of four devices each are one run: of one, with SIGTERM to either, and after it."""
+"""Two processes with four devices each equal a run in one process, also after SIGTERM to one of them."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 LANES = '--config.train.batch_size=8', '--config.evaluation.batch_size=8'
 TOLERANCE = 1e-5
-"""Of losses, between one process and several: only the order of sums differs."""
+"""Tolerance for losses of one and several processes, which differ only in the order of sums."""
 
 
 def start(program: Program, workdir: pathlib.Path) -> list[subprocess.Popen]:
@@ -39,7 +39,7 @@ def losses(workdir: pathlib.Path) -> list[tuple[int, str, float]]:
   return [(line['step'], line['split'], line['loss_nats_per_token']) for line in metrics(workdir)]
 
 
-def test_two_processes_stop_together_go_on_and_end_as_one(tmp_path):
+def test_two_processes_stop_together_resume_and_have_the_results_of_one(tmp_path):
   program = Program(tmp_path)
   program.run(tmp_path / 'one', *LANES)
 

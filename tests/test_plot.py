@@ -1,4 +1,4 @@
-"""`python -m infformer_jax.plot`: what a run has drawn, again, from what it has logged."""
+"""`python -m infformer_jax.plot`: redraws the plots of a run from its logs."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ TEXT = 'The river, the stone & the <light>. ' * 3
 
 
 def write(workdir, memory, *, text=TEXT, by_group=None, **results):
-  """The files of a finished run."""
+  """Writes the files of a finished run."""
   tokenizer, model = Bytes(), toy.config(memory)
   corpus = Corpus(
     tokenizer=tokenizer,
@@ -37,7 +37,7 @@ def write(workdir, memory, *, text=TEXT, by_group=None, **results):
   (workdir / 'results.json').write_text(json.dumps(found | results))
   lines = [{'step': step, 'split': 'train', 'loss_nats_per_token': 3.0} for step in (1, 2)]
   whole = ''.join(json.dumps(line) + '\n' for line in lines)
-  (workdir / 'metrics.jsonl').write_text(whole + '{"step": 3, "spl')  # A run is just writing a line.
+  (workdir / 'metrics.jsonl').write_text(whole + '{"step": 3, "spl')  # An incomplete line.
   return workdir
 
 
@@ -57,7 +57,7 @@ def drawn(workdir):
   return {path.name: path.read_bytes() for path in (workdir / 'plots').iterdir()}
 
 
-def test_a_run_with_a_signal(continuous):
+def test_a_run_with_a_signal_has_its_plots(continuous):
   assert set(drawn(continuous)) == {
     'loss.png',
     'loss_by_position.png',
@@ -74,12 +74,12 @@ def test_a_run_with_a_signal(continuous):
   }
 
 
-def test_a_run_with_neighbours(neighbours):
+def test_a_run_with_neighbours_has_its_plots(neighbours):
   expected = {'loss.png', 'loss_by_position.png', 'retrieved_ages.png', 'profit.png', 'profit.html'}
   assert set(drawn(neighbours)) == expected
 
 
-def test_a_task_has_accuracies_and_no_curve_of_one_position(tmp_path):
+def test_a_task_has_accuracies_but_no_loss_by_position(tmp_path):
   by_group = {
     f'distance_{d}': {'memory': {'accuracy': 1 / d}, 'emptied': {'accuracy': None}} for d in (1, 2, 4)
   }
@@ -88,7 +88,7 @@ def test_a_task_has_accuracies_and_no_curve_of_one_position(tmp_path):
   assert set(drawn(tmp_path)) == {'loss.png', 'accuracy_by_group.png'}
 
 
-def test_the_command_remakes_the_same_and_compares_runs(continuous, neighbours):
+def test_the_command_redraws_the_same_plots_and_compares_runs(continuous, neighbours):
   before = drawn(continuous)
   shutil.rmtree(continuous / 'plots')
   done = run('-m', 'infformer_jax.plot', f'--workdir={continuous}', f'--against={neighbours}')
@@ -99,7 +99,7 @@ def test_the_command_remakes_the_same_and_compares_runs(continuous, neighbours):
   assert [name for name in before if before[name] != after[name]] == []
 
 
-def test_an_evaluation_of_the_same_run_is_compared_by_its_inspection(continuous, neighbours):
+def test_an_evaluation_of_the_same_run_can_be_compared_through_its_inspection(continuous, neighbours):
   evaluated = shutil.copytree(neighbours / 'inspection', continuous / 'inspection_longer')
   done = run('-m', 'infformer_jax.plot', f'--workdir={continuous}', f'--against={evaluated}')
   assert (done.returncode, done.stderr) == (0, '')
@@ -108,7 +108,7 @@ def test_an_evaluation_of_the_same_run_is_compared_by_its_inspection(continuous,
   shutil.rmtree(evaluated)
 
 
-def test_what_cannot_be_drawn_is_one_line(continuous, tmp_path):
+def test_missing_plot_data_are_one_line_errors(continuous, tmp_path):
   (tmp_path / 'empty').mkdir()
   write(tmp_path / 'other', toy.small('none'), text=TEXT + 'more')
   plot = ('-m', 'infformer_jax.plot')

@@ -1,4 +1,4 @@
-"""The README's commands and programs run as they are printed, but for fewer steps and smaller data."""
+"""The commands and programs of the README run as printed, but with fewer steps and smaller data."""
 
 import pathlib
 import re
@@ -44,7 +44,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope='module')
 def places(tmp_path_factory) -> dict[str, str]:
-  """What the capital words of the README's commands stand for."""
+  """Values of the placeholders in the commands of the README."""
   root = tmp_path_factory.mktemp('readme')
   (root / 'book.txt').write_text(BOOK)
   books = root / 'books'
@@ -68,7 +68,7 @@ def places(tmp_path_factory) -> dict[str, str]:
 
 
 def as_run(command: str, places: dict[str, str]) -> list[str]:
-  """The command with its places filled in, and made small."""
+  """The command with values for its placeholders, and with small settings."""
   words = []
   for word in shlex.split(command):
     flag, equals, value = word.partition('=')
@@ -88,22 +88,22 @@ def as_run(command: str, places: dict[str, str]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_every_command_runs_in_the_order_of_the_readme(places):
+def test_all_commands_run_in_the_order_of_the_readme(places):
   assert commands()
   for command in commands():
     done = subprocess.run(as_run(command, places), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f'{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
 
 
-def test_every_program_runs(tmp_path):
+def test_all_python_programs_run(tmp_path):
   for program in blocks('python'):
-    if "load('W')" in program:  # It needs a trained model: tests/test_trained_model.py runs it.
+    if "load('W')" in program:  # Needs a trained model; tests/test_trained_model.py runs it.
       continue
     command = [sys.executable, '-c', program]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f'{program}\n{done.stderr[-3000:]}'
 
 
-def test_every_file_that_is_linked_is_there():
+def test_all_linked_files_exist():
   links = re.findall(r'\]\((?!http|#)([^)#]+)', readme())
   assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,4 +1,4 @@
-"""The schema of inspections: what is saved is loaded; any other content of the files is an error."""
+"""The schema of inspections: saving and loading, and errors for files that do not conform to it."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def assert_same(actual, expected):
-  """Values, types, dtypes and the order of dicts, at any depth."""
+  """Asserts equal values, types, dtypes and orders of dicts, at any depth."""
   assert type(actual) is type(expected)
   if isinstance(expected, np.ndarray):
     assert actual.dtype == expected.dtype
@@ -41,7 +41,7 @@ def assert_same(actual, expected):
 
 
 def change(file, path, change):
-  """Applies a change to the place in about.json that a path with slashes names."""
+  """Applies a change to the entry of about.json with a path such as 'record/neighbours'."""
   about = json.loads(file.read_text())
   place = about
   *parents, last = path.split('/')
@@ -51,7 +51,7 @@ def change(file, path, change):
   file.write_text(json.dumps(about))
 
 
-def test_an_inspection_is_loaded_as_it_was_saved(folder):
+def test_a_loaded_inspection_equals_the_saved_one(folder):
   assert_same(records.Inspection.load(folder), inspection())
   assert sorted(path.name for path in folder.iterdir()) == ['about.json', 'arrays.npz']
 
@@ -62,14 +62,14 @@ def test_saving_again_replaces_the_files(folder):
   assert_same(records.Inspection.load(folder), alone)
 
 
-def test_the_tokens_read_are_those_of_all_memories_that_wrote(folder):
+def test_the_tokens_read_are_those_of_all_memories_with_writes(folder):
   record = records.Inspection.load(folder).record
   assert list(record.held_th) == ['layer 0, first', 'layer 1']
   record = dataclasses.replace(record, neighbours={})
   assert list(record.held_th) == ['layer 0, first']
 
 
-def test_a_missing_field_is_an_error_that_names_it_and_the_remedy(folder):
+def test_a_missing_field_is_an_error_with_its_name_and_a_remedy(folder):
   change(folder / 'about.json', 'record/continuous/layer 0, first/density_shj', lambda d, k: d.pop(k))
   message = (
     f"{folder}/about.json: no field 'record/continuous/layer 0, first/density_shj'; to write it again, run "
@@ -79,7 +79,7 @@ def test_a_missing_field_is_an_error_that_names_it_and_the_remedy(folder):
     records.Inspection.load(folder)
 
 
-def test_the_remedy_for_an_evaluation_names_it(folder):
+def test_the_remedy_for_an_evaluation_contains_its_name(folder):
   longer = folder.rename(folder.with_name('inspection_much_longer'))
   (longer / 'arrays.npz').unlink()
   with pytest.raises(UserError, match='arrays.npz is missing; .* --mode=eval --name=much_longer'):
@@ -116,7 +116,7 @@ def test_an_array_without_a_field_is_an_error(folder):
 
 @pytest.mark.parametrize('name', ['about.json', 'arrays.npz'])
 @pytest.mark.parametrize('content', [b'', b'{"step": ', b'[]'])
-def test_a_damaged_file_is_an_error_that_names_it(folder, name, content):
+def test_a_damaged_file_is_an_error_with_its_name(folder, name, content):
   (folder / name).write_bytes(content)
   with pytest.raises(UserError, match=f'{folder}/{name}(:| is damaged)'):
     records.Inspection.load(folder)

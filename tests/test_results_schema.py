@@ -1,4 +1,4 @@
-"""What does not have the schema is noticed; that evaluations and sweeps have it is tested where they are."""
+"""Violations of the schema are detected. Tests of evaluations and sweeps check that they conform to it."""
 
 import pytest
 
@@ -15,7 +15,7 @@ COST = {
 }
 
 
-def test_every_key_is_there_and_no_other():
+def test_missing_and_unknown_keys_are_detected():
   assert_conforms(COST, Cost)
   with pytest.raises(AssertionError, match="lacks {'num_parameters'}"):
     assert_conforms({key: value for key, value in COST.items() if key != 'num_parameters'}, Cost)
@@ -34,7 +34,7 @@ def test_every_key_is_there_and_no_other():
     (lambda r: r.update(by_group={'far': {'memory': {}}}), 'value.by_group.far.memory lacks'),
   ],
 )
-def test_the_place_is_named(change, message):
+def test_errors_contain_the_path_of_the_value(change, message):
   results = summary(losses([1] * 6, emptied=[2] * 6))
   assert_conforms(results, Summary)
   change(results)

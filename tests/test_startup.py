@@ -19,7 +19,7 @@ print(compiled(jax.numpy.ones((3, 3)))[0, 0])
 
 
 def run(*flags: str, **environment: str | pathlib.Path) -> str:
-  """Compiles a function in another process; returns its standard error."""
+  """Compiles a function in a separate process; returns its standard error."""
   inherited = {name: value for name, value in os.environ.items() if 'CACHE' not in name}
   variables = inherited | {'JAX_PLATFORMS': 'cpu', 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
   command = [sys.executable, '-c', PROGRAM, *flags]
@@ -30,7 +30,7 @@ def run(*flags: str, **environment: str | pathlib.Path) -> str:
 
 
 def entries(folder: pathlib.Path) -> list[str]:
-  """The names without the hash: XLA hashes the folder too."""
+  """Names of the cache entries without the hash, which depends on the folder."""
   return sorted(path.name.partition('-')[0] for path in folder.rglob('*-cache'))
 
 
@@ -42,7 +42,7 @@ def test_compiled_programs_are_kept_under_the_users_cache(tmp_path):
   assert entries(tmp_path / 'home' / '.cache' / 'infformer_jax' / 'compiled') == first
 
 
-def test_the_variable_of_jax_has_precedence_and_a_flag_turns_the_cache_off(tmp_path):
+def test_the_environment_variable_of_jax_has_precedence_and_a_flag_disables_the_cache(tmp_path):
   environment = {'XDG_CACHE_HOME': tmp_path / 'xdg', 'JAX_COMPILATION_CACHE_DIR': tmp_path / 'own'}
   assert run('--nocompilation_cache', **environment) == ''
   assert entries(tmp_path) == []
@@ -50,7 +50,7 @@ def test_the_variable_of_jax_has_precedence_and_a_flag_turns_the_cache_off(tmp_p
   assert entries(tmp_path / 'own') == entries(tmp_path) != []
 
 
-def test_a_directory_that_cannot_be_created_is_a_warning(tmp_path):
+def test_a_directory_that_cannot_be_created_causes_a_warning(tmp_path):
   (tmp_path / 'file').write_text('')
   err = run(XDG_CACHE_HOME=tmp_path / 'file')
   assert err.startswith(f'warning: no compilation cache in {tmp_path}/file/')
@@ -58,7 +58,7 @@ def test_a_directory_that_cannot_be_created_is_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize('damage', [b'', b'not a program'])
-def test_a_damaged_entry_is_a_warning(tmp_path, damage):
+def test_a_damaged_entry_causes_a_warning(tmp_path, damage):
   run(XDG_CACHE_HOME=tmp_path)
   for path in tmp_path.rglob('*-cache'):
     path.write_bytes(damage)

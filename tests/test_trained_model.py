@@ -1,4 +1,4 @@
-"""A trained model comes back from its work directory, and nothing else is needed."""
+"""Loading a trained model from its work directory."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ STEPS = (3, 7)
 
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
-  """A run that has saved two checkpoints, whose parameters are constants."""
+  """The work directory of a run with two checkpoints, whose parameters are constants."""
   folder = tmp_path_factory.mktemp('trained') / 'W'
   sizes = {'vocab_size': toy.VOCABULARY, 'batch_size': 2, 'seed': 0}
   _, state = initial_state(MODEL, optax.sgd(0.1), **sizes)
@@ -42,7 +42,7 @@ def values(trained):
   return {float(value) for leaf in jax.tree.leaves(trained.params) for value in np.unique(leaf)}
 
 
-def test_a_work_directory_is_all_that_loading_needs(workdir):
+def test_loading_needs_only_the_work_directory(workdir):
   trained = TrainedModel.load(str(workdir))
   assert (trained.step, values(trained), trained.config) == (7, {7.0}, MODEL)
   assert trained.model().vocabulary.size == toy.VOCABULARY
@@ -59,14 +59,14 @@ def test_the_program_of_the_readme_runs(workdir):
   assert done.stdout.startswith('7 ')
 
 
-def test_a_step_of_ones_choice_is_loaded(workdir):
+def test_a_requested_step_is_loaded(workdir):
   trained = TrainedModel.load(workdir, step=3)
   assert (trained.step, values(trained)) == (3, {3.0})
   with pytest.raises(UserError, match='has no checkpoint 5, only 3, 7'):
     TrainedModel.load(workdir, step=5)
 
 
-def test_the_model_is_the_same_inside_and_outside_of_jit():
+def test_the_model_gives_the_same_results_inside_and_outside_jit():
   trained, batch = toy.trained(MODEL), toy.batch()
   state = trained.model().init_state(len(batch.tokens_bsl))
   outside = trained.model()(batch, state).hidden_bsld
@@ -76,14 +76,14 @@ def test_the_model_is_the_same_inside_and_outside_of_jit():
   assert toy.error(inside(moved), outside) > toy.TOLERANCE
 
 
-def test_local_parameters_are_the_same_on_one_device():
+def test_local_parameters_are_equal_on_one_device():
   trained = toy.trained(MODEL)
   leaves = jax.tree.leaves(trained.local_params())
   assert {device for leaf in leaves for device in leaf.devices()} == {jax.local_devices()[0]}
   assert toy.error(leaves, jax.tree.leaves(trained.params)) == 0
 
 
-def test_another_config_is_allowed_if_the_parameters_are_the_same(workdir):
+def test_another_config_is_allowed_if_the_parameters_have_the_same_shapes(workdir):
   longer = dataclasses.replace(MODEL, short_term_length=2 * toy.LENGTH)
   assert TrainedModel.load(workdir, longer).config.short_term_length == 2 * toy.LENGTH
   for other, message in (
@@ -106,14 +106,14 @@ def test_another_config_is_allowed_if_the_parameters_are_the_same(workdir):
     (json.dumps({'model': dataclasses.asdict(MODEL)}), 'has no checkpoint yet'),
   ],
 )
-def test_what_is_missing_or_damaged_is_named(tmp_path, config, message):
+def test_missing_or_damaged_files_are_errors_with_their_names(tmp_path, config, message):
   if config is not None:
     (tmp_path / 'config.json').write_text(config)
   with pytest.raises(ConfigError if 'checkpoint' not in message else UserError, match=re.escape(message)):
     TrainedModel.load(tmp_path)
 
 
-def test_checkpoints_of_another_version_are_refused_by_name(workdir, tmp_path):
+def test_checkpoints_of_another_version_are_rejected_with_the_name_of_an_array(workdir, tmp_path):
   checkpoints = Checkpoints(tmp_path / 'checkpoints', warn=pytest.fail)
   run = {'data_position': 1, 'totals': {}, 'best': None}
   checkpoints.save(1, {'params': {'embedding': np.zeros((5, 2), np.float32)}}, run, best=None)

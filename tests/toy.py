@@ -1,4 +1,4 @@
-"""Tiny models and batches that tests share, in float32 or, where the process has it, in float64."""
+"""Tiny models and batches that tests share, in float32, or in float64 if it is enabled."""
 
 import functools
 
@@ -19,16 +19,16 @@ from infformer_jax.types import Batch
 WIDE = jax.config.jax_enable_x64
 DTYPE = 'float64' if WIDE else 'float32'
 TOLERANCE = 1e-12 if WIDE else 1e-5
-"""Of equalities, relative to the largest absolute value of the array."""
+"""Tolerance of equalities, relative to the largest absolute value of the array."""
 
 SPREAD = 0.2 if WIDE else 0.0
-"""Sharp densities amplify rounding: float32 equalities are held near the initial parameters."""
+"""Narrow densities amplify rounding errors, so float32 equalities are tested near the initial parameters."""
 
 LENGTH = 4  # l
 SEGMENTS = 12
 VOCABULARY = 13
 DOCUMENTS = ((48,), (26, 18), (3, 6, 25), (5,))
-"""Tokens per document and lane: documents that start inside chunks, partial last segments, idle lanes."""
+"""Tokens per document and lane, with documents that start inside chunks, partial segments and idle lanes."""
 
 SMALL = {
   'num_basis': 8,
@@ -39,11 +39,11 @@ SMALL = {
   'neighbours': 3,
   'rate': 2,
 }
-"""What shrinks the default config of a kind, a new one's too, wherever it has such a field."""
+"""Small settings, which are applied to the fields that the default config of a kind has."""
 
 
 def small(kind, **changes):
-  """The default config of a kind, shrunk."""
+  """The default config of a kind with small sizes."""
   fields = CONFIGS[kind].__dataclass_fields__
   return CONFIGS[kind](**{name: value for name, value in SMALL.items() if name in fields} | changes)
 
@@ -82,11 +82,11 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
     source='previous', first=small('neighbours'), second=small('continuous', source='previous')
   ),
 }
-"""One of every registered kind, and the variants that take other ways through the code."""
+"""A config of every registered kind, and variants that use other branches of the code."""
 
 
 def config(memory=None, **changes):
-  """A model of two layers."""
+  """The config of a model with two layers."""
   sizes = {'d_model': 16, 'num_layers': 2, 'num_heads': 4, 'd_ff': 16, 'segment_length': LENGTH}
   precision = {'compute_dtype': DTYPE, 'param_dtype': DTYPE}
   settings = {'short_term_length': LENGTH, 'memory': memory or NothingConfig()}
@@ -95,7 +95,7 @@ def config(memory=None, **changes):
 
 @functools.cache
 def build(config, *, vocabulary=VOCABULARY, spread=SPREAD):
-  """(graphdef, params); `spread` moves every parameter away from its start, biases too."""
+  """(graphdef, params); noise with standard deviation `spread` is added to all parameters, also biases."""
   graphdef, params = transformer.build(config, vocabulary, jax.random.key(0))
   leaves, structure = jax.tree.flatten(params)
   noise = np.random.default_rng(0)
@@ -110,7 +110,7 @@ def trained(config, *, vocabulary=VOCABULARY, spread=SPREAD, step=0):
 
 
 def batch(documents=DOCUMENTS, segments=SEGMENTS, length=LENGTH, *, seed=1, vocabulary=VOCABULARY):
-  """Random documents of the given numbers of tokens, one after another in each lane, then idling."""
+  """Random documents with the given numbers of tokens, consecutive in each lane, then idle segments."""
   shape = (len(documents), segments, length)
   rng = np.random.default_rng(seed)
   tokens_bsl, targets_bsl = rng.integers(vocabulary, size=(2, *shape)).astype(np.int32)
@@ -145,16 +145,16 @@ def documents_of(batch):
 
 
 def quickly(function, **settings):
-  """jax.jit whose compilations, most of the time of a test, take half as long."""
+  """jax.jit with less optimization, which halves the time of compilation, the largest part of most tests."""
   options = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
   return jax.jit(function, compiler_options=options, **settings)
 
 
 def stream(graphdef, params, batch, key=None, state=None, *, size=SEGMENTS, view=identity):
-  """The batch in chunks of `size` segments, without gradients across their edges, as in training.
+  """Processes the batch in chunks of `size` segments, without gradients between chunks, as in training.
 
   Returns:
-    The outputs of all chunks as if they were one.
+    The outputs of all chunks, concatenated.
   """
   model = transformer.merge(graphdef, params)
   num = batch.tokens_bsl.shape[1] // size
@@ -177,14 +177,14 @@ run = quickly(stream, static_argnames=('graphdef', 'size', 'view'))
 
 
 def real(output, batch):
-  """What has a meaning: hidden states of real tokens, states of lanes that do not idle, losses, plots."""
+  """The defined outputs: hidden states of real tokens, states of lanes that are not idle, losses, plots."""
   busy_b = np.asarray(batch.ok_bsl[:, -1, 0])
   state = jax.tree.map(lambda leaf: leaf[busy_b], output.state)
   return output.hidden_bsld[np.asarray(batch.ok_bsl)], state, output.aux, output.reads
 
 
 def error(actual, expected):
-  """The largest difference of any leaf, relative to that leaf's largest absolute value."""
+  """The largest error of any leaf, relative to the largest absolute value of the leaf."""
   worst = 0.0
   for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

@@ -30,7 +30,7 @@ class Steam(Engine):
     if self.boilers % 2:
       raise ConfigError(f'boilers = {self.boilers} is odd; use {self.boilers + 1}')
     if self.pressures == (13.0,):
-      raise ConfigError('thirteen is refused')
+      raise ConfigError('thirteen is not allowed')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def test_a_flag_is_parsed_by_the_type_of_its_field(flag, name, value):
     ('engine=steam', "ship.engine = 'steam': this is a section; set one of its keys (kind, cylinders,"),
     ('length.x=1', "unknown key 'ship.length.x': 'ship.length' is an int and has no keys of its own"),
     ('engine.boilers=3', 'ship.engine.boilers = 3 is odd; use 4'),
-    ('engine.pressures=13', 'ship.engine: thirteen is refused'),
+    ('engine.pressures=13', 'ship.engine: thirteen is not allowed'),
     ('engine.kind=stem', "engine.kind = 'stem' is not one of steam, diesel, pair; did you mean 'steam'?"),
     ('engine.boiler=4', "unknown key 'ship.engine.boiler'; did you mean 'boilers'? (allowed: kind, cyl"),
   ],
