@@ -42,14 +42,14 @@ _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'only print the grid and the esti
 def main(overrides: Overrides) -> None:
   """The command line; `overrides` are the --config.key=value flags, for all runs."""
   if not _WORKDIR.value:
-    raise ConfigError('--workdir is empty; give a directory')
+    raise ConfigError("--workdir = '' must be a directory")
   axes = _axes()
   if _SEEDS.value < 1:
-    raise ConfigError(f'--seeds = {_SEEDS.value} is not positive')
+    raise ConfigError(f'--seeds = {_SEEDS.value} must be at least 1')
   workdir = pathlib.Path(_WORKDIR.value)
   points = grid(_CONFIG.value, overrides, axes, _SEEDS.value, workdir)
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
-    raise ConfigError(f'--index = {_INDEX.value}: the grid has {len(points)} runs, 0 to {len(points) - 1}')
+    raise ConfigError(f'--index = {_INDEX.value} must be a run of the grid; use 0 to {len(points) - 1}')
   if _DRY_RUN.value:
     print(summary.rows_table([_row(index, point) for index, point in enumerate(points)]))
     return
@@ -92,14 +92,18 @@ def _axes() -> list[Axis]:
       raise ConfigError(f'--{flag} and --{flag.replace("axis", "values")} must be given together')
     values = tuple(value for value in text.split(',') if value)
     if not values or len(set(values)) < len(values):
-      raise ConfigError(f"--{flag.replace('axis', 'values')} = '{text}': give every value once, as in 64,128")
+      raise ConfigError(
+        f"--{flag.replace('axis', 'values')} = '{text}' must have every value once, as in 64,128"
+      )
     if key == 'seed':
       raise ConfigError(
-        f'--{flag} = seed; use --seeds=3 for three runs per setting, starting with --config.seed'
+        f'--{flag} = seed must be another key; use --seeds=3 for seeds that start with --config.seed'
       )
     axes.append(Axis(key=key, values=values))
   if len({axis.key for axis in axes}) < len(axes):
-    raise ConfigError(f'--axis and --axis2 are both {axes[0].key}')
+    raise ConfigError(
+      f'--axis2 = {axes[1].key} must not be the key of --axis; give all of its values with --values'
+    )
   return axes
 
 

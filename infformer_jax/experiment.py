@@ -32,7 +32,7 @@ MAY_CHANGE_IN_EVALUATION = (
 """What may differ between the training of a model and its evaluation, if the parameters are the same."""
 
 FEW_DOCUMENTS = 4
-"""A training with fewer documents per lane warns: half a document was harmful, 13 and 17 were not; values in
+"""A run with fewer documents per lane warns: half a document was harmful, 13 and 17 were not; values in
 between were not measured."""
 
 
@@ -51,7 +51,7 @@ class Experiment:
 
   def __post_init__(self) -> None:
     if not 0 <= self.seed < 2**32:
-      raise ConfigError(f'seed = {self.seed} is not in [0, 2^32)')
+      raise ConfigError(f'seed = {self.seed} must be in [0, 2^32)')
     try:
       self.data.check(self.model.segment_length)
     except ConfigError as error:
@@ -63,12 +63,12 @@ class Experiment:
     length, what = self.model.segment_length, f'train.max_document_tokens = {tokens}'
     if self.data.indivisible:
       raise ConfigError(
-        f"{what}: documents of data.kind = '{self.data.kind}' cannot be cut, since answers would lose their "
-        'questions; use none'
+        f"{what} must be None with data.kind = '{self.data.kind}', because an answer needs its "
+        'question in the same document'
       )
     if tokens < 4 or tokens % length:  # Otherwise every piece would end in padding.
       enough = -(-max(4, tokens) // length) * length
-      raise ConfigError(f'{what} is not a multiple of model.segment_length = {length}; use {enough}')
+      raise ConfigError(f'{what} must be a multiple of model.segment_length = {length}; use {enough}')
 
   def warnings(self, document_tokens: float) -> list[str]:
     """Warnings about settings that are allowed but probably not intended.
@@ -88,8 +88,8 @@ class Experiment:
     needed = self.model.memory.lag(self.model.segment_length, self.model.short_term_length) + 1
     if segments < needed:
       yield (
-        f'train.segments_per_chunk = {segments}: what a memory holds when it is read was written in an '
-        f'earlier chunk, so no gradient reaches the layers below; use {needed} or more'
+        f'train.segments_per_chunk = {segments}: the memory contents read in a chunk were written in '
+        f'an earlier chunk, so no gradient reaches the layers below; use {needed} or more'
       )
 
   def _few_documents(self, document_tokens: float) -> Iterator[str]:
@@ -97,10 +97,10 @@ class Experiment:
     segments = steps * self.train.segments_per_chunk
     met = segments * length / document_tokens
     shorter = segments // (4 * FEW_DOCUMENTS)  # in segments; gives a lane four times FEW_DOCUMENTS
-    if met < FEW_DOCUMENTS and shorter > self.train.segments_per_chunk:  # Shorter trainings are trials.
+    if met < FEW_DOCUMENTS and shorter > self.train.segments_per_chunk:  # Shorter runs are trials.
       yield (
         f'train.num_steps = {steps}: a lane reads about {met:.2g} documents; with so few documents '
-        'the memory mostly learns to identify the document, and harms on others (docs/results.md, PG-19); '
+        'the memory mostly learns to identify the document, and hurts on new ones (docs/results.md, PG-19); '
         f'use train.max_document_tokens = {shorter * length}'
       )
 
@@ -143,6 +143,7 @@ def resolve_experiment(
   different = stored_config.differences(before, asked, except_for=may_change) if before else []
   if different:
     raise ConfigError(
-      f'{workdir} was made with another config: {"; ".join(different)}; use another --workdir'
+      f'{workdir} was made with another config: {"; ".join(different)}; '
+      'restore these settings, or use another --workdir'
     )
   return asked

@@ -26,7 +26,7 @@ from infformer_jax.experiment import Experiment
 from infformer_jax.trained_model import TrainedModel
 
 flags.adopt_module_key_flags(startup)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of a training', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of a training run', required=True)
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text; all of it is read', required=True)
 _MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'the number of tokens to generate')
 _TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: sharper; 0: greedy')
@@ -45,7 +45,7 @@ def main(overrides: Overrides) -> None:
   except ConfigError as error:
     raise ConfigError(f'--{error}') from None
   if _MAX_NEW_TOKENS.value < 1:
-    raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} is not positive')
+    raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
   workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
   experiment = stored_config.read_config(Experiment, workdir / 'config.json')
   text = read_utf8(prompt_file)

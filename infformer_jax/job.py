@@ -107,7 +107,7 @@ def evaluate(
 
   Args:
     experiment: that of `workdir`, or one whose parameters are the same.
-    workdir: W, of a finished or running training.
+    workdir: W, of a finished or current training run.
     console: takes progress and figures.
     name: NAME.
     step: the step of the checkpoint; None: the newest.
@@ -122,7 +122,7 @@ def evaluate(
   _report(trained, experiment, corpus, file, console)
   _inspect(trained, experiment, corpus, folder, console)
   console.say(
-    f'the results are in {file}; to see which tokens profit: '
+    f'the results are in {file}; to see which tokens benefit: '
     f'python -m infformer_jax.plot --workdir={workdir} --against={folder}'
   )
 
@@ -143,7 +143,7 @@ def _load_corpus(
 
 
 def _require_the_same_data(workdir: pathlib.Path, corpus: Corpus) -> None:
-  """A position means nothing in other documents, and embeddings nothing to another tokenizer."""
+  """A stream position is only valid for the same documents, and embeddings only for the same tokenizer."""
   now, file = corpus.fingerprint, workdir / 'data.json'
   before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else now
   for what, old, new in (
@@ -207,7 +207,7 @@ def _say_best(run: Run, workdir: pathlib.Path, console: Console) -> None:
 def _inspect(
   trained: TrainedModel, experiment: Experiment, corpus: Corpus, folder: pathlib.Path, console: Console
 ) -> None:
-  """Keeps the data of the plots in a folder."""
+  """Saves the plot data in a folder."""
   if jax.process_index() == 0:
     console.status('inspecting')
     inspection.inspect(trained, corpus, experiment.evaluation.split, folder)

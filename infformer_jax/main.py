@@ -45,12 +45,12 @@ _STEP = flags.DEFINE_integer(
 def main(overrides: Overrides) -> None:
   """The command line; `overrides` are the --config.key=value flags."""
   if not _WORKDIR.value:
-    raise ConfigError('--workdir is empty; give a directory')
+    raise ConfigError("--workdir = '' must be a directory")
   if not re.fullmatch(r'[\w.-]+', _NAME.value):
-    raise ConfigError(f"--name = '{_NAME.value}' is not of letters, digits, '.', '_' and '-'")
+    raise ConfigError(f"--name = '{_NAME.value}' must consist of letters, digits, '.', '_' and '-'")
   workdir, trains = pathlib.Path(_WORKDIR.value), _MODE.value == 'train'
   if trains and _STEP.value is not None:
-    raise ConfigError('--step is for --mode=eval; a training resumes from the newest checkpoint')
+    raise ConfigError('--step is for --mode=eval; a training run resumes from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION
   experiment = resolve_experiment(_CONFIG.value, overrides, workdir, may_change=may_change)
   startup.prepare()

@@ -41,7 +41,7 @@ def main(overrides: Overrides) -> None:
     if mine.text_sha256 != theirs.text_sha256:
       raise UserError(
         f'--against = {other} was inspected with another text or tokenizer than --workdir = {workdir}; '
-        'their losses cannot be compared token by token'
+        'use two runs with the same evaluation data and tokenizer'
       )
     plotting.draw_against(workdir, mine, other, theirs)
   print(f'the plots are in {workdir / "plots"}')
@@ -54,7 +54,7 @@ def _inspection(flag: str, workdir: pathlib.Path) -> Inspection:
   if found is None:
     points = workdir / 'points'
     runs = f'; the runs of a sweep are in {points}' if points.is_dir() else ''
-    raise UserError(f'--{flag} = {workdir} has no inspection: a run writes it at its end{runs}')
+    raise UserError(f'--{flag} = {workdir} has no inspection; a run writes it when it finishes{runs}')
   return found
 
 

@@ -77,10 +77,10 @@ class DocumentRecord:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReconstructionRecord:
-  """A signal that was written to a continuous memory, and what the memory makes of it."""
+  """A signal that was written to a continuous memory, and its reconstruction."""
 
   num_writes: int
-  times_p: np.ndarray  # where in [0, 1] the values stand after the last write
+  times_p: np.ndarray  # the positions of the values in [0, 1] after the last write
   values_p: np.ndarray
   signal_t: np.ndarray  # the memory's signal, on `SignalRecord.times_t`
 
@@ -174,10 +174,10 @@ def _joined(hint: Any, content: Any, path: str, arrays: dict[str, np.ndarray]) -
   kind = typing.get_origin(hint) or hint
   stored = {np.ndarray: str, tuple: list}.get(kind, dict if dataclasses.is_dataclass(kind) else kind)
   if hint is not Any and not isinstance(content, stored):
-    raise _Mismatch(f'{path or "its content"} = {content!r:.40} is not of type {stored.__name__}')
+    raise _Mismatch(f'{path or "its content"} = {content!r:.40} must be of type {stored.__name__}')
   if kind is np.ndarray:
     if content not in arrays:
-      raise _Mismatch(f'{path} = {content!r} is not the name of an array in {ARRAYS}')
+      raise _Mismatch(f'{path} = {content!r} must be the name of an array in {ARRAYS}')
     return arrays.pop(content)
   below = f'{path}/' if path else ''
   if dataclasses.is_dataclass(kind):

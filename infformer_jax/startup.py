@@ -8,7 +8,7 @@ import sys
 import jax
 from absl import flags
 
-from infformer_jax.train.orbax_log import hush_orbax
+from infformer_jax.train.orbax_log import silence_orbax
 
 _MIN_COMPILE_SECONDS = 0.1
 """Programs that compile faster are not cached: reading them takes as long."""
@@ -22,7 +22,7 @@ _COMPILATION_CACHE = flags.DEFINE_bool(
 
 def prepare() -> None:
   """Call this once, before JAX compiles anything."""
-  hush_orbax()
+  silence_orbax()
   if _COMPILATION_CACHE.value:
     use_compilation_cache()
   else:

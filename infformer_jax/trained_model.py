@@ -51,7 +51,7 @@ class TrainedModel:
     """The model of a work directory, which may still be training; reads only.
 
     Args:
-      workdir: of a finished or running training.
+      workdir: of a finished or current training run.
       model: the config of the model, if it differs from the one in `workdir`/config.json. Its parameters must
         be the trained ones.
       step: the step of the checkpoint; None: the newest intact one.
@@ -69,12 +69,12 @@ class TrainedModel:
     checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)
     kinds = checkpoints.kinds()
     if kinds is None:
-      raise UserError(f'{workdir} has no checkpoint yet; train first, with --mode=train')
+      raise UserError(f'{workdir} has no checkpoint yet; use the directory of a training run')
     trained = {name: kind for name, kind in kinds.items() if name.startswith('params/')}
     if _SIZE_FROM not in trained:
       raise UserError(
         f'{workdir / "checkpoints"} has no array {_SIZE_FROM}: another version of the package wrote it; '
-        'train again, with another --workdir'
+        'train again in another work directory'
       )
     build = functools.partial(transformer.build, model, _num_rows(trained[_SIZE_FROM]))
     graphdef, params = jax.eval_shape(build, jax.random.key(0))

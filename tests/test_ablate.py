@@ -89,7 +89,7 @@ def test_a_dry_run_prints_the_grid_and_an_index_must_be_in_it(config, tmp_path):
   assert 'num_basis=16,seed=1' in out
   assert 'training_tflops' in out
   _, err = start(config, workdir, '--index=2').communicate()
-  assert err == 'error: --index = 2: the grid has 2 runs, 0 to 1\n'
+  assert err == 'error: --index = 2 must be a run of the grid; use 0 to 1\n'
   assert not workdir.exists()
 
 

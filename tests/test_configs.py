@@ -147,8 +147,8 @@ def test_the_docstring_of_a_config_contains_its_command_and_results(file):
   ('length', 'message'),
   [
     ('0', 'length = 0 must be at least 2'),
-    ('many', "argument length = 'many' is not an int"),
-    ('6.5', 'argument length = 6.5 is not an int'),
+    ('many', "argument length = 'many' must be an int"),
+    ('6.5', 'argument length = 6.5 must be an int'),
   ],
 )
 def test_sorting_accepts_any_valid_length_and_rejects_others(length, message):

@@ -45,8 +45,8 @@ def test_only_the_text_is_on_standard_output_and_it_depends_on_the_seed(workdir)
   ('flags', 'message'),
   [
     (['--prompt_file=nowhere.txt'], 'cannot read nowhere.txt: No such file or directory'),
-    (['--prompt_file=PROMPT', '--max_new_tokens=0'], '--max_new_tokens = 0 is not positive'),
-    (['--prompt_file=PROMPT', '--temperature=-1'], '--temperature = -1.0 is negative; 0 is greedy'),
+    (['--prompt_file=PROMPT', '--max_new_tokens=0'], '--max_new_tokens = 0 must be at least 1'),
+    (['--prompt_file=PROMPT', '--temperature=-1'], '--temperature = -1.0 must not be negative; 0 is greedy'),
   ],
 )
 def test_invalid_flags_are_one_line_errors(flags, message, workdir):

@@ -164,8 +164,8 @@ def test_an_evaluation_with_a_longer_cache_does_not_change_the_run(program, undi
   assert earlier['step'] == checkpoint_steps(workdir)[0] < STEPS
   _, err = program.run(workdir, '--mode=eval', '--step=1', code=2)
   _, err_train = program.run(workdir, '--step=1', code=2)
-  assert err_train == 'error: --step is for --mode=eval; a training resumes from the newest checkpoint\n'
-  assert err.endswith(f'has no checkpoint 1, only {", ".join(map(str, checkpoint_steps(workdir)))}\n')
+  assert err_train == 'error: --step is for --mode=eval; a training run resumes from the newest checkpoint\n'
+  assert err.endswith(f'has no checkpoint 1 (available: {", ".join(map(str, checkpoint_steps(workdir)))})\n')
   _, err = program.run(workdir, '--mode=eval', '--config.model.memory.num_basis=16', code=2)
   assert 'w_mu' in err
   _, err = program.run(workdir, '--mode=eval', '--config.model.memory.kind=none', code=2)

@@ -116,7 +116,7 @@ def test_missing_plot_data_are_one_line_errors(continuous, tmp_path):
   assert 'missing is not a directory' in refusal(*plot, f'--workdir={tmp_path / "missing"}')
   assert 'empty has no data for plots' in refusal(*plot, f'--workdir={tmp_path / "empty"}')
   workdir = f'--workdir={continuous}'
-  assert 'empty has no inspection: a run writes it at its end' in refusal(
+  assert 'empty has no inspection; a run writes it when it finishes' in refusal(
     *plot, workdir, f'--against={tmp_path / "empty"}'
   )
   assert 'with another text or tokenizer than --workdir = ' in refusal(

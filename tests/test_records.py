@@ -97,14 +97,14 @@ def test_an_unknown_field_is_an_error(folder):
 )
 def test_a_field_of_another_type_is_an_error(folder, path):
   change(folder / 'about.json', path, lambda d, k: d.update({k: 1.5}))
-  with pytest.raises(UserError, match=f'about.json: {path} = 1.5 is not of type '):
+  with pytest.raises(UserError, match=f'about.json: {path} = 1.5 must be of type '):
     records.Inspection.load(folder)
 
 
 @pytest.mark.parametrize('renamed', ['record/nll_t', 'signals/first_/basis_tn'])
 def test_a_renamed_array_is_an_error(folder, renamed):
   change(folder / 'about.json', renamed, lambda d, k: d.update({k: 'renamed'}))
-  with pytest.raises(UserError, match=f"{renamed} = 'renamed' is not the name of an array in arrays.npz; "):
+  with pytest.raises(UserError, match=f"{renamed} = 'renamed' must be the name of an array in arrays.npz; "):
     records.Inspection.load(folder)
 
 

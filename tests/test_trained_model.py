@@ -62,7 +62,7 @@ def test_the_program_of_the_readme_runs(workdir):
 def test_a_requested_step_is_loaded(workdir):
   trained = TrainedModel.load(workdir, step=3)
   assert (trained.step, values(trained)) == (3, {3.0})
-  with pytest.raises(UserError, match='has no checkpoint 5, only 3, 7'):
+  with pytest.raises(UserError, match='has no checkpoint 5 .available: 3, 7'):
     TrainedModel.load(workdir, step=5)
 
 

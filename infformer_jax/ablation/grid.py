@@ -75,7 +75,7 @@ class Point:
     except (ValueError, TypeError):
       missing = ['JSON']
     if missing:
-      raise UserError(f'{self.file} is damaged (no {missing[0]}); delete it, and the run is measured again')
+      raise UserError(f'{self.file} is damaged (no {missing[0]}); delete it to measure the run again')
     return figures
 
 

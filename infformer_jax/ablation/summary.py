@@ -62,7 +62,7 @@ def keep(
   workdir: pathlib.Path,
   draw: Callable[[Sweep], None],
 ) -> Sweep:
-  """Writes and draws the summary, and returns it.
+  """Writes and plots the summary, and returns it.
 
   Repeats this if another process finished a run in the meantime: the summary of that process, which includes
   the run, may have been replaced by the one written here, which does not.

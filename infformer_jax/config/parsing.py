@@ -64,7 +64,7 @@ def parse(cls: type[_T], config: Mapping[str, Any] | ConfigDict, path: str = '')
   for field in dataclasses.fields(picked):
     if type_hints.required(field) and field.name not in config:
       raise ConfigError(
-        f"missing key '{join(path, field.name)}': it is {type_hints.describe(known[field.name])}"
+        f"missing key '{join(path, field.name)}', which must be {type_hints.describe(known[field.name])}"
       )
   values = {
     name: _value(config[name], hint, join(path, name)) for name, hint in known.items() if name in config
@@ -111,13 +111,17 @@ def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
     raise ConfigError(unknown('config file', name, name, others))
   get_config = runpy.run_path(name).get('get_config')
   if get_config is None:
-    raise ConfigError(f'{name} has no function get_config, which returns config_dict({cls.__name__}(...))')
+    raise ConfigError(
+      f'{name} has no function get_config; add one that returns config_dict({cls.__name__}(...))'
+    )
   if argument and not inspect.signature(get_config).parameters:
-    raise ConfigError(f"{name} takes no argument and got '{argument}'")
+    raise ConfigError(f"{name} takes no argument, such as '{argument}'; use --config={name}")
   try:
     config = get_config(argument) if argument else get_config()
     if not isinstance(config, ConfigDict):
-      raise ConfigError(f'get_config returns a {type(config).__name__}, not config_dict({cls.__name__}(...))')
+      raise ConfigError(
+        f'get_config must return config_dict({cls.__name__}(...)), not a {type(config).__name__}'
+      )
     instance = parse(cls, config)
   except ConfigError as error:
     raise ConfigError(f'{name}: {error}') from None
@@ -189,7 +193,9 @@ def _set(
     )
   elif not rest:
     inside = type_hints.fields(_picked(section, config[name], key))
-    raise ConfigError(f"{full} = '{text}': this is a section; set one of its keys ({', '.join(inside)})")
+    raise ConfigError(
+      f"{full} = '{text}' must not be set, because it is a section; set one of its keys ({', '.join(inside)})"
+    )
   else:
     config[name] = config[name] or {}  # An optional section may be None.
     _set(section, config[name], rest, text, key, everywhere)

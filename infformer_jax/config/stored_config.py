@@ -63,7 +63,9 @@ def _object(text: str) -> dict[str, Any]:
   try:
     config = json.loads(text)
   except json.JSONDecodeError as error:
-    raise ConfigError(f'not a config in JSON: {error}') from None
+    raise ConfigError(f'not a config in JSON ({error}); restore it, or use another work directory') from None
   if not isinstance(config, dict):
-    raise ConfigError(f'not a config in JSON: a {type(config).__name__}')
+    raise ConfigError(
+      f'not a config in JSON (a {type(config).__name__}); restore it, or use another work directory'
+    )
   return config

@@ -103,11 +103,11 @@ def convert(value: Any, hint: Any) -> Any:
           return tuple(convert(v, args[0] if repeated else args[i]) for i, v in enumerate(value))
     elif option is float and type(value) in (int, float):
       if not math.isfinite(value):
-        raise TypeError('is not a finite number')
+        raise TypeError('must be a finite number')
       return float(value)
     elif type(value) is option:  # Not isinstance, because True is not an int here.
       return value
   if any(value == choice and type(value) is type(choice) for choice in choices(hint)):
     return value
   near = difflib.get_close_matches(str(value), map(str, choices(hint)), n=1, cutoff=0.4)
-  raise TypeError(f'is not {describe(hint)}' + (f"; did you mean '{near[0]}'?" if near else ''))
+  raise TypeError(f'must be {describe(hint)}' + (f"; did you mean '{near[0]}'?" if near else ''))

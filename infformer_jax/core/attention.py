@@ -86,7 +86,7 @@ def attend(
 def sum_received(
   queries: Queries, parts: Sequence[Part], ok_bl: Bool[Array, 'b l'], *, width: int
 ) -> Float[Array, 'b w']:
-  """The weights of the first w keys, summed over heads and real queries; no gradient, no dropout.
+  """The weights that the first w keys receive, summed over heads and real queries; no gradient or dropout.
 
   Args:
     queries, parts: as `attend` gets them.

@@ -27,13 +27,13 @@ from infformer_jax.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GaussianBasis(Basis):
-  """Gaussians: every centre carries each width, width varying fastest.
+  """Gaussians: each centre has one function per width; the width varies fastest.
 
   Their centres are linspace(0, 1, n / number of widths). Source: the published code's
   `add_gaussian_basis_functions` (long_term_attention.py), whose widths are absolute.
 
   Raises:
-    ConfigError: num_basis is not a positive multiple of the number of widths; a width is not positive.
+    ConfigError: num_basis is no multiple of the number of widths; a width is not positive.
   """
 
   widths: tuple[float, ...] = (0.75,)
@@ -44,13 +44,14 @@ class GaussianBasis(Basis):
       raise ConfigError(f'widths = {self.widths} must be one or more positive widths, such as (0.75,)')
     if self.width_unit not in ('absolute', 'spacing'):
       raise ConfigError(f"width_unit = {self.width_unit!r} must be 'absolute' or 'spacing'")
+    super().__post_init__()
     n, groups = self.num_basis, len(self.widths)
-    if n < groups or n % groups:
-      lower, upper = max(n // groups, 1) * groups, (max(n // groups, 0) + 1) * groups
-      valid = f'{lower} or {upper}' if lower < upper and n > groups else f'{upper if n > 0 else groups}'
+    if n % groups:
+      lower = n // groups * groups
+      valid = f'{lower} or {lower + groups}' if lower else f'{groups}'
       raise ConfigError(
-        f'num_basis = {n} is not a positive multiple of the {groups} widths in widths = {self.widths}; '
-        f'use {valid}' + (', or give one width' if groups > 1 else '')
+        f'num_basis = {n} must be a multiple of the {groups} widths in widths = {self.widths}; '
+        f'use {valid}, or give one width'
       )
 
   @property
@@ -133,7 +134,7 @@ class RectangularBasis(Basis):
 
   def quadrature(self, gibbs_grid: int | None = None) -> Quadrature:
     if gibbs_grid is not None:
-      raise ConfigError(f"gibbs_grid = {gibbs_grid} with basis = 'rectangular', which is exact, must be None")
+      raise ConfigError(f"gibbs_grid = {gibbs_grid} must be None with basis = 'rectangular', which is exact")
     return Cells(self.num_basis)
 
 
@@ -147,7 +148,9 @@ class FourierBasis(Basis):
 
   @property
   def centres_n(self) -> Float[np.ndarray, 'n']:
-    raise ConfigError("basis = 'fourier' has no centres: its functions are not densities")
+    raise ConfigError(
+      "basis = 'fourier' has no centres: its functions are no densities; use 'gaussian' or 'rectangular'"
+    )
 
   sigmas_n = centres_n
 
@@ -170,6 +173,8 @@ class FourierBasis(Basis):
     self, density: Density, mu: Float[Array, '*b'], sigma_sq: Float[Array, '*b'], *, renormalize: bool
   ) -> Float[Array, '*b n']:
     if renormalize:
-      raise ConfigError("renormalize = True with basis = 'fourier'; use 'gaussian' or 'rectangular'")
+      raise ConfigError(
+        "renormalize = True must be False with basis = 'fourier'; or use 'gaussian' or 'rectangular'"
+      )
     omega_n = on_last_axis(jnp.asarray(2 * math.pi * self.frequencies_n, mu.dtype), mu.ndim + 1)
     return self.functions(mu, jnp) * density.damping(omega_n, sigma_sq[..., None])

@@ -1,4 +1,4 @@
-"""How much a signal holds, computed exactly from its linear operators: B' = A B + C X, first write C1 X.
+"""The capacity of a signal, computed exactly from its linear operators: B' = A B + C X, first write C1 X.
 
 On the host in float64: three numbers that compare specs without training anything.
 """
@@ -98,5 +98,5 @@ def half_life(spec: SignalSpec) -> int:
 
 def _constant_contraction(spec: SignalSpec) -> float:
   if spec.contraction == 'equal':
-    raise ConfigError("contraction = 'equal': capacity and half-life are measures of a constant contraction")
+    raise ConfigError("contraction = 'equal' must be a number, such as 0.75, for a capacity and a half-life")
   return spec.contraction

@@ -25,7 +25,7 @@ def check_rate(length: int, rate: int) -> None:
     near = [r for r in range(1, length + 1) if length % r == 0]
     near = sorted(sorted(near, key=lambda r: abs(r - rate))[:2])
     raise ConfigError(
-      f'rate = {rate} does not divide a segment of {length} tokens; use {" or ".join(map(str, near))}'
+      f'rate = {rate} must divide a segment of {length} tokens; use {" or ".join(map(str, near))}'
     )
 
 

@@ -1,6 +1,6 @@
 """The Gibbs density: p(t) ∝ exp(score of the query with the signal at t), over [0, 1].
 
-The score q·(X(t) W_K)/√k is that of a softmax attention whose keys have become a function of time. Integrals
+The score q·(X(t) W_K)/√k is that of a softmax attention whose keys are a function of time. Integrals
 are sums over the nodes of the basis' quadrature, so that a read is a weighted softmax attention to the signal
 at the nodes: exact for rectangular cells, by the trapezoidal rule for the other families.
 

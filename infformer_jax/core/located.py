@@ -51,9 +51,9 @@ class LocatedRead(ReadSpec):
     if self.variance_floor <= 0:
       raise ConfigError(f'variance_floor = {self.variance_floor} must be positive, such as 1e-6')
     if self.mixture < 1:
-      raise ConfigError(f'mixture = {self.mixture} must be at least 1, which is the paper')
+      raise ConfigError(f'mixture = {self.mixture} must be at least 1; 1 is the read of the paper')
     if self.mixture > 1 and not self.affine:
-      raise ConfigError(f'mixture = {self.mixture} needs affines; use affine = True, or mixture = 1')
+      raise ConfigError(f'mixture = {self.mixture} must be 1 with affine = False; or use affine = True')
 
   @property
   def num_affines(self) -> int:
@@ -62,11 +62,11 @@ class LocatedRead(ReadSpec):
     return 2 if self.mixture == 1 else 3 * self.mixture
 
   def check(self, basis: Basis) -> None:
-    if not basis.localized and (self.renormalize or not self.affine):
-      raise ConfigError(
-        f'renormalize = {self.renormalize} and affine = {self.affine} must be False and True with '
-        "basis = 'fourier'; or use 'gaussian' or 'rectangular'"
-      )
+    for key, needed in (('renormalize', False), ('affine', True)):
+      if not basis.localized and getattr(self, key) != needed:
+        raise ConfigError(
+          f"{key} = {not needed} must be {needed} with basis = 'fourier'; or use 'gaussian' or 'rectangular'"
+        )
 
   def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l m']) -> Located:
     """The parameters, in the scores' dtype."""

@@ -17,6 +17,6 @@ def token_losses(logits: Float[Array, '*b v'], targets: Int[Array, '*b']) -> Flo
 def masked_sum(
   values: Float[Array, '*b'], ok: Bool[Array, '*b']
 ) -> tuple[Float[Array, ''], Float[Array, '']]:
-  """(sum of the values where ok, how many), float32 or wider; other values may be anything, even NaN."""
+  """The sum and the count of the values where ok, float32 or wider; other values may be NaN."""
   dtype = at_least_float32(values.dtype)
   return jnp.where(ok, values, 0).sum(dtype=dtype), ok.sum(dtype=dtype)

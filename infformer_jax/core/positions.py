@@ -132,7 +132,7 @@ def aged_scores(
 
 
 def bucket(distance: Float[Array, '*t'], *, num: int = 32, furthest: int = 128) -> Int[Array, '*t']:
-  """T5's buckets of distances: num/2 of one token each, then longer and longer, the last from `furthest` on.
+  """T5's buckets of distances: num/2 of one token each, then wider ones; the last starts at `furthest`.
 
   Source: Raffel et al. 2020, section 2.1; published code: mesh_tensorflow, _relative_position_bucket with
   bidirectional=False. Distances here may be fractions of tokens; negative ones are those of masked keys.

@@ -2,7 +2,7 @@
 
 With K = B W_K and V = B W_V the published read is s = q Kᵀ/√k, μ = sigmoid(w_μ·s),
 σ² = softplus(w_σ·s), r_n = E[ψ_n], context = r V. Because w_μ does not depend on the query,
-w_μ·s = q·((Bᵀw_μ) W_K)/√k: keys and scores are never formed, and a query's scores cost k instead of n k.
+w_μ·s = q·((Bᵀw_μ) W_K)/√k: no keys are formed, and computing a query's scores takes O(k), not O(n k).
 What does not depend on the query is `prepare`d once per segment; `read` then answers any number of tokens.
 
 The spec defines how scores become a density: core/located.py (the paper's) or core/gibbs.py.

@@ -1,6 +1,6 @@
 """Ridge regression onto the basis: B = GᵀX with G = Ψᵀ(ΨΨᵀ + λI)⁻¹, Ψ[n, p] = ψ_n(t_p).
 
-The condition number is 1e6 for the published widths, so a plain float32 solve is off by percents:
+The condition number is 1e6 for the published widths, so a plain float32 solve has errors of several percent:
 constants are solved on the host in float64, positions known only at run time by an orthogonalization.
 """
 
@@ -25,15 +25,13 @@ def ridge_operator(basis: Basis, t_p: Float[np.ndarray, 'p'], ridge: float) -> F
     t_p: times of the p values; [0, 1] is the signal.
     ridge: λ > 0.
   Raises:
-    ConfigError: λ is negligible beside ΨΨᵀ, which is singular without it.
+    ConfigError: λ is negligible relative to ΨΨᵀ, which is singular without it.
   """
   psi_pn = evaluate_on_host(basis, t_p)
   try:
     factor_nn = np.linalg.cholesky(psi_pn.T @ psi_pn + ridge * np.eye(basis.num_basis))
   except np.linalg.LinAlgError:
-    raise ConfigError(
-      f'ridge = {ridge} is too small to solve for this basis; use more, such as 0.5'
-    ) from None
+    raise ConfigError(f'ridge = {ridge} must be larger to solve for this basis, such as 0.5') from None
   return np.linalg.solve(factor_nn.T, np.linalg.solve(factor_nn, psi_pn.T)).T
 
 

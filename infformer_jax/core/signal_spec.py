@@ -37,23 +37,19 @@ class SignalSpec:
 
   def __post_init__(self) -> None:
     if self.contraction != 'equal' and not 0 < self.contraction < 1:
-      raise ConfigError(
-        f"contraction = {self.contraction!r} must lie between 0 and 1, such as 0.75, or be 'equal'"
-      )
+      raise ConfigError(f"contraction = {self.contraction!r} must be in (0, 1), such as 0.75, or 'equal'")
     if self.ridge <= 0:
       raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5')
-    if self.num_samples < 1 or self.segment_length < 1:
-      raise ConfigError(
-        f'num_samples = {self.num_samples} and segment_length = {self.segment_length} must be at least 1'
-      )
+    for key in ('num_samples', 'segment_length'):
+      if (value := getattr(self, key)) < 1:
+        raise ConfigError(f'{key} = {value} must be at least 1')
     if self.signal_positions not in ('plain', 'padded'):
       raise ConfigError(f"signal_positions = {self.signal_positions!r} must be 'plain' or 'padded'")
     if self.signal_positions == 'padded' and (
       self.contraction == 'equal' or not isinstance(self.basis, GaussianBasis)
     ):
       raise ConfigError(
-        "signal_positions = 'padded' is the published layout of a 'gaussian' basis with a constant "
-        "contraction; use 'plain'"
+        "signal_positions = 'padded' must be 'plain' unless basis = 'gaussian' and contraction is a number"
       )
 
   def tau(self, writes: Any) -> Any:

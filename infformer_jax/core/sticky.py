@@ -26,7 +26,7 @@ PUBLISHED_MARGIN = 1e-6
 def points(
   histogram_bj: Float[Array, 'b j'], num_points: int, *, key_b: Array | None = None
 ) -> Float[Array, 'b {num_points}']:
-  """P increasing points of [0, 1] with the histogram's density, of which 1 % is made uniform.
+  """P increasing points of [0, 1] with the histogram's density, mixed with 1 % of a uniform density.
 
   The inverse of the linearly interpolated cumulative sum at (1..P)/P: the last point is exactly 1, and a
   uniform histogram, or one without any mass, gives exactly the points of the even update.

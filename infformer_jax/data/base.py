@@ -8,7 +8,7 @@ Nothing in this file reads a disk.
 import abc
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -49,16 +49,18 @@ class DataConfig(abc.ABC):
 def register(config: type[_T]) -> type[_T]:
   """Makes a kind of data available to configs, under the default of its field `kind`.
 
-  Can be used as a decorator above `dataclasses.dataclass`. A kind that is registered again is replaced.
+  Can decorate a class, above `dataclasses.dataclass`.
 
   Raises:
-    TypeError: the field `kind` has no default.
+    ConfigError: `kind` has no default, or another config has registered it.
   """
   kind = getattr(config, 'kind', None)
   if not isinstance(kind, str):
-    raise TypeError(
-      f"{config.__name__} gives its field 'kind' no default; write, for instance, kind: str = 'my'"
-    )
+    raise ConfigError(f"{config.__name__}.kind has no default; give it one, such as kind: str = 'mine'")
+  known = _KINDS.get(kind, config)
+  # A config file that defines a kind of data creates new classes whenever it is read.
+  if (known.__module__, known.__qualname__) != (config.__module__, config.__qualname__):
+    raise ConfigError(f"{config.__name__}.kind = '{kind}' is the kind of {known.__name__}; use another")
   _KINDS[kind] = config
   return config
 
@@ -154,6 +156,12 @@ class StoredSplit(Split):
     return self.ids[first + start : stop].astype(np.int32)
 
 
+def missing_split(name: str, splits: Iterable[str]) -> ConfigError:
+  """The error for a split that the data do not have."""
+  problem = unknown('split of the data', name, name, splits)
+  return ConfigError(f'{problem}; use another evaluation.split, or add documents for this one')
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
   """What training and evaluation read."""
@@ -171,9 +179,10 @@ class Corpus:
       UserError: it has no documents.
     """
     if name not in self.splits:
-      raise ConfigError(unknown('split of the data', name, name, self.splits))
+      raise missing_split(name, self.splits)
     if not len(self.splits[name]):
       raise UserError(
-        f"the split '{name}' of the data has no document of at least 2 tokens; add longer texts"
+        f"the split '{name}' of the data has no document of at least 2 tokens; add longer texts, "
+        'or use another evaluation.split'
       )
     return self.splits[name]

@@ -121,7 +121,9 @@ def read_utf8(path: pathlib.Path) -> str:
     content = path.read_bytes()
     return content.decode()
   except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror}') from None
+    raise UserError(
+      f'cannot read {path}: {error.strerror}; give a file that exists and is readable'
+    ) from None
   except UnicodeDecodeError as error:
     raise UserError(
       f'{path} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; '

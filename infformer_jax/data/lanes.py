@@ -123,7 +123,7 @@ def evaluated_lengths(split: Split, max_tokens: int | None = None) -> np.ndarray
 
 def _require_documents(split: Split) -> None:
   if not len(split):
-    raise UserError('the split of the data has no document of at least 2 tokens; add longer texts')
+    raise UserError('split has no document of at least 2 tokens; add longer texts')
 
 
 def _segments(lengths: np.ndarray, segment_length: int) -> np.ndarray:
@@ -131,7 +131,7 @@ def _segments(lengths: np.ndarray, segment_length: int) -> np.ndarray:
 
 
 def _epochs(num_documents: int, seed: int) -> Iterator[int]:
-  """Endless permutations, from raw bits and a stable sort: NumPy may change what `permutation` draws."""
+  """An infinite sequence of permutations, from raw bits and a stable sort: NumPy's own may change."""
   for epoch in itertools.count():
     yield from np.argsort(np.random.PCG64([seed, epoch]).random_raw(num_documents), kind='stable').tolist()
 

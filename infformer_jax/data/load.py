@@ -4,9 +4,9 @@ import json
 import pathlib
 from collections.abc import Collection
 
-from infformer_jax.data.base import Corpus, DataConfig
+from infformer_jax.data.base import Corpus, DataConfig, missing_split
 from infformer_jax.data.tokenizers import Tokenizer
-from infformer_jax.errors import ConfigError, UserError, unknown
+from infformer_jax.errors import ConfigError, UserError
 
 
 def load_corpus(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
@@ -25,7 +25,7 @@ def load_corpus(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[
   available = source.splits(tokenizer, cache_dir)
   for name in splits or ():
     if name not in available:
-      raise ConfigError(unknown('split of the data', name, name, available))
+      raise missing_split(name, available)
   loaded = {name: load() for name, load in available.items() if splits is None or name in splits}
   facts = {name: facts for name, (_, facts) in loaded.items()}
   counts = [f'{name} {f["tokens"]:,} tokens in {f["documents"]:,} documents' for name, f in facts.items()]
@@ -54,14 +54,14 @@ def trained_tokenizer(config: DataConfig, workdir: pathlib.Path) -> Tokenizer:
   try:
     before = json.loads(file.read_text(encoding='utf-8'))
   except (OSError, ValueError) as error:
-    raise UserError(f'cannot read {file} ({error}); give the directory of a training') from None
+    raise UserError(f'cannot read {file} ({error}); give the directory of a training run') from None
   old = before['tokenizer']
   # A tokenizer that is trained on the data can only be the saved one.
   other = config.tokenizer != old and config.tokenizer.startswith('bpe:')
   tokenizer = None if other else config.source().tokenizer(workdir / 'tokens')
   if tokenizer is None or tokenizer.identity != before['tokenizer_sha256']:
     raise ConfigError(
-      f"data.tokenizer = '{config.tokenizer}' is not the tokenizer of the model in {workdir}; "
+      f"data.tokenizer = '{config.tokenizer}' must be the tokenizer of the model in {workdir}; "
       f'use --config.data.tokenizer={old}'
     )
   return tokenizer

@@ -29,8 +29,7 @@ class Pg19Config(StoredConfig):
     super().__post_init__()
     if self.source_dir is not None and self.data_dir is not None:
       raise ConfigError(
-        f"source_dir = '{self.source_dir}' and data_dir = '{self.data_dir}' exclude each other; "
-        'give one of them'
+        f"source_dir = '{self.source_dir}' must be None with data_dir = '{self.data_dir}'; give one of them"
       )
 
   def open(self) -> documents.FixedSplits:
@@ -62,6 +61,8 @@ def books(root: pathlib.Path, *, key: str) -> dict[str, list[pathlib.Path]]:
     UserError: there are none.
   """
   found = {split: sorted((root / split).glob('*.txt')) for split in documents.SPLITS}
+  if not root.is_dir():
+    raise UserError(f'{key} does not exist; give a copy of gs://deepmind-gutenberg')
   if not any(found.values()):
     raise UserError(
       f'{key} has no books; the layout of PG-19 is train/ID.txt, validation/ID.txt and test/ID.txt'
@@ -79,7 +80,7 @@ def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
   rows = {}
   for number, row in enumerate(csv.reader(documents.read_utf8(path).splitlines(keepends=True)), start=1):
     if len(row) != len(_COLUMNS) or not row[0].isdecimal():
-      raise UserError(f"{path}, row {number}: expected 'ID,title,year,link' and found '{','.join(row)}'")
+      raise UserError(f"{path}, row {number} must be 'ID,title,year,link', not '{','.join(row)}'; correct it")
     rows[int(row[0])] = dict(zip(_COLUMNS[1:], row[1:], strict=True))
   return rows
 
@@ -97,7 +98,7 @@ def builder(source_dir: pathlib.Path, data_dir: pathlib.Path) -> Any:
   import tensorflow_datasets
   from tensorflow_datasets import core, features
 
-  paths, facts = books(source_dir, key=f'--source_dir={source_dir}'), metadata(source_dir)
+  paths, facts = books(source_dir, key=f'--source_dir = {source_dir}'), metadata(source_dir)
   for path in itertools.chain(*paths.values()):
     if not path.stem.isdecimal() or int(path.stem) not in facts:
       raise UserError(f'{source_dir / "metadata.csv"} has no row for the book {path}; add it')

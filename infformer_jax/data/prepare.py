@@ -41,13 +41,15 @@ def prepare_pg19(source_dir: pathlib.Path, data_dir: pathlib.Path, *, overwrite:
       files.remove_partial(target)
       with files.write_atomically(target) as partial:
         builder = pg19.builder(source_dir, partial)
-        with contextlib.redirect_stdout(io.StringIO()):  # It speaks of downloads and of `partial`.
+        with contextlib.redirect_stdout(
+          io.StringIO()
+        ):  # TFDS prints messages about downloads and temporary paths.
           builder.download_and_prepare()
         for file in pathlib.Path(builder.data_dir).iterdir():
           file.rename(partial / file.name)
         shutil.rmtree(partial / 'pg19')
   except OSError as error:
-    raise UserError(f'cannot write to --data_dir={data_dir}: {error.strerror or error}') from None
+    raise UserError(f'--data_dir = {data_dir} must be writable: {error.strerror or error}') from None
   return target
 
 

@@ -39,24 +39,26 @@ class RecallConfig(TaskConfig):
   def __post_init__(self) -> None:
     super().__post_init__()
     if not self.distances or min(self.distances) < 1 or sorted(set(self.distances)) != list(self.distances):
-      raise ConfigError(f'distances = {self.distances} must be positive, distinct and in ascending order')
+      raise ConfigError(
+        f'distances = {self.distances} must be positive, distinct and in ascending order, such as (1, 2, 4)'
+      )
     if self.distances[-1] >= self.num_segments:
       raise ConfigError(
         f'num_segments = {self.num_segments} must be larger than each of data.distances = {self.distances}'
       )
     for name in ('num_values', 'pairs_per_distance', 'num_fillers', 'passkey_length'):
       if getattr(self, name) < 1:
-        raise ConfigError(f'{name} = {getattr(self, name)} is not positive')
+        raise ConfigError(f'{name} = {getattr(self, name)} must be at least 1')
     if self.segment_length < self.longest:
       raise ConfigError(
-        f'segment_length = {self.segment_length} is less than {self.longest}, the tokens that may fall into '
-        'one segment; increase it, or decrease data.pairs_per_distance or data.passkey_length'
+        f'segment_length = {self.segment_length} must be at least {self.longest}, the tokens that may fall '
+        'into one segment; increase it, or decrease data.pairs_per_distance or data.passkey_length'
       )
 
   def check(self, segment_length: int) -> None:
     if self.segment_length != segment_length:
       raise ConfigError(
-        f'segment_length = {self.segment_length}, the unit of data.distances, is not '
+        f'segment_length = {self.segment_length}, the unit of data.distances, must equal '
         f'model.segment_length = {segment_length}; use the same value for both'
       )
 

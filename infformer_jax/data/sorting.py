@@ -36,7 +36,7 @@ class SortingConfig(TaskConfig):
     if self.length < 2:
       raise ConfigError(f'length = {self.length} must be at least 2; the paper uses 4000, 8000 and 16000')
     if not 2 <= self.num_symbols <= 10_000:
-      raise ConfigError(f'num_symbols = {self.num_symbols} is not in [2, 10,000]')
+      raise ConfigError(f'num_symbols = {self.num_symbols} must be in [2, 10,000]')
 
   def source(self) -> Task:
     """The task; the answers are one group."""

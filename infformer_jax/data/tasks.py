@@ -1,7 +1,7 @@
 """Synthetic tasks: documents of symbols, generated when they are read; only the answers are scored.
 
 A document is a pure function of the split and its index. So a stream of documents has a position like any
-other (lanes.py), every process and every seed of a training reads the same documents, and nothing is stored.
+other (lanes.py), every process and every seed reads the same documents, and nothing is stored.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class TaskConfig(DataConfig):
   def __post_init__(self) -> None:
     for name in ('num_train', 'num_evaluation'):
       if not 1 <= getattr(self, name) <= 10_000_000:
-        raise ConfigError(f'{name} = {getattr(self, name)} is not in [1, 10,000,000]')
+        raise ConfigError(f'{name} = {getattr(self, name)} must be in [1, 10,000,000]')
 
 
 class Uniforms:
@@ -63,14 +63,16 @@ class Symbols(Tokenizer):
   """Ids as decimal numbers between spaces; the last id is BOS."""
 
   def __init__(self, num_symbols: int):
-    # Without the base class's round trip of ordinary text, which this vocabulary cannot encode.
+    # Skips the base class's round-trip check, whose text this vocabulary cannot encode.
     self.bos_id, self.vocab_size, self.lossless = num_symbols, num_symbols + 1, False
     self.identity = hashlib.sha256(b'symbols %d' % num_symbols).hexdigest()
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     for word in (word for text in texts for word in text.split()):
       if not (word.isdecimal() and int(word) < self.bos_id):
-        raise UserError(f"'{word}' is not a symbol of this task; use numbers from 0 to {self.bos_id - 1}")
+        raise UserError(
+          f"data.tokenizer = 'symbols' cannot encode '{word}'; use numbers from 0 to {self.bos_id - 1}"
+        )
     return [np.array(text.split(), np.int32) for text in texts]
 
   def _decode(self, ids: list[int]) -> str:

@@ -65,14 +65,14 @@ def prepared(
 
   if not (folder / 'dataset_info.json').is_file():
     raise UserError(
-      f'{key} is not a prepared TFDS dataset, because it has no dataset_info.json; '
+      f'{key} must be a prepared TFDS dataset, with a dataset_info.json; '
       "give the folder of one version, e.g. '.../pg19/0.1.1'"
     )
   builder = tfds.builder_from_directory(folder)
   texts = [name for name, feature in builder.info.features.items() if feature.np_dtype == np.object_]
   if text_feature not in texts:
     raise UserError(
-      f"data.text_feature = '{text_feature}' is not a text of {folder} (allowed: {', '.join(sorted(texts))})"
+      f"data.text_feature = '{text_feature}' must be a text of {folder} (allowed: {', '.join(sorted(texts))})"
     )
   listing = listing_key(folder, sorted(path for path in folder.iterdir() if path.is_file())) + text_feature
   try:
@@ -83,6 +83,6 @@ def prepared(
     }
   except NotImplementedError:
     raise UserError(
-      f"{key} is a dataset without random access ({folder}); prepare it again with file_format='array_record'"
+      f"{key} must be a dataset with random access ({folder}); prepare it with file_format='array_record'"
     ) from None
   return FixedSplits(documents=splits, facts={'source_dir': str(folder), 'dataset': builder.info.full_name})

@@ -55,7 +55,9 @@ def tokenized(
         _write(partial, documents, tokenizer, split)
       return _open(folder)
   except OSError as error:
-    raise UserError(f'cannot save the tokens of the data in {folder}: {error.strerror or error}') from None
+    raise UserError(
+      f'cannot save the tokens in {folder}: {error.strerror or error}; use a writable --workdir'
+    ) from None
 
 
 def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, split: str) -> None:

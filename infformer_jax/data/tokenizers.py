@@ -130,7 +130,7 @@ def check_spec(spec: str) -> None:
     near = [forms[other] for other in difflib.get_close_matches(name, forms, n=1)]
     raise ConfigError(f"tokenizer = '{spec}': {unknown('tokenizer', name, name, _ALLOWED, near)}")
   if bool(argument) != (':' in forms[name]) or spec.endswith(':'):
-    raise ConfigError(f"tokenizer = '{spec}' does not have the form '{forms[name]}'")
+    raise ConfigError(f"tokenizer = '{spec}' must have the form '{forms[name]}'")
   if name == 'bpe' and not (argument.isdecimal() and len(argument) < 8 and int(argument) >= 257):
     raise ConfigError(
       f"tokenizer = '{spec}' must have 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'"
@@ -174,7 +174,9 @@ def _trained(num_ids: int, file: pathlib.Path, training_texts: Callable[[], Iter
       file.parent.mkdir(parents=True, exist_ok=True)
       files.write_text(file, library.to_str())
     except OSError as error:
-      raise UserError(f'cannot save the tokenizer in {file}: {error.strerror or error}') from None
+      raise UserError(
+        f'cannot save the tokenizer in {file}: {error.strerror or error}; use a writable --workdir'
+      ) from None
   content = _read(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
   try:
     return BytePairs(tokenizers.Tokenizer.from_str(content.decode()), hashlib.sha256(content).hexdigest())
@@ -201,7 +203,7 @@ def _gpt2(folder: pathlib.Path) -> BytePairs:
   except Exception as error:  # The library raises nothing narrower.
     raise UserError(
       f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {vocabulary_file} and "
-      f'vocab.bpe: {error}'
+      f'vocab.bpe ({error}); give the files of GPT-2'
     ) from None
   identity = hashlib.sha256(contents[0] + b'\n' + contents[1]).hexdigest()
   return BytePairs(library, identity, vocabulary.get('<|endoftext|>'))
@@ -215,7 +217,7 @@ def _sentencepiece(file: pathlib.Path) -> SentencePieces:
     library = sentencepiece.SentencePieceProcessor(model_proto=content)
   except RuntimeError as error:
     raise UserError(
-      f"data.tokenizer = 'sentencepiece:{file}' is not a SentencePiece model: {error}"
+      f"data.tokenizer = 'sentencepiece:{file}' must be a SentencePiece model: {error}"
     ) from None
   return SentencePieces(library, hashlib.sha256(content).hexdigest())
 

@@ -26,11 +26,11 @@ class Sampling:
 
   def __post_init__(self) -> None:
     if not self.temperature >= 0:
-      raise ConfigError(f'temperature = {self.temperature} is negative; 0 is greedy')
+      raise ConfigError(f'temperature = {self.temperature} must not be negative; 0 is greedy')
     if self.top_k is not None and self.top_k < 1:
-      raise ConfigError(f'top_k = {self.top_k} is not positive')
+      raise ConfigError(f'top_k = {self.top_k} must be at least 1')
     if self.top_p is not None and not 0 < self.top_p <= 1:
-      raise ConfigError(f'top_p = {self.top_p} is not in (0, 1]')
+      raise ConfigError(f'top_p = {self.top_p} must be in (0, 1]')
 
 
 def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:

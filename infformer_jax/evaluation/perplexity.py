@@ -46,7 +46,7 @@ class EvaluationConfig:
     for name in ('batch_size', 'segments_per_chunk', 'max_tokens'):
       value = getattr(self, name)
       if value is not None and value < 1:
-        raise ConfigError(f'{name} = {value} is not positive')
+        raise ConfigError(f'{name} = {value} must be at least 1')
 
 
 def evaluate(
@@ -119,7 +119,7 @@ def require_targets(split: Split, config: EvaluationConfig) -> None:
   lengths = evaluated_lengths(split, config.max_tokens)
   if not any((split.group(index, 0, n) >= 0).any() for index, n in enumerate(lengths.tolist()) if n):
     raise UserError(
-      f'evaluation.max_tokens = {config.max_tokens} ends before the first answer; use more, or none for all'
+      f'evaluation.max_tokens = {config.max_tokens} must include the first answer; use more, or None for all'
     )
 
 

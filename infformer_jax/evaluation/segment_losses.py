@@ -40,7 +40,7 @@ class SegmentLosses:
     return {view: correct_rg.sum(-1) for view, correct_rg in self.correct_rg.items()}
 
   def of_group(self, group: int) -> 'SegmentLosses':
-    """One group alone, with the segments that have targets in it."""
+    """One group alone, restricted to segments with targets in this group."""
     rows_r = self.tokens_rg[:, group] > 0
 
     def column(table_rg: np.ndarray) -> np.ndarray:

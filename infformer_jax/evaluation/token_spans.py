@@ -2,8 +2,8 @@
 
 A write contracts the old signal into [0, τ] by sampling it at some points: what was at the sample point of
 index u (0 the first, 1 the last) is at τ u after the write. An edge between two tokens at x therefore moves
-to τ u(x), where u is the inverse of the points, interpolated linearly. This follows the samples. It does not
-say what the regression on N functions resolves: they are wider than an old token.
+to τ u(x), where u is the inverse of the points, interpolated linearly. This follows the samples. The
+regression on N functions resolves less; the functions are wider than an old token.
 """
 
 from collections.abc import Sequence

@@ -81,7 +81,7 @@ class Memory(nnx.Module):
 
   @property
   def traits(self) -> Traits:
-    """Those of the config."""
+    """The traits of the config."""
     return self.config.traits
 
   def parts(self) -> dict[str, 'Memory']:
@@ -140,7 +140,7 @@ class Memory(nnx.Module):
     Rows that are written use their statistics and zero them; a row without any is sampled evenly.
 
     Args:
-      state: as it was read last, with the statistics of those reads added by `observe`.
+      state: the state as of the last read, with the statistics of those reads added by `observe`.
       past: segment i - lag of each row's document.
       project: the layer's own W_K, W_V, for memories that need them.
       key_b: one key per row where a write draws; None: deterministic.

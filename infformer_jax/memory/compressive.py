@@ -40,7 +40,7 @@ class CompressiveConfig(MemoryConfig):
   # 'auto_encoding' compares the tokens with those decoded from the slots.
   loss: Literal['attention', 'auto_encoding'] | None = 'attention'
   loss_weight: float = 1.0
-  # 'age': the position of a slot is the mean age of its tokens (of 'most_used': the age of its token).
+  # 'age': the position of a slot is the mean age of its tokens (for 'most_used', the age of its token).
   # 'index', as published: slots continue the positions of the short-term memory, one position each.
   positions: Literal['age', 'index'] = 'age'
 
@@ -54,16 +54,16 @@ class CompressiveConfig(MemoryConfig):
     if self.length < 1 or self.length % slots:
       lower = max(1, self.length // slots) * slots
       raise ConfigError(
-        f'length = {self.length} is not a multiple of the {slots} slots of a segment '
+        f'length = {self.length} must be a multiple of the {slots} slots of a segment '
         f'(model.segment_length / rate = {segment_length} / {self.rate}); use {lower} or {lower + slots}'
       )
     if self.loss is not None and self.compression not in LEARNED:
       raise ConfigError(
-        f"loss = '{self.loss}' has nothing to train with compression = '{self.compression}'; "
+        f"loss = '{self.loss}' needs a learned compression, not compression = '{self.compression}'; "
         f'use loss = None or compression = {" or ".join(map(repr, LEARNED))}'
       )
     if self.loss_weight < 0:
-      raise ConfigError(f'loss_weight = {self.loss_weight} is negative')
+      raise ConfigError(f'loss_weight = {self.loss_weight} must not be negative')
 
 
 class Compressor(nnx.Module):

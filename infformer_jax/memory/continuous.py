@@ -148,7 +148,7 @@ class Continuous(Memory):
     return [*jnp.concatenate([self.w_mu_cn[...], self.w_sigma_cn[...], self.w_pi_cn[...]])]
 
   def _points(self, state: ContinuousState, key_b: Array | None) -> Array | None:
-    """Where the old signal is sampled [b, p]; None: evenly."""
+    """The points [b, p] at which the old signal is sampled; None: evenly."""
     sampling, num = self.config.sampling, self.spec.num_samples
     if sampling == 'even':
       return None

@@ -37,8 +37,8 @@ class ContinuousConfig(MemoryConfig):
   ridge: float = 0.5  # λ
   signal_positions: Literal['plain', 'padded'] = 'plain'  # 'padded': the published layout
   gate: bool = False  # X ⊙ sigmoid(conv(X, width 3)) before the regression
-  # Where the old signal is sampled: evenly; where the heads have read it (evenly stratified, or drawn); or
-  # at drawn left edges of the histogram's bins, as published.
+  # The sample points of the old signal. 'even': equidistant; 'sticky': where the heads read, stratified;
+  # 'random': the same, drawn at random; 'edges': drawn left edges of the histogram's bins, as published.
   sampling: Sampling = 'sticky'
   histogram_bins: int = 128  # j
   density: Literal['gaussian', 'sparsemax', 'gibbs'] = 'gaussian'  # 'gibbs': a softmax over time
@@ -60,11 +60,11 @@ class ContinuousConfig(MemoryConfig):
   def __post_init__(self) -> None:
     for name, least in (('initial_sigma', 1e-4), ('sigma_floor', 1e-6)):
       if (value := getattr(self, name)) is not None and not least <= value <= 10:
-        raise ConfigError(f'{name} = {value} is not in [{least}, 10], in units of the whole signal')
-    if self.kl_weight < 0 or self.kl_sigma <= 0:
-      raise ConfigError(
-        f'kl_weight = {self.kl_weight} must not be negative and kl_sigma = {self.kl_sigma} must be positive'
-      )
+        raise ConfigError(f'{name} = {value} must be in [{least}, 10], in units of the whole signal')
+    if self.kl_weight < 0:
+      raise ConfigError(f'kl_weight = {self.kl_weight} must not be negative')
+    if self.kl_sigma <= 0:
+      raise ConfigError(f'kl_sigma = {self.kl_sigma} must be positive, such as 0.05')
     if self.histogram_bins < 1:
       raise ConfigError(f'histogram_bins = {self.histogram_bins} must be at least 1, such as 128')
     self.signal_spec(1)
@@ -93,13 +93,13 @@ class ContinuousConfig(MemoryConfig):
     times = f'{which} write would make the old signal {growth:.2f} times larger'
     if is_open:
       raise ConfigError(
-        f"num_basis = {self.num_basis} are too many with basis = 'fourier' for the {segment_length} new "
-        f'values of model.segment_length: {times}; use num_basis = {max(1, int(segment_length / share))}, or '
-        f"basis = 'gaussian'"
+        f"num_basis = {self.num_basis} must be smaller with basis = 'fourier' and the {segment_length} new "
+        f'values of model.segment_length, because {times}; '
+        f"use num_basis = {max(1, int(segment_length / share))}, or basis = 'gaussian'"
       )
     raise ConfigError(
-      f'num_samples = {spec.num_samples} are too many beside the {segment_length} new values of '
-      f'model.segment_length for num_basis = {self.num_basis}: {times}; '
+      f'num_samples = {spec.num_samples} must be smaller with the {segment_length} new values of '
+      f'model.segment_length and num_basis = {self.num_basis}, because {times}; '
       f'use num_samples = {max(self.num_basis, segment_length)}'
     )
 
@@ -119,7 +119,9 @@ class ContinuousConfig(MemoryConfig):
       raise ConfigError(f"basis = {self.basis!r} must be 'gaussian', 'rectangular' or 'fourier'")
     for key in ('widths', 'width_unit'):
       if (value := getattr(self, key)) != getattr(type(self), key):
-        raise ConfigError(f"{key} = {value!r} with basis = {self.basis!r}: only a 'gaussian' basis has them")
+        raise ConfigError(
+          f"{key} = {value!r} must not be set with basis = {self.basis!r}; only 'gaussian' has it"
+        )
     return others[self.basis](num_basis=self.num_basis)
 
   def signal_spec(self, segment_length: int) -> SignalSpec:
@@ -144,7 +146,9 @@ class ContinuousConfig(MemoryConfig):
     if self.density not in (densities := {'gaussian': GaussianDensity(), 'sparsemax': SparsemaxDensity()}):
       raise ConfigError(f"density = {self.density!r} must be 'gaussian', 'sparsemax' or 'gibbs'")
     if self.gibbs_grid is not None:
-      raise ConfigError(f"gibbs_grid = {self.gibbs_grid} is for density = 'gibbs'; use None")
+      raise ConfigError(
+        f"gibbs_grid = {self.gibbs_grid} must be None with density = {self.density!r}; only 'gibbs' has it"
+      )
     floor = 0.5 * self.basis_spec().spacing if self.sigma_floor is None else self.sigma_floor
     offset = 0.0 if self.initial_sigma is None else math.log(math.expm1(self.initial_sigma**2))
     return LocatedRead(

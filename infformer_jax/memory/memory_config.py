@@ -41,7 +41,7 @@ class MemoryConfig:
 
   @property
   def traits(self) -> Traits:
-    """What memories of this config do."""
+    """The traits of memories with this config."""
     return Traits(learns_writes=True)
 
   def parts(self) -> dict[str, 'MemoryConfig']:
@@ -73,6 +73,6 @@ def require_whole_segments(length: int, segment_length: int) -> None:
   if length < 1 or length % segment_length:
     lower = max(1, length // segment_length) * segment_length
     raise ConfigError(
-      f'length = {length} is not a multiple of model.segment_length = {segment_length}; '
+      f'length = {length} must be a multiple of model.segment_length = {segment_length}; '
       f'use {lower} or {lower + segment_length}'
     )

@@ -39,9 +39,11 @@ class NeighboursConfig(MemoryConfig):
 
   def __post_init__(self) -> None:
     if not 1 <= self.neighbours <= self.length:
-      raise ConfigError(f'neighbours = {self.neighbours} is not between 1 and length = {self.length}')
+      raise ConfigError(
+        f'neighbours = {self.neighbours} must be at least 1 and at most length = {self.length}'
+      )
     if not 0 < self.initial_gate < 1:
-      raise ConfigError(f'initial_gate = {self.initial_gate} is not between 0 and 1, such as 0.5')
+      raise ConfigError(f'initial_gate = {self.initial_gate} must be in (0, 1), such as 0.5')
 
   @property
   def traits(self) -> Traits:

@@ -37,7 +37,7 @@ class NothingState:
 
 
 class Nothing(Memory):
-  """Ignores what is written and answers nothing."""
+  """Ignores what is written and returns an empty read."""
 
   def parts(self) -> dict[str, Memory]:
     return {}

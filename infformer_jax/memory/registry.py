@@ -38,7 +38,7 @@ def register(config: type[MemoryConfig], memory: type[Memory]) -> None:
   if not isinstance(kind, str):
     raise ConfigError(f"{config.__name__}.kind has no default; give it one, such as kind: str = 'mine'")
   known = CONFIGS.get(kind, config)
-  # A config file that defines a memory makes new classes whenever it is read.
+  # A config file that defines a memory creates new classes whenever it is read.
   if (known.__module__, known.__qualname__) != (config.__module__, config.__qualname__):
     raise ConfigError(f"{config.__name__}.kind = '{kind}' is the kind of {known.__name__}; use another")
   CONFIGS[kind], _MEMORIES[kind] = config, memory

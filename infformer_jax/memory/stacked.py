@@ -34,19 +34,19 @@ class StackedConfig(MemoryConfig):
   def check(self, segment_length: int) -> None:
     if self.first.kind == self.second.kind == 'none':
       raise ConfigError(
-        "first.kind = 'none' and second.kind = 'none' are no memories to stack; set one of them, such as "
+        "first.kind = 'none' and second.kind = 'none' leave nothing to stack; set one of them, such as "
         "first.kind = 'continuous', or use kind = 'none'"
       )
     if self.first.traits.gated and self.second.traits.gated:
       raise ConfigError(
-        f"second.kind = '{self.second.kind}' is mixed with the local result by a gate, as first.kind = "
-        f"'{self.first.kind}' is, and only one can be; use another kind, such as 'recent'"
+        f"first.kind = '{self.first.kind}' and second.kind = '{self.second.kind}': both memories are gated, "
+        "but a layer can mix in only one; use another kind for one of them, such as 'recent'"
       )
     for name, part in (('first', self.first), ('second', self.second)):
       if part.layers is not None:
-        raise ConfigError(f'{name}.layers = {part.layers}: the layers of a stack are its own; leave it None')
+        raise ConfigError(f'{name}.layers = {part.layers} must be None; set the layers of the stack')
       if part.source != self.source and part.kind != 'none':
-        raise ConfigError(f'{name}.source = {part.source!r} is not the source of its stack, {self.source!r}')
+        raise ConfigError(f'{name}.source = {part.source!r} must be {self.source!r}, the source of the stack')
       try:
         part.check(segment_length)
       except ConfigError as error:

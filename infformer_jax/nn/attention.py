@@ -65,7 +65,7 @@ class Attention(nnx.Module):
     return self._heads(self.w_k(x)), self._heads(self.w_v(x))
 
   def ask(self, q_blhk: Array, offset_bl: Array, biases: Biases) -> Queries:
-    """The queries that are multiplied with the keys.
+    """Queries as they enter the scores.
 
     Args:
       q_blhk: of `queries`.

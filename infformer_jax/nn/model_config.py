@@ -59,52 +59,51 @@ class ModelConfig:
 
   def __post_init__(self) -> None:
     sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
-    for name in (*sizes, 'head_dim', 'num_kv_heads'):
+    for name in (*sizes, 'head_dim', 'num_kv_heads', 'clamp_length'):
       if (value := getattr(self, name)) is not None and value < 1:
-        raise ConfigError(f'{name} = {value} is not positive')
+        raise ConfigError(f'{name} = {value} must be at least 1')
     length, short = self.segment_length, self.short_term_length
     if short < 0 or short % length:
       near = max(0, short) // length * length
       raise ConfigError(
-        f'short_term_length = {short} is not a multiple of segment_length = {length}; '
+        f'short_term_length = {short} must be a multiple of segment_length = {length}; '
         f'use {near} or {near + length}'
       )
     if self.window != 'block' and not short:
       raise ConfigError(
-        f"window = '{self.window}' needs short_term_length > 0, such as {length}; with 0 use 'block'"
+        f"window = '{self.window}' must be 'block' with short_term_length = 0; or use {length} or more"
       )
-    if self.clamp_length is not None and (self.positions != 'xl' or self.clamp_length < 1):
+    if self.clamp_length is not None and self.positions != 'xl':
       raise ConfigError(
-        f"clamp_length = {self.clamp_length} must be None, or positive and with positions = 'xl', "
-        f"not '{self.positions}'"
+        f"clamp_length = {self.clamp_length} must be None with positions = '{self.positions}'; or use 'xl'"
       )
     if self.head_dim is None and self.d_model % self.num_heads:
       raise ConfigError(
-        f'd_model = {self.d_model} is not a multiple of num_heads = {self.num_heads}; '
+        f'd_model = {self.d_model} must be a multiple of num_heads = {self.num_heads}; '
         'change one, or set head_dim'
       )
     if self.num_heads % self.kv_heads:
       raise ConfigError(
-        f'num_kv_heads = {self.num_kv_heads} does not divide num_heads = {self.num_heads}; '
+        f'num_kv_heads = {self.num_kv_heads} must divide num_heads = {self.num_heads}; '
         'use a divisor, or None for as many'
       )
     if self.positions == 'rotary' and self.width_of_head % 2:
-      raise ConfigError(f"positions = 'rotary' needs an even head_dim, not {self.width_of_head}")
+      raise ConfigError(f"head_dim = {self.width_of_head} must be even with positions = 'rotary'")
     if self.positions == 'xl' and self.d_model % 2:
-      raise ConfigError(f"positions = 'xl' needs an even d_model, not {self.d_model}")
+      raise ConfigError(f"d_model = {self.d_model} must be even with positions = 'xl'")
     if self.positions == 'learned' and (short or self.memory.traits.gives_slots):
       raise ConfigError(
-        "positions = 'learned' gives the tokens of a cache no position; use 'xl', 'rotary' or 't5', or "
-        "short_term_length = 0 and no memory that keeps tokens, as 'recent' and 'compressive' do"
+        "positions = 'learned' must not be used with a cache, whose tokens would have no position; use 'xl', "
+        "'rotary' or 't5', or short_term_length = 0 and no memory that keeps tokens, as 'recent' does"
       )
     for name in ('dropout', 'attention_dropout'):
       if not 0 <= (rate := getattr(self, name)) < 1:
-        raise ConfigError(f'{name} = {rate} is not in [0, 1)')
+        raise ConfigError(f'{name} = {rate} must be in [0, 1)')
     for layer in self.memory.layers or ():
       if not 0 <= layer < self.num_layers:
         raise ConfigError(
-          f'memory.layers = {self.memory.layers} names layer {layer}; '
-          f'num_layers = {self.num_layers} has 0 to {self.num_layers - 1}'
+          f'memory.layers = {self.memory.layers} must be in [0, {self.num_layers - 1}] '
+          f'with num_layers = {self.num_layers}'
         )
     try:
       self.memory.check(length)

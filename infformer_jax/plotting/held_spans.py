@@ -63,7 +63,8 @@ def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) 
       y += 1
       for i in rows:
         excerpt = ''.join(pieces[i * SPAN : (i + 1) * SPAN])
-        figures = f'{100 * mean[i]:9.2g} %  (even {100 * mean_even[i]:9.2g} %)  at {i * SPAN:>6,}  '
+        even_share = f'(even {_percent(mean_even[i])})'
+        figures = f'{_percent(mean[i]):>9}  {even_share:>16}  at {i * SPAN:>6,}  '
         text.line(
           below,
           y,
@@ -78,6 +79,10 @@ def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) 
       'Shares are computed from the sample points; the basis functions may resolve less.',
     )
   return figure
+
+
+def _percent(share: float) -> str:
+  return f'{100 * share:.3g} %' if share >= 1e-5 else '< 0.001 %'
 
 
 def _spans(share_t: np.ndarray, written: int) -> np.ndarray:

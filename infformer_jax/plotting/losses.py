@@ -91,11 +91,13 @@ def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Pat
       panels[1].plot(middle, mean, 'o-', color=color, markersize=3, label=f'memory − {view}')
     if differences:
       panels[1].axhline(0, color=style.INK, linewidth=0.8)
-      panels[1].set(ylabel='difference [nats per token]', title='Below 0, the memory helps')
+      panels[1].set(ylabel='difference [nats per token]', title='Below 0: the memory helps')
       style.legend_beside(panels[1])
     for panel in panels:
       panel.axvline(reach_tokens, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)))
-    panels[0].axvline(np.nan, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="window's reach")
+    panels[0].axvline(
+      np.nan, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label='reach of the window'
+    )
     panels[-1].set_xlabel('position in the document [tokens]')
     style.legend_beside(panels[0])
     has_bands = any((error or 0) > 0 for d in differences.values() for error in d['standard_error'])

@@ -74,8 +74,10 @@ def profit(
       for span, share in _held(held_th, t)[:1]:
         excerpt = text.visible(''.join(pieces[span : span + SPAN]))[: BEFORE + AFTER]
         text.line(below, apart * i + 1, [(f'{share} read  {excerpt}', None)], indent=8, ink='#6B6B6B')
-    reads = f'; under each, the {SPAN} tokens of the past that most heads read there' if held_th else ''
-    below_it = f'Below: the tokens (blue) that profit most, and by how many nats{reads}.'
+    reads = (
+      f'; under each, the {SPAN} tokens of the past that the most heads read at that point' if held_th else ''
+    )
+    below_it = f'Below: the tokens (blue) that benefit most, and by how many nats{reads}.'
     style.headline(figure, title, f'{subtitle} {below_it}')
   return figure
 
@@ -89,12 +91,12 @@ def _curve(axes: Axes, gain_t: np.ndarray, counts_t: np.ndarray) -> None:
   axes.axhline(0, color=style.INK, linewidth=0.8)
   axes.set(xlim=(0, 100), xlabel='tokens, in the order of their gain [%]', ylabel='cumulative gain\n[nats]')
   total_nats = f'{total[-1]:,.3g}'.replace('-', '−')
-  profiting = f'{100 * np.mean(gain > 0):.0f} % of the tokens profit'
+  profiting = f'{100 * np.mean(gain > 0):.0f} % of the tokens benefit'
   axes.set_title(f'{profiting}; the sum over all tokens is {total_nats} nats')
 
 
 def _held(held_th: Mapping[str, np.ndarray], t: int) -> list[tuple[int, str]]:
-  """The spans that most heads of all layers read: their first tokens, and the numbers of these heads."""
+  """The spans that the most heads of all layers read: their first tokens, and the numbers of these heads."""
   tokens = [int(token) for held in held_th.values() for token in held[t]]
   spans = collections.Counter(token // SPAN * SPAN for token in tokens if token >= 0)
   return [(span, f'{count} of {len(tokens)} heads') for span, count in spans.most_common(3)]

@@ -124,7 +124,7 @@ class StatusLine:
 
   def __call__(self, run: Run) -> None:
     means = run.totals.means()
-    loss = means['loss_nats_per_token']  # None until a task has had an answer.
+    loss = means['loss_nats_per_token']  # None until the first answer was seen.
     text = f'loss {"-" if loss is None else f"{loss:.3f}"} nats/token'
     speed = means['tokens_per_second']  # Excludes evaluations.
     self._progress.update(run.step, lambda _: f'{text}, {speed:,.0f} tokens/s')

@@ -29,5 +29,5 @@ def lock(workdir: pathlib.Path) -> Iterator[None]:
         f'another run is training in {workdir}; wait until it ends, or use another --workdir'
       ) from None
     except OSError as error:
-      raise UserError(f'cannot write to {workdir}: {error.strerror}') from None
+      raise UserError(f'cannot write to {workdir}: {error.strerror}; use a writable --workdir') from None
     yield

@@ -26,7 +26,7 @@ from infformer_jax.types import Array, Batch
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-  """The length of a training, the size of a step, and intervals in steps. A step is a chunk of every lane."""
+  """The length of a run, the size of a step, and intervals in steps. A step is a chunk of every lane."""
 
   num_steps: int = 10_000
   batch_size: int = 16  # lanes over all devices
@@ -41,7 +41,7 @@ class TrainConfig:
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
       if isinstance(value, int) and not 1 <= value < 2**31:
-        raise ConfigError(f'{field.name} = {value} is not in [1, 2^31)')
+        raise ConfigError(f'{field.name} = {value} must be in [1, 2^31)')
 
 
 def train(
@@ -179,5 +179,5 @@ class _Reports:
       self._clock = now
 
   def restart_clock(self) -> None:
-    """Excludes the time until now from the speed of the training."""
+    """Excludes the time until now from the speed of the training run."""
     self._clock = time.monotonic()

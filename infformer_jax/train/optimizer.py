@@ -30,14 +30,14 @@ class OptimizerConfig:
   def __post_init__(self) -> None:
     for name in ('learning_rate', 'memory_learning_rate', 'warmup_steps', 'weight_decay'):
       if (value := getattr(self, name)) is not None and value < 0:
-        raise ConfigError(f'{name} = {value} is negative')
+        raise ConfigError(f'{name} = {value} must not be negative')
     for name in ('b1', 'b2'):
       if not 0 <= (value := getattr(self, name)) < 1:
-        raise ConfigError(f'{name} = {value} is not in [0, 1)')
+        raise ConfigError(f'{name} = {value} must be in [0, 1)')
     if not 0 <= (value := self.final_learning_rate_fraction) <= 1:
-      raise ConfigError(f'final_learning_rate_fraction = {value} is not in [0, 1]')
+      raise ConfigError(f'final_learning_rate_fraction = {value} must be in [0, 1]')
     if self.clip_norm <= 0:
-      raise ConfigError(f'clip_norm = {self.clip_norm} is not positive; use a large value for no clipping')
+      raise ConfigError(f'clip_norm = {self.clip_norm} must be positive; use a large value for no clipping')
 
 
 def make_schedule(config: OptimizerConfig, num_steps: int, *, peak: float) -> Schedule:
@@ -80,7 +80,7 @@ def parameter_groups(params: PyTree) -> PyTree:
 
 
 def decayed(params: PyTree) -> PyTree:
-  """Whether each parameter decays: all matrices but biases (u and v of the xl positions too) and scales."""
+  """Whether each parameter decays: all matrices, but no biases (including u and v) and no scales."""
 
   def decays(path: tuple, leaf: Array) -> bool:
     return leaf.ndim > 1 and not re.search('bias|scale|^[uv]_hk$', names(path)[-1])

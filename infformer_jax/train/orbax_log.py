@@ -7,17 +7,17 @@ from typing import Any
 
 
 @functools.cache
-def hush_orbax() -> None:
-  """Drops Orbax's log, and the tracebacks of the reads and writes that it abandons after a failure."""
+def silence_orbax() -> None:
+  """Suppresses Orbax's log, and the tracebacks of the reads and writes that it abandons after a failure."""
   logging.getLogger('absl').addFilter(lambda record: 'orbax' not in record.pathname)
   logging.getLogger('asyncio').addFilter(lambda record: 'was never retrieved' not in record.getMessage())
   hook = sys.unraisablehook
 
-  def hushed(unraisable: Any) -> None:
+  def filtered(unraisable: Any) -> None:
     code = getattr(unraisable.object, 'cr_code', None)
     never_awaited = 'orbax' in getattr(code, 'co_filename', '')
     written_too_late = str(unraisable.exc_value) == 'Event loop is closed'
     if not (never_awaited or written_too_late):
       hook(unraisable)
 
-  sys.unraisablehook = hushed
+  sys.unraisablehook = filtered

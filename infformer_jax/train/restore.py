@@ -40,7 +40,7 @@ def initial_parameters(
   checkpoints = Checkpoints(workdir / 'checkpoints', warn=say)
   saved = checkpoints.kinds()
   if saved is None:
-    raise UserError(f'init_from = {workdir} has no checkpoint')
+    raise UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
   build = functools.partial(transformer.build, model, vocab_size)
   ours = jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))
   trained = {key: saved_kind for key, saved_kind in saved.items() if key.startswith('params/')}

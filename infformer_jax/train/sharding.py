@@ -70,7 +70,7 @@ def local_lanes(batch_size: int, *, key: str = 'train.batch_size') -> range:
   if batch_size % devices:
     lower = batch_size // devices * devices
     raise ConfigError(
-      f'{key} = {batch_size} is not divisible by the {devices} devices; '
+      f'{key} = {batch_size} must be divisible by the {devices} devices; '
       f'use {f"{lower} or " if lower else ""}{lower + devices}'
     )
   mine = batch_size // jax.process_count()

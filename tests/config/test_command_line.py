@@ -87,8 +87,8 @@ def test_main_receives_the_overrides_and_absl_the_other_flags(program):
       ['--confg.model.d_model=3'],
       "unknown flag '--confg.model.d_model'; did you mean '--config.model.d_model'?",
     ),
-    (['--workdir=w', '--mode=evl'], "--mode = 'evl' is not one of train, eval; did you mean 'eval'?"),
-    (['--workdir=w', '--count=many'], "--count = 'many' is not an int"),
+    (['--workdir=w', '--mode=evl'], "--mode = 'evl' must be one of train, eval; did you mean 'eval'?"),
+    (['--workdir=w', '--count=many'], "--count = 'many' must be an int"),
     (['--workdir=w', 'eval'], "unknown argument 'eval' (allowed: --"),
     (['--workdir'], 'Missing value for flag --workdir'),
     (['--mode=eval'], '--workdir is missing: where'),
@@ -130,11 +130,11 @@ QUICKSTART = '--config=configs/quickstart.py'
       [QUICKSTART, '--config.model.memory.num_bases=8'],
       "'model.memory.num_bases'; did you mean 'num_basis'?",
     ),
-    ([QUICKSTART, '--config.train.num_steps=many'], "train.num_steps = 'many' is not an int"),
-    ([QUICKSTART, '--config.model.d_model', '65'], 'model.d_model = 65 is not a multiple of num_heads = 4'),
+    ([QUICKSTART, '--config.train.num_steps=many'], "train.num_steps = 'many' must be an int"),
+    ([QUICKSTART, '--config.model.d_model', '65'], 'model.d_model = 65 must be a multiple of num_heads = 4'),
     (
       [QUICKSTART, '--config.model.memory.kind=recnt'],
-      'is not one of none, recent, compressive, neighbours, continuous, stacked; did',
+      'must be one of none, recent, compressive, neighbours, continuous, stacked; did',
     ),
     (
       [QUICKSTART, '--model.d_model=64'],
@@ -143,7 +143,7 @@ QUICKSTART = '--config=configs/quickstart.py'
     (['--config=configs/pg91.py'], "unknown config file 'configs/pg91.py'; did you mean 'configs/pg19.py'?"),
     (
       ['--config=configs/pg19.py:size=tinny'],
-      "argument size = 'tinny' is not one of tiny, small, base, large",
+      "argument size = 'tinny' must be one of tiny, small, base, large",
     ),
   ],
 )

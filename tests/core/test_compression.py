@@ -106,7 +106,7 @@ def test_the_reconstruction_loss_compares_content_based_reads():
 
 
 def test_a_rate_that_does_not_divide_the_segment_is_rejected():
-  with pytest.raises(ConfigError, match='rate = 5 does not divide a segment of 12 tokens; use 4 or 6'):
+  with pytest.raises(ConfigError, match='rate = 5 must divide a segment of 12 tokens; use 4 or 6'):
     compression.mean_pool(X, 5)
   with pytest.raises(ConfigError, match='use 6 or 12'):
     compression.most_used(X, X[:, :, 0], 11)

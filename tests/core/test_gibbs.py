@@ -37,5 +37,5 @@ def test_constants_are_computed_once_and_are_read_only():
 def test_invalid_grids_are_rejected():
   with pytest.raises(ConfigError, match='gibbs_grid = 1 must be at least 2, such as 25'):
     GibbsRead(gibbs_grid=1).check(GaussianBasis(num_basis=6))
-  with pytest.raises(ConfigError, match="gibbs_grid = 9 with basis = 'rectangular'"):
+  with pytest.raises(ConfigError, match="gibbs_grid = 9 must be None with basis = 'rectangular'"):
     GibbsRead(gibbs_grid=9).check(RectangularBasis(num_basis=6))

@@ -39,7 +39,7 @@ def test_the_number_of_affines_follows_from_the_spec():
   [
     ({'variance_floor': 0.0}, 'variance_floor = 0.0 must be positive'),
     ({'mixture': 0}, 'mixture = 0 must be at least 1'),
-    ({'mixture': 2, 'affine': False}, 'mixture = 2 needs affines'),
+    ({'mixture': 2, 'affine': False}, 'mixture = 2 must be 1 with affine = False'),
   ],
 )
 def test_invalid_settings_are_rejected(settings, message):

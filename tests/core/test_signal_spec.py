@@ -60,17 +60,17 @@ def test_padded_times_increase_and_the_times_of_the_values_lie_within_the_signal
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'contraction': 1.0}, 'contraction = 1.0 must lie between 0 and 1'),
+    ({'contraction': 1.0}, 'contraction = 1.0 must be in .0, 1.'),
     (
       {'contraction': 'equal', 'signal_positions': 'padded'},
-      "signal_positions = 'padded' is the published layout",
+      "signal_positions = 'padded' must be 'plain' unless",
     ),
     ({'ridge': 0.0}, 'ridge = 0.0 must be positive'),
     (
       {'basis': FourierBasis(num_basis=8), 'signal_positions': 'padded'},
-      "signal_positions = 'padded' is the published layout",
+      "signal_positions = 'padded' must be 'plain' unless",
     ),
-    ({'num_samples': 0}, 'num_samples = 0 .* must be at least 1'),
+    ({'num_samples': 0}, 'num_samples = 0 must be at least 1'),
   ],
 )
 def test_invalid_settings_are_rejected(change, message):

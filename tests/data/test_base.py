@@ -64,8 +64,17 @@ def test_a_config_without_a_kind_is_rejected():
     def source(self):
       return Poems()
 
-  with pytest.raises(TypeError, match="Nameless gives its field 'kind' no default"):
+  with pytest.raises(ConfigError, match=r'Nameless\.kind has no default'):
     base.register(Nameless)
+
+
+def test_a_kind_has_one_config(poems_config):
+  base.register(poems_config)  # Again: a config file may be read twice.
+  other = dataclasses.make_dataclass(
+    'Other', [('kind', str, 'poems')], bases=(DataConfig,), frozen=True, kw_only=True
+  )
+  with pytest.raises(ConfigError, match=r"Other\.kind = 'poems' is the kind of PoemsConfig; use another"):
+    base.register(other)
 
 
 def test_a_split_in_memory_counts_one_word_and_one_byte_per_token():

@@ -71,12 +71,14 @@ def test_a_split_without_documents_is_an_error(folder, tmp_path):
 
 def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
-  with pytest.raises(UserError, match=r'cannot read .*data\.json .*; give the directory of a training'):
+  with pytest.raises(UserError, match=r'cannot read .*data\.json .*; give the directory of a training run'):
     trained_tokenizer(config, tmp_path)
   corpus = load_corpus(config, tmp_path / 'tokens')
   (tmp_path / 'data.json').write_text(json.dumps(corpus.fingerprint))
   assert trained_tokenizer(config, tmp_path).identity == corpus.tokenizer.identity
   for spec in ('bytes', 'bpe:281'):
     other = TextConfig(source_dir=str(folder), tokenizer=spec)
-    with pytest.raises(ConfigError, match=rf"data\.tokenizer = '{spec}' is not .*tokenizer=bpe:280"):
+    with pytest.raises(
+      ConfigError, match=rf"data\.tokenizer = '{spec}' must be the tokenizer .*tokenizer=bpe:280"
+    ):
       trained_tokenizer(other, tmp_path)

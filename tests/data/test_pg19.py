@@ -33,6 +33,6 @@ def test_the_error_for_missing_data_contains_the_command_that_prepares_them(tmp_
   with pytest.raises(UserError, match='has no books'):
     pg19.Pg19Config(source_dir=str(tmp_path)).open()
   with pytest.raises(
-    ConfigError, match="source_dir = 'a' and data_dir = 'b' exclude each other; give one of them"
+    ConfigError, match="source_dir = 'a' must be None with data_dir = 'b'; give one of them"
   ):
     pg19.Pg19Config(source_dir='a', data_dir='b')

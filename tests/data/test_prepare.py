@@ -40,7 +40,7 @@ def test_preparing_again_requires_overwrite(tmp_path, capsys):
     ({}, METADATA, 'has no books; the layout of PG-19 is train/ID.txt'),
     (BOOKS | {'train/5': 'five'}, METADATA, r'metadata.csv has no row for the book .*train/5.txt'),
     (BOOKS | {'train/notes': 'n'}, METADATA, r'metadata.csv has no row for the book .*train/notes.txt'),
-    (BOOKS, METADATA + '5,a,b\n', "metadata.csv, row 5: expected 'ID,title,year,link' and found '5,a,b'"),
+    (BOOKS, METADATA + '5,a,b\n', "metadata.csv, row 5 must be 'ID,title,year,link', not '5,a,b'"),
     (
       BOOKS | {'train/2': b'caf\xe9'},
       METADATA,
@@ -64,7 +64,7 @@ def test_errors_in_flags_are_one_line(capsys, tmp_path):
   assert prepare.main(['pg19', '--source_dir=a']) == 2
   assert '--data_dir' in error_of(capsys)
   assert run(tmp_path / 'nowhere', tmp_path) == 2
-  assert 'has no books' in error_of(capsys)
+  assert 'nowhere does not exist' in error_of(capsys)
 
 
 def test_tfds_reads_the_prepared_dataset_without_tensorflow(prepared):

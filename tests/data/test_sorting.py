@@ -37,8 +37,8 @@ def test_a_sequence_moves_from_one_distribution_to_another(weights):
   ('settings', 'message'),
   [
     ({'length': 1}, 'length = 1 must be at least 2'),
-    ({'num_symbols': 1}, r'num_symbols = 1 is not in \[2, 10,000\]'),
-    ({'num_train': 0}, 'num_train = 0 is not in'),
+    ({'num_symbols': 1}, r'num_symbols = 1 must be in \[2, 10,000\]'),
+    ({'num_train': 0}, 'num_train = 0 must be in'),
   ],
 )
 def test_invalid_settings_are_rejected(settings, message):

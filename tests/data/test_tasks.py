@@ -70,7 +70,7 @@ def test_symbols_are_written_as_numbers():
   assert symbols.encode('3 0 19').tolist() == [3, 0, 19]
   assert symbols.decode([3, 0, 20, 19]) == '3 0 19 '
   for word in ('20', '-1', 'word', '1.5'):
-    with pytest.raises(UserError, match=f"'{word}' is not a symbol of this task; use numbers from 0 to 19"):
+    with pytest.raises(UserError, match=f"cannot encode '{word}'; use numbers from 0 to 19"):
       symbols.encode(f'3 {word}')
 
 
@@ -78,5 +78,5 @@ def test_an_evaluation_that_ends_before_the_first_answer_is_rejected(tmp_path):
   split = corpus(SORTING, tmp_path).split('validation')
   before = int((split.group(0, 0, int(split.lengths[0])) < 0).sum())
   require_targets(split, EvaluationConfig(max_tokens=before + 1))
-  with pytest.raises(UserError, match=f'evaluation.max_tokens = {before} ends before the first answer'):
+  with pytest.raises(UserError, match=f'evaluation.max_tokens = {before} must include the first answer'):
     require_targets(split, EvaluationConfig(max_tokens=before))

@@ -19,12 +19,12 @@ def test_titles_with_commas_quotes_and_line_breaks_are_preserved(prepared):
 def test_datasets_that_cannot_be_read_are_rejected(prepared, tmp_path):
   version = prepared / 'pg19' / pg19.VERSION
   with pytest.raises(
-    UserError, match=r"data\.text_feature = 'text' is not a text of .* \(allowed: book_link, book_text"
+    UserError, match=r"data\.text_feature = 'text' must be a text of .* \(allowed: book_link, book_text"
   ):
     tfds.TfdsConfig(source_dir=str(version)).open()
   with pytest.raises(
     UserError,
-    match=r"data\.source_dir = '.*' is not a prepared TFDS dataset, because it has no dataset_info\.json",
+    match=r"data\.source_dir = '.*' must be a prepared TFDS dataset, with a dataset_info\.json",
   ):
     tfds.TfdsConfig(source_dir=str(prepared)).open()
   copy = shutil.copytree(version, tmp_path / 'pg19' / pg19.VERSION)
@@ -32,6 +32,6 @@ def test_datasets_that_cannot_be_read_are_rejected(prepared, tmp_path):
   (copy / 'dataset_info.json').write_text(json.dumps(info | {'fileFormat': 'tfrecord'}))
   with pytest.raises(
     UserError,
-    match=r"data\.source_dir = '.*' is a dataset without random access .*file_format='array_record'",
+    match=r"data\.source_dir = '.*' must be a dataset with random access .*file_format='array_record'",
   ):
     tfds.TfdsConfig(source_dir=str(copy), text_feature='book_text').open()

@@ -143,7 +143,7 @@ def test_a_killed_process_leaves_no_incomplete_cache(tmp_path):
 
 def test_a_full_disk_is_a_one_line_error(tmp_path):
   done = python(LIMITED, tmp_path)
-  assert done.stdout.startswith(f'cannot save the tokens of the data in {tmp_path}'), done.stderr
+  assert done.stdout.startswith(f'cannot save the tokens in {tmp_path}'), done.stderr
   assert 'File too large' in done.stdout
   assert_is_corpus(tokenized(tmp_path)[0])
 

@@ -197,11 +197,11 @@ def test_a_sentencepiece_model_that_loses_line_breaks_is_lossy(tmp_path):
   [
     ('byte', r"tokenizer = 'byte': .*did you mean 'bytes'\? \(allowed: bytes, bpe:4096, gpt2:DIR"),
     ('bp:400', r"did you mean 'bpe:4096'"),
-    ('bytes:', "does not have the form 'bytes'"),
+    ('bytes:', "must have the form 'bytes'"),
     ('', r"tokenizer = '': .*allowed: bytes, bpe:4096"),
-    ('bytes:3', "does not have the form 'bytes'"),
-    ('bpe', "does not have the form 'bpe:4096'"),
-    ('gpt2:', "does not have the form 'gpt2:DIR'"),
+    ('bytes:3', "must have the form 'bytes'"),
+    ('bpe', "must have the form 'bpe:4096'"),
+    ('gpt2:', "must have the form 'gpt2:DIR'"),
     ('bpe:256', 'must have 257 '),
     ('bpe:many', 'must have 257 '),
     ('bpe:99999999999', 'to 9,999,999 ids'),
@@ -222,7 +222,7 @@ def test_missing_files_are_errors_with_their_names(tmp_path):
 def test_files_in_another_format_are_errors_with_their_names(tmp_path):
   (tmp_path / 'own.model').write_text('hello')
   with pytest.raises(
-    UserError, match=r"data\.tokenizer = 'sentencepiece:.*own\.model' is not a SentencePiece model"
+    UserError, match=r"data\.tokenizer = 'sentencepiece:.*own\.model' must be a SentencePiece model"
   ):
     tokenizers.from_spec(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
   for change in (

@@ -71,9 +71,9 @@ def test_parts_and_their_states_have_the_names_of_the_config(name):
 @pytest.mark.parametrize(
   ('kind', 'settings', 'message'),
   [
-    ('recent', {'length': 6}, 'length = 6 is not a multiple'),
-    ('compressive', {'rate': 3}, 'rate = 3 does not divide a segment of 4 tokens'),
-    ('neighbours', {'length': 6}, 'length = 6 is not a multiple'),
+    ('recent', {'length': 6}, 'length = 6 must be a multiple'),
+    ('compressive', {'rate': 3}, 'rate = 3 must divide a segment of 4 tokens'),
+    ('neighbours', {'length': 6}, 'length = 6 must be a multiple'),
   ],
 )
 def test_a_memory_that_does_not_fit_its_site_is_rejected(kind, settings, message):

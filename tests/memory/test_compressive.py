@@ -113,10 +113,10 @@ def test_every_real_query_distributes_a_weight_of_one_per_head():
 
 
 IMPOSSIBLE = [
-  ({'rate': 3}, 'memory.rate = 3 does not divide a segment of 4 tokens; use 2 or 4'),
-  ({'length': 3}, 'memory.length = 3 is not a multiple of the 2 slots of a segment'),
-  ({'compression': 'mean'}, "loss = 'attention' has nothing to train with compression = 'mean'"),
-  ({'loss_weight': -1.0}, 'memory.loss_weight = -1.0 is negative'),
+  ({'rate': 3}, 'memory.rate = 3 must divide a segment of 4 tokens; use 2 or 4'),
+  ({'length': 3}, 'memory.length = 3 must be a multiple of the 2 slots of a segment'),
+  ({'compression': 'mean'}, "loss = 'attention' needs a learned compression, not compression = 'mean'"),
+  ({'loss_weight': -1.0}, 'memory.loss_weight = -1.0 must not be negative'),
 ]
 
 

@@ -155,9 +155,9 @@ def test_only_one_layer_has_this_memory_by_default():
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({'neighbours': 0}, 'neighbours = 0 is not between 1 and length = 8192'),
-    ({'length': 16, 'neighbours': 17}, 'neighbours = 17 is not between 1 and length = 16'),
-    ({'initial_gate': 1.0}, 'initial_gate = 1.0 is not between 0 and 1'),
+    ({'neighbours': 0}, 'neighbours = 0 must be at least 1 and at most length = 8192'),
+    ({'length': 16, 'neighbours': 17}, 'neighbours = 17 must be at least 1 and at most length = 16'),
+    ({'initial_gate': 1.0}, 'initial_gate = 1.0 must be in .0, 1.'),
   ],
 )
 def test_invalid_settings_are_rejected(settings, message):
@@ -166,5 +166,5 @@ def test_invalid_settings_are_rejected(settings, message):
 
 
 def test_a_length_that_is_not_a_multiple_of_segments_is_rejected():
-  with pytest.raises(ConfigError, match=r'memory\.length = 6 is not a multiple of .* = 4; use 4 or 8'):
+  with pytest.raises(ConfigError, match=r'memory\.length = 6 must be a multiple of .* = 4; use 4 or 8'):
     toy.config(toy.small('neighbours', length=6))

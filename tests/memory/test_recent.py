@@ -67,5 +67,5 @@ def test_a_short_past_with_missing_segments_keeps_the_stored_tokens():
 
 
 def test_a_length_that_is_not_a_multiple_of_segments_is_rejected():
-  with pytest.raises(ConfigError, match=r'memory\.length = 6 is not a multiple of .* = 4; use 4 or 8'):
+  with pytest.raises(ConfigError, match=r'memory\.length = 6 must be a multiple of .* = 4; use 4 or 8'):
     toy.config(toy.small('recent', length=6))

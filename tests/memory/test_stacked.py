@@ -84,20 +84,20 @@ def test_the_two_memories_draw_different_random_numbers():
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({}, "first.kind = 'none' and second.kind = 'none' are no memories to stack"),
+    ({}, "first.kind = 'none' and second.kind = 'none' leave nothing to stack"),
     (
       {'source': 'previous', 'first': toy.small('neighbours'), 'second': toy.small('neighbours')},
-      "second.kind = 'neighbours' is mixed with the local result by a gate, as first.kind = 'neighbours'",
+      "first.kind = 'neighbours' and second.kind = 'neighbours': both memories are gated",
     ),
-    ({'first': dataclasses.replace(EVEN, layers=(0,))}, r'first.layers = \(0,\): .* leave it None'),
+    ({'first': dataclasses.replace(EVEN, layers=(0,))}, r'first.layers = \(0,\) must be None'),
     (
       {'first': EVEN, 'second': toy.small('recent', source='previous')},
-      "second.source = 'previous' is not the source of its stack, 'evicted'",
+      "second.source = 'previous' must be 'evicted', the source of the stack",
     ),
-    ({'first': toy.small('recent', length=6)}, r'first\.length = 6 is not a multiple'),
+    ({'first': toy.small('recent', length=6)}, r'first\.length = 6 must be a multiple'),
     (
       {'first': StackedConfig(first=toy.small('recent', length=6))},
-      r'first\.first\.length = 6 is not a multiple',
+      r'first\.first\.length = 6 must be a multiple',
     ),
   ],
 )

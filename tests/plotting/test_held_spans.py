@@ -31,7 +31,7 @@ def test_held_spans_are_drawn_with_the_largest_shares(tmp_path, shares):
   assert drawn['even sampling'][0].tolist() == [8, pytest.approx(100 / 6)]
   assert figure.axes[0].get_xlabel()
   words = words_of(figure)
-  assert words.index('The largest shares') < words.index('50 %  (even')
+  assert words.index('The largest shares') < words.index('50 %     (even 16.7 %)')
   assert '$x_1$' in words  # As text, not as a formula.
   assert '漢' not in words  # The font does not have this character.
 
@@ -45,6 +45,7 @@ def test_held_spans_of_a_long_document_are_drawn(tmp_path):
   figure = held_spans.held(last(share_t, even_t), pieces, tmp_path / 'held.png')
   words = words_of(figure)
   assert words.count('More than with even') == words.count('Less than with even') == 1
+  assert '0.075 %     (even 0.05 %)' in words
   assert words.endswith(f'at {16:>6,}   {"a " * 16}')
   bottom, top = figure.axes[0].get_ylim()
   assert bottom < 0.5 * 100 / 2000 < 1.5 * 100 / 2000 < top < 20 * bottom  # No empty decades.

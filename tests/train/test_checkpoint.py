@@ -11,7 +11,7 @@ import pytest
 
 from infformer_jax.errors import UserError
 from infformer_jax.train.checkpoint import Checkpoints
-from infformer_jax.train.orbax_log import hush_orbax
+from infformer_jax.train.orbax_log import silence_orbax
 from tests.bits import bits
 
 RUN = {'data_position': 3, 'totals': {'loss': [0.1, 3.0]}, 'best': None}
@@ -19,7 +19,7 @@ RUN = {'data_position': 3, 'totals': {'loss': [0.1, 3.0]}, 'best': None}
 
 @pytest.fixture(autouse=True, scope='module')
 def _no_log_of_orbax():
-  hush_orbax()
+  silence_orbax()
 
 
 def tree(value: float = 1.0) -> dict:
@@ -84,7 +84,7 @@ def test_only_the_requested_step_is_restored(copied):
   state, run = checkpoints.restore(like, places, step=1)
   chex.assert_trees_all_equal(bits(state), bits(tree(1)))
   assert run['data_position'] == 1
-  with pytest.raises(UserError, match='has no checkpoint 7, only 1, 2, 3$'):
+  with pytest.raises(UserError, match=r'step = 7: .* has no checkpoint 7 \(available: 1, 2, 3\)$'):
     checkpoints.restore(like, places, step=7)
   damage(copied / '3' / 'meta' / 'metadata', 'deleted')
   with pytest.raises(UserError, match='is damaged .3: .*; use another step$'):

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from infformer_jax.train.orbax_log import hush_orbax
+from infformer_jax.train.orbax_log import silence_orbax
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def unraised(monkeypatch):
   monkeypatch.setattr(sys, 'unraisablehook', seen.append)
   for name in ('absl', 'asyncio'):
     monkeypatch.setattr(logging.getLogger(name), 'filters', [])
-  hush_orbax.__wrapped__()
+  silence_orbax.__wrapped__()
   return seen
 
 
