@@ -6,8 +6,10 @@ import json
 import pathlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from infformer_jax.errors import UserError
 
 
 @contextlib.contextmanager
@@ -48,6 +50,24 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     ValueError: a number is not finite.
   """
   write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
+
+
+def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+  """The object in a JSON file.
+
+  Raises:
+    UserError: the file is missing or damaged, or lacks one of `keys`; names it.
+  """
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+  except OSError as error:
+    raise UserError(f'cannot read {path}: {error.strerror or error}') from None
+  except (ValueError, RecursionError) as error:
+    raise UserError(f'{path} is damaged ({error}); restore or remove it') from None
+  missing = sorted(set(keys) - set(content)) if isinstance(content, dict) else ['JSON object']
+  if missing:
+    raise UserError(f'{path} is damaged (no {missing[0]}); restore or remove it')
+  return content
 
 
 def remove_partial(path: pathlib.Path) -> None:

@@ -22,11 +22,14 @@ from infformer_jax.data.documents import read_utf8
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling
-from infformer_jax.experiment import Experiment
+from infformer_jax.experiment import Experiment, load_experiment
 from infformer_jax.trained_model import TrainedModel
 
 flags.adopt_module_key_flags(startup)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of a training run', required=True)
+_CONFIG = flags.DEFINE_string(
+  'config', None, 'the config file of the run; needed only if it registers a memory or data of its own'
+)
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text; all of it is read', required=True)
 _MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'the number of tokens to generate')
 _TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: sharper; 0: greedy')
@@ -38,7 +41,7 @@ _SEED = flags.DEFINE_integer('seed', 0, 'the seed of the samples')
 
 def main(overrides: Overrides) -> None:
   """The command line."""
-  del overrides  # There is no --config.
+  del overrides  # The model is that of the work directory.
   temperature = 0.0 if _GREEDY.value else _TEMPERATURE.value
   try:
     sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
@@ -47,6 +50,8 @@ def main(overrides: Overrides) -> None:
   if _MAX_NEW_TOKENS.value < 1:
     raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
   workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
+  if _CONFIG.value:
+    load_experiment(_CONFIG.value)  # Registers what the work directory's config names.
   experiment = stored_config.read_config(Experiment, workdir / 'config.json')
   text = read_utf8(prompt_file)
 

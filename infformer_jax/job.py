@@ -1,7 +1,6 @@
 """What a command does in a work directory W: train a model and evaluate it, or evaluate it again."""
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -19,12 +18,12 @@ from infformer_jax.evaluation import inspection, perplexity
 from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
-from infformer_jax.files import write_json
+from infformer_jax.files import read_json, write_json
 from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
 from infformer_jax.train.lock import lock
-from infformer_jax.train.restore import initial_parameters
+from infformer_jax.train.restore import initial_parameters, require_fit
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch
 
@@ -53,6 +52,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
     initial = _initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
+    require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _require_the_same_data(workdir, corpus)
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
 
@@ -145,7 +145,7 @@ def _load_corpus(
 def _require_the_same_data(workdir: pathlib.Path, corpus: Corpus) -> None:
   """A stream position is only valid for the same documents, and embeddings only for the same tokenizer."""
   now, file = corpus.fingerprint, workdir / 'data.json'
-  before = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else now
+  before = read_json(file, ('splits', 'tokenizer_sha256')) if file.is_file() else now
   for what, old, new in (
     ('training documents', before['splits']['train'], now['splits']['train']),
     ('tokenizer', before['tokenizer_sha256'], now['tokenizer_sha256']),

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from infformer_jax import files
+from infformer_jax.errors import UserError
 
 _PROCESSES = multiprocessing.get_context('spawn')
 
@@ -113,3 +114,17 @@ def test_a_lock_is_released_when_the_block_ends_with_an_error(tmp_path):
     _ = 1 / 0
   with files.lock(tmp_path / 'lock', wait=False):
     pass
+
+
+@pytest.mark.parametrize('content', [b'', b'[]', b'null', b'{}', b'{"a": 1', b'\xff', b'[' * 100_000])
+def test_a_damaged_json_file_is_named(content, tmp_path):
+  (tmp_path / 'a.json').write_bytes(content)
+  with pytest.raises(UserError, match=r'a\.json is damaged .*; restore or remove it'):
+    files.read_json(tmp_path / 'a.json', ['b'])
+
+
+def test_an_intact_json_file_is_read_and_a_missing_one_named(tmp_path):
+  files.write_json(tmp_path / 'a.json', {'b': 1})
+  assert files.read_json(tmp_path / 'a.json', ['b']) == {'b': 1}
+  with pytest.raises(UserError, match=r'cannot read .*none\.json: No such file'):
+    files.read_json(tmp_path / 'none.json')

@@ -21,7 +21,7 @@ MAY_IMPORT = {
   '': (),  # The lazy __init__ of the package.
   'types': ('core.pytree',),
   'errors': (),
-  'files': (),
+  'files': ('errors',),
   'console': (),
   'text_table': (),
   'records': ('errors', 'files'),
@@ -38,7 +38,7 @@ MAY_IMPORT = {
     *('errors', *HOST, 'results_schema', 'text_table'),
     *('trained_model', 'data', 'evaluation', 'experiment', 'job'),
   ),
-  'plotting': ('files', *WRITTEN),
+  'plotting': ('errors', 'files', *WRITTEN),
 }
 COMMAND_LINES = (
   'main',

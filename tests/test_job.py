@@ -5,6 +5,7 @@ import fcntl
 import io
 import json
 
+import numpy as np
 import pytest
 
 from infformer_jax import TrainedModel, job
@@ -12,6 +13,7 @@ from infformer_jax.console import Console
 from infformer_jax.errors import UserError
 from infformer_jax.experiment import load_experiment
 from infformer_jax.results_schema import Results
+from infformer_jax.train.checkpoint import Checkpoints
 from tests.ablation.sweep import write_config
 from tests.schema import assert_conforms
 
@@ -72,6 +74,17 @@ def test_other_training_documents_are_rejected(trained, experiment):
 def test_init_from_is_checked_before_the_data_are_read(experiment, tmp_path, monkeypatch):
   monkeypatch.setattr(job, 'load_corpus', lambda *args: pytest.fail('the data were read'))
   asked = dataclasses.replace(experiment, init_from=str(tmp_path / 'nowhere'))
-  with pytest.raises(UserError, match=r'init_from = .*nowhere: cannot read .*data\.json'):
+  with pytest.raises(UserError, match=r'init_from = .*nowhere: .*data\.json does not exist'):
     job.train(asked, tmp_path / 'W', Console(io.StringIO()))
   assert not (tmp_path / 'W').exists()
+
+
+def test_checkpoints_that_do_not_fit_are_refused_before_anything_is_written(experiment, tmp_path):
+  workdir = tmp_path / 'W'
+  checkpoints = Checkpoints(workdir / 'checkpoints', warn=pytest.fail)
+  run = {'data_position': 1, 'totals': {}, 'best': None}
+  checkpoints.save(1, {'params': {'old': np.zeros(3, np.float32)}}, run, best=None)
+  checkpoints.wait()
+  with pytest.raises(UserError, match=r'another version of the package wrote it: params/old is float32\[3\]'):
+    job.train(experiment, workdir, Console(io.StringIO()))
+  assert not list(workdir.glob('*.json'))

@@ -35,6 +35,8 @@ def read_config(cls: type[_T], file: pathlib.Path, section: str | None = None) -
     return parse(cls, _object(text).get(section, {}), section)
   except FileNotFoundError:
     raise ConfigError(f'{file} does not exist; use the work directory of a training run') from None
+  except OSError as error:
+    raise ConfigError(f'cannot read {file}: {error.strerror or error}') from None
   except (ConfigError, UnicodeDecodeError) as error:
     raise ConfigError(f'{file}: {error}') from None
 

@@ -42,7 +42,7 @@ class Part:
 
   k_bmhk: Array  # normalized and rotated, where the layer does so
   v_bmhk: Array
-  ok_bm: Array  # bool; the others are never attended, and may have any value, even NaN
+  ok_bm: Array  # bool; the others are never attended; in the forward pass they may be NaN
   age_bm: Array  # float, tokens back from the segment's first; b may be 1
   position: PositionTerm = None
   # Which keys a query sees: see `seen`. A memory's slots are seen where the distance is not negative.

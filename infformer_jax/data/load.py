@@ -1,12 +1,12 @@
 """From a config to a corpus: tokenizer, splits and their fingerprint."""
 
-import json
 import pathlib
 from collections.abc import Collection
 
 from infformer_jax.data.base import Corpus, DataConfig, missing_split
 from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.files import read_json
 
 
 def load_corpus(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
@@ -51,10 +51,9 @@ def trained_tokenizer(config: DataConfig, workdir: pathlib.Path) -> Tokenizer:
     UserError: the work directory or the tokenizer is missing or damaged.
   """
   file = workdir / 'data.json'
-  try:
-    before = json.loads(file.read_text(encoding='utf-8'))
-  except (OSError, ValueError) as error:
-    raise UserError(f'cannot read {file} ({error}); give the directory of a training run') from None
+  if not file.is_file():
+    raise UserError(f'{file} does not exist; use the work directory of a training run')
+  before = read_json(file, ('tokenizer', 'tokenizer_sha256'))
   old = before['tokenizer']
   # A tokenizer that is trained on the data can only be the saved one.
   other = config.tokenizer != old and config.tokenizer.startswith('bpe:')

@@ -5,6 +5,7 @@ the package: `register(MyConfig, MyMemory)` before a config names its kind.
 """
 
 import dataclasses
+import inspect
 
 from flax import nnx
 
@@ -32,10 +33,14 @@ def register(config: type[MemoryConfig], memory: type[Memory]) -> None:
     config: a frozen, keyword-only dataclass; the default of its field `kind` names the kind.
     memory: is built as memory(config, site, rngs=rngs).
   Raises:
-    ConfigError: `kind` has no default, or another config has registered it.
+    ConfigError: these are not such classes, `kind` has no default, or another config has registered it.
   """
+  if not (isinstance(config, type) and dataclasses.is_dataclass(config) and issubclass(config, MemoryConfig)):
+    raise ConfigError(f'{config!r} must be a dataclass that extends MemoryConfig')
+  if not (isinstance(memory, type) and issubclass(memory, Memory)) or inspect.isabstract(memory):
+    raise ConfigError(f'{memory!r} must be a class that extends Memory and implements its abstract methods')
   kind = next(field.default for field in dataclasses.fields(config) if field.name == 'kind')
-  if not isinstance(kind, str):
+  if not (isinstance(kind, str) and kind):
     raise ConfigError(f"{config.__name__}.kind has no default; give it one, such as kind: str = 'mine'")
   known = CONFIGS.get(kind, config)
   # A config file that defines a memory creates new classes whenever it is read.

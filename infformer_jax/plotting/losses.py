@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from infformer_jax.errors import UserError
 from infformer_jax.plotting import style
 from infformer_jax.results_schema import ByGroup, ByPosition
 
@@ -17,11 +18,23 @@ VIEWS = ('memory', 'emptied', 'exchanged')
 
 
 def logged(workdir: Path) -> list[dict[str, Any]]:
-  """The lines of W/metrics.jsonl; [] if there is no such file."""
+  """The lines of W/metrics.jsonl; [] if there is no such file.
+
+  Raises:
+    UserError: a line is damaged; names it.
+  """
   file = workdir / 'metrics.jsonl'
   # The text after the last newline is a line that is still being written.
-  lines = file.read_text(encoding='utf-8').split('\n')[:-1] if file.is_file() else []
-  return [json.loads(line) for line in lines]
+  lines = file.read_bytes().split(b'\n')[:-1] if file.is_file() else []
+  logged = []
+  for number, text in enumerate(lines, start=1):
+    try:
+      line = json.loads(text)
+      line['step'], line['split']
+    except (ValueError, TypeError, KeyError):
+      raise UserError(f'{file}, line {number} is damaged; remove it') from None
+    logged.append(line)
+  return logged
 
 
 def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure | None:

@@ -3,14 +3,16 @@
 Training, evaluation and plot.py use these functions.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from infformer_jax.files import read_json
 from infformer_jax.plotting import ablation, held_spans, losses, memory, profit, retrieved_ages
 from infformer_jax.records import ABOUT, Inspection
-from infformer_jax.results_schema import Results
+from infformer_jax.results_schema import Results, Sweep
+
+_DRAWN_RESULTS = ('by_position', 'beyond_reach_from_token', 'by_group')
 
 
 def load_inspection(workdir: Path) -> Inspection | None:
@@ -26,13 +28,13 @@ def load_inspection(workdir: Path) -> Inspection | None:
 def draw(workdir: Path) -> bool:
   """Draws the available plots into W/plots; False if there are none."""
   plots, drawn = workdir / 'plots', draw_training(workdir)
-  if (results := _json(workdir / 'results.json')) is not None:
+  if (results := _json(workdir / 'results.json', _DRAWN_RESULTS)) is not None:
     drawn = True
     _draw_results(results, plots)
   if (inspection := load_inspection(workdir)) is not None:
     drawn = True
     _draw_inspection(inspection, plots)
-  if (sweep := _json(workdir / 'ablation.json')) is not None:
+  if (sweep := _json(workdir / 'ablation.json', Sweep.__required_keys__)) is not None:
     drawn = True
     ablation.sweep(sweep, workdir)
   return drawn
@@ -119,6 +121,6 @@ def _leaves(values: Mapping[str, Any], path: str = '') -> Iterator[tuple[str, An
       yield f'{path}{key}', value
 
 
-def _json(file: Path) -> Any:
-  """The content of a file; None if there is no such file."""
-  return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else None
+def _json(file: Path, keys: Iterable[str]) -> Any:
+  """The content of a file, which has these keys; None if there is no such file."""
+  return read_json(file, keys) if file.is_file() else None

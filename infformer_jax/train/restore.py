@@ -3,6 +3,7 @@
 import functools
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -41,15 +42,9 @@ def initial_parameters(
   saved = checkpoints.kinds()
   if saved is None:
     raise UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
-  build = functools.partial(transformer.build, model, vocab_size)
-  ours = jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))
+  ours = _parameters(model, vocab_size)
   trained = {key: saved_kind for key, saved_kind in saved.items() if key.startswith('params/')}
-  wrong = [
-    f'{key} is {saved_kind} in the checkpoint, {kind(ours[key]) if key in ours else "missing"} in the model'
-    for key, saved_kind in trained.items()
-    if key not in ours or kind(ours[key]) != saved_kind
-  ]
-  if wrong:
+  if wrong := _differences(trained, ours):
     raise UserError(f'init_from = {workdir} does not fit the config: {"; ".join(wrong)}')
   like = {key: leaf for key, leaf in ours.items() if key in trained}
   restored = checkpoints.restore(like, shardings(like, mesh))
@@ -60,6 +55,42 @@ def initial_parameters(
     f'new parameters: {", ".join(new) if new else "none"}'
   )
   return restored[0]
+
+
+def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -> None:
+  """Checks, before anything is written, that a run can resume with this model.
+
+  Raises:
+    UserError: there are checkpoints and none is readable, or the newest has other parameters.
+  """
+  checkpoints = Checkpoints(workdir / 'checkpoints', warn=lambda line: None)
+  if not checkpoints.steps():
+    return
+  saved = checkpoints.kinds()
+  if saved is None:
+    raise UserError(f'no checkpoint in {workdir / "checkpoints"} is intact; use another --workdir')
+  ours = _parameters(model, vocab_size)
+  trained = {key: saved_kind for key, saved_kind in saved.items() if key.startswith('params/')}
+  if wrong := _differences(trained, ours):
+    raise UserError(
+      f'{workdir} does not fit the model, or another version of the package wrote it: {wrong[0]}; '
+      'use another --workdir'
+    )
+
+
+def _parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
+  """The shapes and dtypes of the parameters of a model by name, 'params/...'."""
+  build = functools.partial(transformer.build, model, vocab_size)
+  return jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))
+
+
+def _differences(trained: Mapping[str, str], ours: Mapping[str, Any]) -> list[str]:
+  """What the model lacks of the saved parameters, or has in another shape, one line each."""
+  return [
+    f'{key} is {saved_kind} in the checkpoint, {kind(ours[key]) if key in ours else "missing"} in the model'
+    for key, saved_kind in trained.items()
+    if key not in ours or kind(ours[key]) != saved_kind
+  ]
 
 
 def replaced(params: PyTree, given: Mapping[str, Array]) -> PyTree:

@@ -71,7 +71,7 @@ def test_a_split_without_documents_is_an_error(folder, tmp_path):
 
 def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
-  with pytest.raises(UserError, match=r'cannot read .*data\.json .*; give the directory of a training run'):
+  with pytest.raises(UserError, match=r'data\.json does not exist; use the work directory of a training run'):
     trained_tokenizer(config, tmp_path)
   corpus = load_corpus(config, tmp_path / 'tokens')
   (tmp_path / 'data.json').write_text(json.dumps(corpus.fingerprint))

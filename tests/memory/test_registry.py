@@ -176,3 +176,17 @@ def test_a_config_without_a_kind_is_rejected():
 def test_an_unknown_kind_is_an_error_with_a_suggestion():
   with pytest.raises(ConfigError, match=r"kind = 'meen'.*did you mean 'mean'"):
     override(toy.config(MeanConfig()), [('memory.kind', 'meen')])
+
+
+@pytest.mark.parametrize(
+  ('config', 'memory', 'message'),
+  [
+    (Mean, Mean, 'must be a dataclass that extends MemoryConfig'),
+    (MeanConfig(), Mean, 'must be a dataclass that extends MemoryConfig'),
+    (MeanConfig, MeanConfig, 'must be a class that extends Memory'),
+    (MeanConfig, Memory, 'implements its abstract methods'),
+  ],
+)
+def test_other_classes_are_not_registered(config, memory, message):
+  with pytest.raises(ConfigError, match=message):
+    registry.register(config, memory)

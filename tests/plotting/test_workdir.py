@@ -116,3 +116,18 @@ def test_runs_that_are_compared_are_named_by_their_memories(tmp_path):
   assert 'with long (first.length 64) than with short (first.length 32).' in page('long', 'short')
   assert 'with long (stacked) than with none (none).' in page('long', 'none')
   assert f'with {tmp_path / "none"} than with {tmp_path / "copy/none"}.' in page('none', 'copy/none')
+
+
+@pytest.mark.parametrize(
+  ('name', 'content'),
+  [
+    ('results.json', '{}'),
+    ('ablation.json', ''),
+    ('metrics.jsonl', '{"step": 1}\n'),
+    ('metrics.jsonl', 'x\n'),
+  ],
+)
+def test_a_damaged_file_is_one_line(name, content, tmp_path):
+  (tmp_path / name).write_text(content)
+  with pytest.raises(UserError, match=rf'{name}.* is damaged'):
+    workdir.draw(tmp_path)
