@@ -108,9 +108,8 @@ class Checkpoints:
     steps = self.steps()
     candidates = [each for each in steps if step in (None, each)]
     if steps and not candidates:
-      raise UserError(
-        f'step = {step}: {self._directory} has no checkpoint {step} (available: {", ".join(map(str, steps))})'
-      )
+      available = ', '.join(map(str, steps))
+      raise UserError(f'step = {step}: {self._directory} has no checkpoint {step} (available: {available})')
     reasons: dict[int, str] = {}
     for candidate in reversed(candidates):
       try:
@@ -125,12 +124,8 @@ class Checkpoints:
     if reasons:
       each = '; '.join(f'{damaged}: {reason}' for damaged, reason in reasons.items())
       if step is not None:
-        raise UserError(
-          f'step = {step}: the checkpoint in {self._directory} is damaged ({each}); use another step'
-        )
-      raise UserError(
-        f'no checkpoint in {self._directory} is intact ({each}); start in another work directory'
-      )
+        raise UserError(f'step = {step} in {self._directory} is damaged ({each}); use another step')
+      raise UserError(f'no checkpoint in {self._directory} is intact ({each}); use another --workdir')
     return None
 
   def kinds(self) -> dict[str, str] | None:

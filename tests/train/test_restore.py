@@ -74,7 +74,7 @@ def test_only_memory_parameters_are_new_and_a_longer_memory_adds_none(program, t
     ({'model.positions': 'rotary'}, ['params/u_hk is float32[2,8] in the checkpoint, missing in the model']),
     (
       {'data.tokenizer': 'bpe:300'},
-      ["data.tokenizer = 'bpe:300' is not the tokenizer of the model in", '--config.data.tokenizer=bytes'],
+      ["data.tokenizer = 'bpe:300' must be the tokenizer of the model in", '--config.data.tokenizer=bytes'],
     ),
   ],
 )
