@@ -7,6 +7,8 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Tolerances hold for float32 on 
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # Command lines would otherwise use the user's cache.
   _compiled = tempfile.TemporaryDirectory()
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled.name
+  # Test files, workers and child processes compile the same small programs.
+  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 
 import jax
 import pytest

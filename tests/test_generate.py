@@ -55,3 +55,25 @@ def test_invalid_flags_are_one_line_errors(flags, message, workdir):
   assert message in done.stderr
   assert done.stderr.count('\n') == 1
   assert done.stdout == ''
+
+
+def test_a_memory_of_the_config_file_is_generated_with(workdir, tmp_path):
+  own = tmp_path / 'own.py'
+  own.write_text(
+    'from infformer_jax.memory import registry\n'
+    'from tests.ablation.sweep import *\n'
+    'from tests.memory.test_registry import Mean, MeanConfig\n'
+    'registry.register(MeanConfig, Mean)\n'
+    'exec(CONFIG)\n'
+  )
+  train = [f'--config={own}', f'--workdir={tmp_path / "W"}', '--config.model.memory.kind=mean']
+  command = [sys.executable, '-m', 'infformer_jax.main', *train]
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  flags = f'--prompt_file={workdir / "prompt.txt"}', '--max_new_tokens=4'
+  without = run(tmp_path / 'W', *flags)
+  assert without.returncode == 2
+  assert "model.memory.kind = 'mean'" in without.stderr
+  done = run(tmp_path / 'W', *flags, f'--config={own}')
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.strip()
