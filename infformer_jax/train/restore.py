@@ -43,13 +43,12 @@ def initial_parameters(
   if saved is None:
     raise UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
   ours = _parameters(model, vocab_size)
-  trained = {key: saved_kind for key, saved_kind in saved.items() if key.startswith('params/')}
-  if wrong := _differences(trained, ours):
+  if wrong := _differences(saved, ours):
     raise UserError(f'init_from = {workdir} does not fit the config: {"; ".join(wrong)}')
-  like = {key: leaf for key, leaf in ours.items() if key in trained}
+  like = {key: leaf for key, leaf in ours.items() if key in saved}
   restored = checkpoints.restore(like, shardings(like, mesh))
   assert restored is not None  # `kinds` has found a checkpoint.
-  new = [key.removeprefix('params/') for key in ours if key not in trained]
+  new = [key.removeprefix('params/') for key in ours if key not in saved]
   say(
     f'starting from the parameters of {workdir} after step {restored[1]["data_position"]}; '
     f'new parameters: {", ".join(new) if new else "none"}'
@@ -70,8 +69,7 @@ def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -
   if saved is None:
     raise UserError(f'no checkpoint in {workdir / "checkpoints"} is intact; use another --workdir')
   ours = _parameters(model, vocab_size)
-  trained = {key: saved_kind for key, saved_kind in saved.items() if key.startswith('params/')}
-  if wrong := _differences(trained, ours):
+  if wrong := _differences(saved, ours):
     raise UserError(
       f'{workdir} does not fit the model, or another version of the package wrote it: {wrong[0]}; '
       'use another --workdir'
@@ -84,12 +82,12 @@ def _parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
   return jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))
 
 
-def _differences(trained: Mapping[str, str], ours: Mapping[str, Any]) -> list[str]:
-  """What the model lacks of the saved parameters, or has in another shape, one line each."""
+def _differences(saved: Mapping[str, str], ours: Mapping[str, Any]) -> list[str]:
+  """The saved parameters that the model lacks or has with another shape, one line each."""
   return [
     f'{key} is {saved_kind} in the checkpoint, {kind(ours[key]) if key in ours else "missing"} in the model'
-    for key, saved_kind in trained.items()
-    if key not in ours or kind(ours[key]) != saved_kind
+    for key, saved_kind in saved.items()
+    if key.startswith('params/') and (key not in ours or kind(ours[key]) != saved_kind)
   ]
 
 
