@@ -69,6 +69,8 @@ def segments_back(num_slots: int, slots_per_segment: int) -> np.ndarray:
 class Memory(nnx.Module):
   """A memory of one layer. Subclasses implement init_state, filled, write, prepare and answer.
 
+  The names of its parameters decide which of them have weight decay (train/optimizer.py, `decayed`).
+
   Raises:
     ConfigError: the config cannot serve segments of the site's length.
   """

@@ -13,6 +13,11 @@ from infformer_jax.types import Array, PyTree
 
 Schedule = Callable[[Array | int], Array]
 
+_NOT_DECAYED = re.compile('bias|scale|^b_|^gate_|^[uv]_hk$|^w_(mu|sigma|pi)_')
+"""The names of parameters that are not projections of features: biases and tables of biases, scales, gates
+per head, Transformer-XL's u and v, and the affine maps of a continuous memory, which take the scores of its
+basis functions to the positions, widths and weights of densities."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -22,7 +27,7 @@ class OptimizerConfig:
   memory_learning_rate: float | None = None  # of all parameters under a layer's `memory`; None: the same
   warmup_steps: int = 100  # the rate rises linearly; step `warmup_steps` is the first at the full rate
   final_learning_rate_fraction: float = 0.1  # where the cosine ends, at the last step
-  weight_decay: float = 0.01  # decoupled, times the rate; matrices only
+  weight_decay: float = 0.01  # decoupled, times the rate; of the parameters that `decayed` selects
   clip_norm: float = 1.0  # of the gradient of all parameters together
   b1: float = 0.9
   b2: float = 0.98
@@ -80,10 +85,17 @@ def parameter_groups(params: PyTree) -> PyTree:
 
 
 def decayed(params: PyTree) -> PyTree:
-  """Whether each parameter decays: all matrices, but no biases (including u and v) and no scales."""
+  """Whether each parameter decays: projections of features, convolutions and embeddings do.
+
+  The name decides, so that an option which gives a parameter another axis, such as `mixture`, does not change
+  whether it decays. A parameter of any memory, including one that a user registers, decays if it has at least
+  two axes, unless its name contains 'bias' or 'scale', starts with 'b_', 'gate_', 'w_mu_', 'w_sigma_' or
+  'w_pi_', or is 'u_hk' or 'v_hk'.
+  """
 
   def decays(path: tuple, leaf: Array) -> bool:
-    return leaf.ndim > 1 and not re.search('bias|scale|^[uv]_hk$', names(path)[-1])
+    name = [key for key in names(path) if not key.isdecimal()][-1]  # Of a list: the name of the list.
+    return leaf.ndim > 1 and not _NOT_DECAYED.search(name)
 
   return jax.tree.map_with_path(decays, params)
 

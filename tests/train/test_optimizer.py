@@ -1,12 +1,19 @@
 """AdamW per parameter group: learning rates, weight decay and schedules."""
 
+import functools
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from infformer_jax.errors import ConfigError
+from infformer_jax.memory import registry
+from infformer_jax.memory.base import Site
+from infformer_jax.nn import transformer
 from infformer_jax.train.optimizer import (
   OptimizerConfig,
   decayed,
@@ -17,6 +24,29 @@ from infformer_jax.train.optimizer import (
 )
 from infformer_jax.train.sharding import name
 from tests import toy
+
+TRUNK_OPTIONS = (
+  {'qkv_bias': True, 'attention_output_bias': True, 'normalize_qk': True, 'num_kv_heads': 2},
+  {'positions': 't5', 'feed_forward': 'swiglu', 'norm': 'rmsnorm', 'norm_position': 'post'},
+  {'positions': 'learned', 'short_term_length': 0, 'tie_embeddings': False, 'output_bias': True},
+)
+"""Together they add every parameter that an option of the trunk adds."""
+
+DECAYED = {
+  'trunk': """vocabulary/embedding/embedding vocabulary/unembedding/embedding position_embedding/embedding
+    attention/w_q/kernel attention/w_k/kernel attention/w_v/kernel attention/w_o/kernel attention/w_r/kernel
+    feed_forward/w_in/kernel feed_forward/w_gate/kernel feed_forward/w_out/kernel""",
+  'memory': 'compressor/w_cde compressor/around_3de decoder/w_cde w_k_dhk w_v_dhk w_o_hkd gate/kernel',
+}
+NOT_DECAYED = {
+  'trunk': """u_hk v_hk final_norm/scale final_norm/bias vocabulary/output_bias_v
+    attention/bias_jh attention/scale_h attention/w_q/bias attention/w_k/bias attention/w_v/bias
+    attention/w_o/bias attention_norm/scale attention_norm/bias feed_forward_norm/scale feed_forward_norm/bias
+    feed_forward/w_in/bias feed_forward/w_out/bias""",
+  'memory': """compressor/b_e compressor/around_e decoder/b_ce gate/bias scale_h gate_h
+    w_mu_n w_sigma_n w_mu_cn w_sigma_cn w_pi_cn""",
+}
+"""All parameters of all memories and of all options of the trunk, without the numbers of layers and items."""
 
 CONFIG = OptimizerConfig(
   learning_rate=0.1,
@@ -92,7 +122,7 @@ def test_each_group_is_updated_with_its_own_learning_rate(params):
   chex.assert_trees_all_close(moves, jax.tree.map_with_path(expected, params), rtol=1e-4, atol=0)
 
 
-def test_only_matrices_have_weight_decay(params):
+def test_the_decayed_parameters_have_weight_decay(params):
   moves, _ = update(CONFIG, params, jax.tree.map(jnp.zeros_like, params))
 
   def expected(path, leaf, decays):
@@ -101,11 +131,27 @@ def test_only_matrices_have_weight_decay(params):
   chex.assert_trees_all_close(
     moves, jax.tree.map_with_path(expected, params, decayed(params)), rtol=1e-5, atol=0
   )
-  decays, kept = named(decayed(params)), named(params)
-  still = {key for key, decay in decays.items() if not decay}
-  assert {key.split('/')[-1] for key in still} >= {'bias', 'scale', 'u_hk', 'v_hk', 'w_mu_n'}
-  assert all(kept[key].ndim > 1 for key in set(decays) - still)
-  assert {'vocabulary/embedding/embedding', 'blocks/0/attention/w_q/kernel'} <= set(decays) - still
+
+
+def without_numbers(key: str) -> str:
+  """The name of a parameter without numbers, and without its block or its place in `stacked`."""
+  return re.sub(r'^(blocks|first|second)/', '', re.sub(r'/\d+(?=/|$)', '', key))
+
+
+def test_every_parameter_is_known_and_only_projections_and_embeddings_decay():
+  """The number of axes does not decide: w_mu_cn of a mixture is what w_mu_n is of a single density."""
+  site = Site(d_model=16, num_heads=4, head_dim=4, segment_length=toy.LENGTH)
+  trees = {'trunk': [], 'memory': []}
+  for options in TRUNK_OPTIONS:
+    build = functools.partial(transformer.build, toy.config(**options), toy.VOCABULARY)
+    trees['trunk'].append(jax.eval_shape(build, jax.random.key(0))[1])
+  for memory in toy.MEMORIES.values():
+    state = nnx.state(nnx.eval_shape(lambda memory=memory: registry.build(memory, site, rngs=nnx.Rngs(0))))
+    trees['memory'].append(nnx.to_pure_dict(state))
+  for part, several in trees.items():
+    decays = [(without_numbers(key), flag) for tree in several for key, flag in named(decayed(tree)).items()]
+    assert {key for key, flag in decays if flag} == set(DECAYED[part].split())
+    assert {key for key, flag in decays if not flag} == set(NOT_DECAYED[part].split())
 
 
 def test_the_global_norm_of_the_gradient_is_clipped(params):
