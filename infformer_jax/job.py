@@ -135,7 +135,7 @@ def _load_corpus(
   experiment: Experiment, workdir: pathlib.Path, splits: Collection[str], console: Console
 ) -> Corpus:
   """The data; every one of the splits has documents."""
-  corpus = load_corpus(experiment.data, workdir / 'tokens', splits)
+  corpus = load_corpus(experiment.data, workdir, splits)
   console.say(corpus.note)
   for split in splits:
     corpus.split(split)

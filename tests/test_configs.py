@@ -73,7 +73,7 @@ def shapes(experiment: Experiment):
   """The graph definition and the shapes of the training state."""
   data, train = experiment.data, experiment.train
   if isinstance(data, TaskConfig):
-    size = data.source().tokenizer(pathlib.Path()).vocab_size
+    size = data.source(pathlib.Path()).tokenizer().vocab_size
   else:
     size = int(data.tokenizer.removeprefix('bpe:')) if data.tokenizer.startswith('bpe:') else 257
   optimizer = make_optimizer(train.optimizer, train.num_steps)

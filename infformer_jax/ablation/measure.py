@@ -51,7 +51,7 @@ def measure(point: Point, console: Console) -> PointFigures:
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, model, warn=console.say)
   split_name = experiment.evaluation.split
-  split = load_corpus(experiment.data, workdir / 'tokens', {split_name}).split(split_name)
+  split = load_corpus(experiment.data, workdir, {split_name}).split(split_name)
   return {
     'values': list(point.values),
     'seed': point.seed,

@@ -42,8 +42,12 @@ class DataConfig(abc.ABC):
     """Raises ConfigError if segments of this length do not suit the data; by default, all do."""
 
   @abc.abstractmethod
-  def source(self) -> 'Source':
-    """Where the data come from. Reads nothing yet."""
+  def source(self, workdir: pathlib.Path) -> 'Source':
+    """Where the data come from. Reads nothing yet.
+
+    Args:
+      workdir: W, the work directory of the run: caches are kept in W/tokens, and nothing in W is data.
+    """
 
 
 def register(config: type[_T]) -> type[_T]:
@@ -77,12 +81,12 @@ class Source(abc.ABC):
     return {}
 
   @abc.abstractmethod
-  def tokenizer(self, cache_dir: pathlib.Path) -> tokenizers.Tokenizer:
-    """The tokenizer; one that is trained is trained once and saved in `cache_dir`."""
+  def tokenizer(self) -> tokenizers.Tokenizer:
+    """The tokenizer; one that is trained is trained once and saved in the work directory."""
 
   @abc.abstractmethod
-  def splits(self, tokenizer: tokenizers.Tokenizer, cache_dir: pathlib.Path) -> Mapping[str, 'LoadSplit']:
-    """For each split a function that loads it; a stored split is tokenized then, and kept in `cache_dir`."""
+  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, 'LoadSplit']:
+    """For each split a function that loads it; a stored split is tokenized then, and its tokens are kept."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,20 +9,20 @@ from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import read_json
 
 
-def load_corpus(config: DataConfig, cache_dir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
+def load_corpus(config: DataConfig, workdir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
   """Loads the data; what is stored as text is tokenized, or its tokens are found in the cache.
 
   Args:
     config: of a registered kind.
-    cache_dir: the work directory's tokens/, where a trained tokenizer and the tokens are kept.
+    workdir: W; a trained tokenizer and the tokens are kept in W/tokens, and nothing in W is data.
     splits: the splits to load; None: all.
   Raises:
     ConfigError: the data have no such split.
     UserError: data or tokenizer are missing or damaged; names the file and the remedy.
   """
-  source = config.source()
-  tokenizer = source.tokenizer(cache_dir)
-  available = source.splits(tokenizer, cache_dir)
+  source = config.source(workdir)
+  tokenizer = source.tokenizer()
+  available = source.splits(tokenizer)
   for name in splits or ():
     if name not in available:
       raise missing_split(name, available)
@@ -57,7 +57,7 @@ def trained_tokenizer(config: DataConfig, workdir: pathlib.Path) -> Tokenizer:
   old = before['tokenizer']
   # A tokenizer that is trained on the data can only be the saved one.
   other = config.tokenizer != old and config.tokenizer.startswith('bpe:')
-  tokenizer = None if other else config.source().tokenizer(workdir / 'tokens')
+  tokenizer = None if other else config.source(workdir).tokenizer()
   if tokenizer is None or tokenizer.identity != before['tokenizer_sha256']:
     raise ConfigError(
       f"data.tokenizer = '{config.tokenizer}' must be the tokenizer of the model in {workdir}; "

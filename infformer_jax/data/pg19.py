@@ -32,7 +32,8 @@ class Pg19Config(StoredConfig):
         f"source_dir = '{self.source_dir}' must be None with data_dir = '{self.data_dir}'; give one of them"
       )
 
-  def open(self) -> documents.FixedSplits:
+  def open(self, workdir: pathlib.Path) -> documents.FixedSplits:
+    del workdir
     if self.source_dir is not None:
       root = pathlib.Path(self.source_dir).expanduser()
       found = books(root, key=f"data.source_dir = '{self.source_dir}'")

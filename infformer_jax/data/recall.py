@@ -12,6 +12,7 @@ Passkey retrieval: some digits are hidden in repetitive text, and the question f
 """
 
 import dataclasses
+import pathlib
 from typing import Literal
 
 import numpy as np
@@ -62,11 +63,12 @@ class RecallConfig(TaskConfig):
         f'model.segment_length = {segment_length}; use the same value for both'
       )
 
-  def source(self) -> Task:
+  def source(self, workdir: pathlib.Path) -> Task:
     """The task, with a group of answers for each distance.
 
     Ids: noise, then the marks ? and !, then values and keys, or digits.
     """
+    del workdir
     make = _associative if self.task == 'associative' else _passkey
     answers = self.num_values + self.num_pairs if self.task == 'associative' else _DIGITS
     return Task(

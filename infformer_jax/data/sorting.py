@@ -9,6 +9,7 @@ epoch is new.
 """
 
 import dataclasses
+import pathlib
 from typing import Literal
 
 import numpy as np
@@ -38,8 +39,9 @@ class SortingConfig(TaskConfig):
     if not 2 <= self.num_symbols <= 10_000:
       raise ConfigError(f'num_symbols = {self.num_symbols} must be in [2, 10,000]')
 
-  def source(self) -> Task:
+  def source(self, workdir: pathlib.Path) -> Task:
     """The task; the answers are one group."""
+    del workdir
 
     def make(uniforms: Uniforms) -> tuple[np.ndarray, np.ndarray]:
       sequence = _sequence(self, uniforms)

@@ -28,7 +28,8 @@ class StdlibConfig(StoredConfig):
 
   kind: str = 'stdlib'
 
-  def open(self) -> 'Stdlib':
+  def open(self, workdir: pathlib.Path) -> 'Stdlib':
+    del workdir
     return Stdlib(pathlib.Path(sysconfig.get_path('stdlib')))
 
 

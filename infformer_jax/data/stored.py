@@ -38,13 +38,15 @@ class TextCollection(Protocol):
 class StoredConfig(DataConfig):
   """The config of a corpus of stored documents."""
 
-  def source(self) -> Source:
-    return StoredSource(self.tokenizer, self.open)
+  def source(self, workdir: pathlib.Path) -> Source:
+    return StoredSource(self.tokenizer, lambda: self.open(workdir), workdir / 'tokens')
 
   @abc.abstractmethod
-  def open(self) -> TextCollection:
+  def open(self, workdir: pathlib.Path) -> TextCollection:
     """Finds the documents.
 
+    Args:
+      workdir: the work directory of the run, which may be inside the data and is no part of them.
     Raises:
       UserError: they are missing; says what to do.
     """
@@ -53,13 +55,14 @@ class StoredConfig(DataConfig):
 class StoredSource(Source):
   """Tokenizes documents, or finds their tokens in the cache; finds the documents when they are needed."""
 
-  def __init__(self, spec: str, open_texts: Callable[[], TextCollection]):
+  def __init__(self, spec: str, open_texts: Callable[[], TextCollection], cache_dir: pathlib.Path):
     """
     Args:
       spec: names the tokenizer, see tokenizers.py.
       open_texts: finds the documents.
+      cache_dir: where a trained tokenizer and the tokens are kept.
     """
-    self._spec, self._open = spec, open_texts
+    self._spec, self._open, self._cache_dir = spec, open_texts, cache_dir
 
   @functools.cached_property
   def _texts(self) -> TextCollection:
@@ -69,12 +72,12 @@ class StoredSource(Source):
   def facts(self) -> dict[str, Any]:
     return self._texts.facts
 
-  def tokenizer(self, cache_dir: pathlib.Path) -> tokenizers.Tokenizer:
-    return tokenizers.from_spec(self._spec, cache_dir, lambda: _sample(self._texts.training))
+  def tokenizer(self) -> tokenizers.Tokenizer:
+    return tokenizers.from_spec(self._spec, self._cache_dir, lambda: _sample(self._texts.training))
 
-  def splits(self, tokenizer: tokenizers.Tokenizer, cache_dir: pathlib.Path) -> Mapping[str, LoadSplit]:
+  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, LoadSplit]:
     return {
-      name: functools.partial(token_cache.tokenized, documents, tokenizer, cache_dir, name)
+      name: functools.partial(token_cache.tokenized, documents, tokenizer, self._cache_dir, name)
       for name, documents in self._texts.splits(tokenizer).items()
     }
 

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -107,14 +106,11 @@ class Task(Source):
     self._tokenizer = Symbols(num_symbols)
     self._config, self._make, self._groups, self._length = config, make, tuple(groups), length
 
-  def tokenizer(self, cache_dir: pathlib.Path | None = None) -> Symbols:
-    del cache_dir
+  def tokenizer(self) -> Symbols:
     return self._tokenizer
 
-  def splits(
-    self, tokenizer: Tokenizer | None = None, cache_dir: pathlib.Path | None = None
-  ) -> Mapping[str, LoadSplit]:
-    del tokenizer, cache_dir
+  def splits(self, tokenizer: Tokenizer) -> Mapping[str, LoadSplit]:
+    del tokenizer
     return {name: functools.partial(self._load, name) for name in SPLITS}
 
   def _load(self, name: str) -> tuple[TaskSplit, dict[str, Any]]:

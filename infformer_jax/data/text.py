@@ -22,7 +22,8 @@ class TextConfig(StoredConfig):
   kind: str = 'text'
   source_dir: str  # a directory, possibly with these folders, or a glob such as 'books/**/*.txt'
 
-  def open(self) -> documents.FixedSplits:
+  def open(self, workdir: pathlib.Path) -> documents.FixedSplits:
+    del workdir
     root, paths = documents.find(self.source_dir)
     chosen = {
       name: [path for path in paths if path.relative_to(root).parent.parts[:1] == (name,)]

@@ -19,7 +19,8 @@ class TfdsConfig(StoredConfig):
   source_dir: str  # the prepared version, with its dataset_info.json, e.g. 'tensorflow_datasets/pg19/0.1.1'
   text_feature: str = 'text'
 
-  def open(self) -> FixedSplits:
+  def open(self, workdir: pathlib.Path) -> FixedSplits:
+    del workdir
     key = f"data.source_dir = '{self.source_dir}'"
     return prepared(pathlib.Path(self.source_dir).expanduser(), self.text_feature, key=key)
 

@@ -1,6 +1,7 @@
 """A tiny copy of the PG-19 bucket."""
 
 from infformer_jax.data import prepare, tokenizers
+from tests.data.texts import NOWHERE
 
 BOOKS = {
   'train/1': 'One.\r\n\r\nTwo.\n',
@@ -25,7 +26,7 @@ def write_books(root, books=BOOKS, metadata=METADATA):
 
 
 def splits(config):
-  divided = config.open().splits(tokenizers.Bytes())
+  divided = config.open(NOWHERE).splits(tokenizers.Bytes())
   return {name: dict(own[i] for i in range(len(own))) for name, own in divided.items()}
 
 

@@ -19,4 +19,4 @@ PASSKEY = RecallConfig(
 
 
 def corpus(config, tmp_path):
-  return load_corpus(config, tmp_path / 'tokens')
+  return load_corpus(config, tmp_path)

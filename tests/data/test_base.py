@@ -21,10 +21,10 @@ class Poems(Source):
   def facts(self):
     return {'author': 'unknown'}
 
-  def tokenizer(self, cache_dir):
+  def tokenizer(self):
     return Bytes()
 
-  def splits(self, tokenizer, cache_dir):
+  def splits(self, tokenizer):
     def load(name):
       split = StoredSplit.from_tokens([tokenizer.encode(text) for text in TEXTS[name]])
       return split, {'documents': len(split), 'tokens': len(split.ids)}
@@ -42,7 +42,7 @@ def poems_config(monkeypatch):
     kind: str = 'poems'
     tokenizer: str = 'bytes'
 
-    def source(self):
+    def source(self, workdir):
       return Poems()
 
   return PoemsConfig
@@ -61,7 +61,7 @@ def test_user_defined_data_are_registered_and_loaded_like_built_in_data(poems_co
 def test_a_config_without_a_kind_is_rejected():
   @dataclasses.dataclass(frozen=True, kw_only=True)
   class Nameless(DataConfig):
-    def source(self):
+    def source(self, workdir):
       return Poems()
 
   with pytest.raises(ConfigError, match=r'Nameless\.kind has no default'):

@@ -4,7 +4,7 @@ import pytest
 
 from infformer_jax.data.documents import Document, InMemoryDocuments
 from infformer_jax.errors import UserError
-from tests.data.texts import read, splits, text_config, write
+from tests.data.texts import NOWHERE, read, splits, text_config, write
 
 
 def test_the_error_for_a_file_that_is_not_utf8_has_its_path_and_the_offset(tmp_path):
@@ -14,14 +14,14 @@ def test_the_error_for_a_file_that_is_not_utf8_has_its_path_and_the_offset(tmp_p
 
 
 def test_training_a_tokenizer_requires_a_train_split(tmp_path):
-  source = text_config(write(tmp_path, {'test/a': 'A'})).open()
+  source = text_config(write(tmp_path, {'test/a': 'A'})).open(NOWHERE)
   with pytest.raises(UserError, match="trained on the split 'train', and the data have only test"):
     _ = source.training
 
 
 def test_the_key_of_files_changes_when_a_file_changes(tmp_path):
   def key():
-    return text_config(tmp_path).open().training.key
+    return text_config(tmp_path).open(NOWHERE).training.key
 
   write(tmp_path, {'train/a': 'A', 'train/b': 'B'})
   first = key()

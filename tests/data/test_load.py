@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def test_a_corpus_has_a_note_with_its_tokenizer_and_sizes(folder, tmp_path):
-  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path)
   assert list(corpus.splits) == ['train', 'test']
   for name, split in corpus.splits.items():
     for index, path in enumerate(sorted((folder / name).iterdir())):
@@ -35,36 +35,36 @@ def test_a_corpus_has_a_note_with_its_tokenizer_and_sizes(folder, tmp_path):
 
 def test_only_the_requested_splits_are_tokenized(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bytes')
-  corpus = load_corpus(config, tmp_path / 'tokens', ['test'])
+  corpus = load_corpus(config, tmp_path, ['test'])
   assert list(corpus.splits) == ['test']
   assert [path.name.split('_')[0] for path in (tmp_path / 'tokens').glob('*_*')] == ['test']
   with pytest.raises(
     ConfigError, match=r"unknown split of the data 'tets'; did you mean 'test'\? .*train, test"
   ):
-    load_corpus(config, tmp_path / 'tokens', ['tets'])
+    load_corpus(config, tmp_path, ['tets'])
   with pytest.raises(ConfigError, match=r"unknown split of the data 'validation'"):
     corpus.split('validation')
 
 
 def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
-  first = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  first = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path)
   (folder / 'train' / '0.txt').write_text('quite other things ' * 50)
-  again = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path / 'tokens')
+  again = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path)
   assert again.tokenizer.identity == first.tokenizer.identity
   assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
 
 
 def test_loading_only_the_tokenizer_needs_no_data(folder, tmp_path):
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
-  identity = load_corpus(config, tmp_path / 'tokens').tokenizer.identity
+  identity = load_corpus(config, tmp_path).tokenizer.identity
   gone = TextConfig(source_dir=str(tmp_path / 'gone'), tokenizer='bpe:280')
-  assert gone.source().tokenizer(tmp_path / 'tokens').identity == identity
+  assert gone.source(tmp_path).tokenizer().identity == identity
 
 
 def test_a_split_without_documents_is_an_error(folder, tmp_path):
   for path in (folder / 'test').iterdir():
     path.write_text('x')
-  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path / 'tokens')
+  corpus = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bytes'), tmp_path)
   with pytest.raises(UserError, match="the split 'test' of the data has no document of at least 2 tokens"):
     corpus.split('test')
 
@@ -73,7 +73,7 @@ def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path
   config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
   with pytest.raises(UserError, match=r'data\.json does not exist; use the work directory of a training run'):
     trained_tokenizer(config, tmp_path)
-  corpus = load_corpus(config, tmp_path / 'tokens')
+  corpus = load_corpus(config, tmp_path)
   (tmp_path / 'data.json').write_text(json.dumps(corpus.fingerprint))
   assert trained_tokenizer(config, tmp_path).identity == corpus.tokenizer.identity
   for spec in ('bytes', 'bpe:281'):

@@ -5,6 +5,7 @@ import pytest
 from infformer_jax.data import pg19
 from infformer_jax.errors import ConfigError, UserError
 from tests.data.books import BOOKS, splits, write_books
+from tests.data.texts import NOWHERE
 
 
 def test_books_are_read_from_the_layout_of_the_bucket(tmp_path):
@@ -26,12 +27,12 @@ def test_prepared_books_equal_the_books_of_the_bucket(prepared):
 def test_the_error_for_missing_data_contains_the_command_that_prepares_them(tmp_path, monkeypatch):
   command = f'python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={tmp_path} '
   with pytest.raises(UserError, match=command):
-    pg19.Pg19Config(data_dir=str(tmp_path)).open()
+    pg19.Pg19Config(data_dir=str(tmp_path)).open(NOWHERE)
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
   with pytest.raises(UserError, match=command):
-    pg19.Pg19Config().open()
+    pg19.Pg19Config().open(NOWHERE)
   with pytest.raises(UserError, match='has no books'):
-    pg19.Pg19Config(source_dir=str(tmp_path)).open()
+    pg19.Pg19Config(source_dir=str(tmp_path)).open(NOWHERE)
   with pytest.raises(
     ConfigError, match="source_dir = 'a' must be None with data_dir = 'b'; give one of them"
   ):

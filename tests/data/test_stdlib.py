@@ -9,12 +9,12 @@ import pytest
 from infformer_jax.data import stdlib, tokenizers
 from infformer_jax.data.load import load_corpus
 from infformer_jax.errors import UserError
-from tests.data.texts import BYTES, read, write
+from tests.data.texts import BYTES, NOWHERE, read, write
 
 
 @pytest.fixture(scope='module')
 def library():
-  return stdlib.StdlibConfig().open()
+  return stdlib.StdlibConfig().open(NOWHERE)
 
 
 def test_the_corpus_is_the_standard_library_without_tests(library):

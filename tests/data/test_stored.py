@@ -10,23 +10,23 @@ def documents(*texts):
 
 
 def test_splits_are_opened_lazily(tmp_path):
-  source = text_config(tmp_path / 'nowhere').source()
+  source = text_config(tmp_path / 'nowhere').source(tmp_path)
   assert isinstance(source, StoredSource)
-  assert StoredSource('bytes', lambda: 1 / 0).tokenizer(tmp_path).vocab_size == 257
+  assert StoredSource('bytes', lambda: 1 / 0, tmp_path).tokenizer().vocab_size == 257
 
 
 def test_a_tokenizer_is_trained_only_on_training_documents(tmp_path):
   def trained(folder, validation):
     texts = FixedSplits(documents={'train': documents('ab ' * 99), 'validation': validation}, facts={})
-    return StoredSource('bpe:260', lambda: texts).tokenizer(tmp_path / folder).identity
+    return StoredSource('bpe:260', lambda: texts, tmp_path / folder).tokenizer().identity
 
   assert trained('a', documents('xy ' * 99)) == trained('b', documents('uv ' * 999))
 
 
 def test_splits_are_tokenized_when_they_are_loaded(tmp_path):
-  source = text_config(write(tmp_path / 'texts', {'train/a': 'one', 'test/b': 'two'})).source()
-  tokenizer = source.tokenizer(tmp_path / 'tokens')
-  loads = source.splits(tokenizer, tmp_path / 'tokens')
+  source = text_config(write(tmp_path / 'texts', {'train/a': 'one', 'test/b': 'two'})).source(tmp_path)
+  tokenizer = source.tokenizer()
+  loads = source.splits(tokenizer)
   assert set(loads) == {'train', 'test'}
   split, facts = loads['test']()
   assert tokenizer.decode(split.tokens(0)) == 'two'

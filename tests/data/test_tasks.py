@@ -36,7 +36,7 @@ def test_ids_fit_the_vocabulary_and_all_are_used(config, tmp_path):
   tokens = np.concatenate([loaded.splits['train'].tokens(index) for index in range(50)])
   assert set(tokens) <= set(range(loaded.tokenizer.bos_id))
   assert len(set(tokens)) >= loaded.tokenizer.bos_id - (config.kind == 'recall')  # Only one task uses !.
-  assert config.source().tokenizer(tmp_path).identity == loaded.tokenizer.identity
+  assert config.source(tmp_path).tokenizer().identity == loaded.tokenizer.identity
 
 
 @TASKS

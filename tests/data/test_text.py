@@ -3,7 +3,7 @@
 import pytest
 
 from infformer_jax.errors import UserError
-from tests.data.texts import splits, text_config, write
+from tests.data.texts import NOWHERE, splits, text_config, write
 
 
 def test_folders_with_names_of_splits_define_the_splits(tmp_path):
@@ -43,4 +43,4 @@ def test_text_is_read_without_conversions(tmp_path):
 def test_missing_files_are_an_error(texts, source, message, tmp_path):
   write(tmp_path, texts)
   with pytest.raises(UserError, match=message):
-    text_config(tmp_path / source).open()
+    text_config(tmp_path / source).open(NOWHERE)

@@ -1,9 +1,12 @@
 """Text files, and corpora that are read from them, for the tests of data/."""
 
+import pathlib
+
 from infformer_jax.data.text import TextConfig
 from infformer_jax.data.tokenizers import Bytes
 
 BYTES = Bytes()
+NOWHERE = pathlib.Path('a work directory that does not exist')
 
 
 def write(root, texts, suffix='.txt'):
@@ -22,7 +25,7 @@ def read(documents):
 
 def splits(config):
   """The texts of a stored corpus by split and name."""
-  return {name: read(own) for name, own in config.open().splits(BYTES).items()}
+  return {name: read(own) for name, own in config.open(NOWHERE).splits(BYTES).items()}
 
 
 def text_config(source_dir):
