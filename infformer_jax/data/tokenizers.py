@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from infformer_jax import files
+from infformer_jax.data import byte_pairs
 from infformer_jax.data.decode_stream import DecodeStream
+from infformer_jax.data.interruptible import interruptible
 from infformer_jax.errors import ConfigError, UserError, unknown
 
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
@@ -96,7 +98,8 @@ class BytePairs(Tokenizer):
     super().__init__(library.get_vocab_size(), identity, bos_id)
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    return [np.array(encoding.ids, np.int32) for encoding in self._library.encode_batch_fast(list(texts))]
+    encodings = interruptible(lambda: self._library.encode_batch_fast(list(texts)))
+    return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
   def _decode(self, ids: list[int]) -> str:
     return self._library.decode(ids)
@@ -112,7 +115,8 @@ class SentencePieces(Tokenizer):
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     threads = min(os.cpu_count() or 1, len(texts))
-    return [np.array(ids, np.int32) for ids in self._library.encode(list(texts), num_threads=threads)]
+    ids_of_texts = interruptible(lambda: self._library.encode(list(texts), num_threads=threads))
+    return [np.array(ids, np.int32) for ids in ids_of_texts]
 
   def _decode(self, ids: list[int]) -> str:
     return self._library.decode(ids)
@@ -164,15 +168,10 @@ def _trained(num_ids: int, file: pathlib.Path, training_texts: Callable[[], Iter
   import tokenizers
 
   if not file.exists():
-    from tokenizers import models, pre_tokenizers, trainers
-
-    library = _byte_level(models.BPE())
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=num_ids - 1, initial_alphabet=alphabet, show_progress=False)
-    library.train_from_iterator(training_texts(), trainer)
+    trained = byte_pairs.train(num_ids - 1, training_texts())
     try:
       file.parent.mkdir(parents=True, exist_ok=True)
-      files.write_text(file, library.to_str())
+      files.write_text(file, trained)
     except OSError as error:
       raise UserError(
         f'cannot save the tokenizer in {file}: {error.strerror or error}; use a writable --workdir'
@@ -199,7 +198,7 @@ def _gpt2(folder: pathlib.Path) -> BytePairs:
     missing = set(pre_tokenizers.ByteLevel.alphabet()) - set(vocabulary)
     if sorted(vocabulary.values()) != list(range(len(vocabulary))) or missing:
       raise ValueError('the ids must be 0, 1, 2, ... and include all 256 bytes')
-    library = _byte_level(models.BPE(vocab=vocabulary, merges=merges))
+    library = byte_pairs.byte_level(models.BPE(vocab=vocabulary, merges=merges))
   except Exception as error:  # The library raises nothing narrower.
     raise UserError(
       f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {vocabulary_file} and "
@@ -220,15 +219,6 @@ def _sentencepiece(file: pathlib.Path) -> SentencePieces:
       f"data.tokenizer = 'sentencepiece:{file}' must be a SentencePiece model: {error}"
     ) from None
   return SentencePieces(library, hashlib.sha256(content).hexdigest())
-
-
-def _byte_level(model: Any) -> Any:
-  from tokenizers import Tokenizer, decoders, pre_tokenizers
-
-  library = Tokenizer(model)
-  library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-  library.decoder = decoders.ByteLevel()
-  return library
 
 
 def _read(file: pathlib.Path, need: str) -> bytes:
