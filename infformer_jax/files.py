@@ -17,24 +17,42 @@ def write_atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a temporary path beside `path`; the file or folder written there becomes `path`.
 
   It replaces `path` when the block ends without an error, and is removed otherwise. Readers see the old
-  content or the new one. The temporary name is unique, so that several processes may write the same path:
-  the last one wins. A process that is killed leaves its temporary file behind (see `remove_partial`).
+  content or the new one. Several processes may write the same path: the last one wins.
 
   Raises:
     OSError: the file system refuses it.
   """
+  with temporary(path) as partial:
+    yield partial
+    replace(partial, path)
+
+
+@contextlib.contextmanager
+def temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a unique path beside `path`; what is still there when the block ends is removed.
+
+  A process that is killed leaves its temporary file behind (see `remove_partial`).
+  """
   partial = path.with_name(f'{path.name}.{secrets.token_hex(4)}.partial')
   try:
     yield partial
-    if partial.is_dir() and path.exists():  # A folder cannot replace a folder that holds something.
-      old = partial.with_suffix('.replaced.partial')
-      path.rename(old)
-      partial.rename(path)
-      shutil.rmtree(old, ignore_errors=True)
-    else:
-      partial.replace(path)
   finally:
     _remove(partial)
+
+
+def replace(partial: pathlib.Path, path: pathlib.Path) -> None:
+  """Renames a temporary file or folder, which replaces what is at `path`.
+
+  Raises:
+    OSError: the file system refuses it.
+  """
+  if partial.is_dir() and path.exists():  # A folder cannot replace a folder that holds something.
+    old = partial.with_suffix('.replaced.partial')
+    path.rename(old)
+    partial.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+  else:
+    partial.replace(path)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

@@ -13,6 +13,7 @@ from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.data.unused_tokens import remove_unused_tokens
 from infformer_jax.errors import UserError
 from infformer_jax.evaluation import inspection, perplexity
 from infformer_jax.evaluation.results import metrics
@@ -55,6 +56,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
     require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _require_the_same_data(workdir, corpus)
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
+    _remove_unused_tokens(workdir)
 
     def batches(position: int) -> Iterator[Batch]:
       return train_batches(
@@ -120,6 +122,7 @@ def evaluate(
   corpus = _load_corpus(experiment, workdir, [experiment.evaluation.split], console)
   file, folder = workdir / f'results_{name}.json', workdir / f'inspection_{name}'
   _report(trained, experiment, corpus, file, console)
+  _remove_unused_tokens(workdir)
   _inspect(trained, experiment, corpus, folder, console)
   console.say(
     f'the results are in {file}; to see which tokens benefit: '
@@ -225,6 +228,11 @@ def _plot(workdir: pathlib.Path) -> None:
 
   if jax.process_index() == 0:
     plots.draw(workdir)
+
+
+def _remove_unused_tokens(workdir: pathlib.Path) -> None:
+  if jax.process_index() == 0:
+    remove_unused_tokens(workdir)
 
 
 def _write(file: pathlib.Path, content: Any) -> None:

@@ -63,6 +63,17 @@ def test_two_writers_of_one_path_do_not_interfere(tmp_path):
   assert os.listdir(tmp_path) == ['a']
 
 
+def test_a_temporary_folder_can_get_a_name_that_depends_on_its_content(tmp_path):
+  with files.temporary(tmp_path / 'a') as partial:
+    partial.mkdir()
+    (partial / 'file').write_text('new')
+    files.replace(partial, tmp_path / 'new')
+  assert os.listdir(tmp_path) == ['new']
+  with pytest.raises(ZeroDivisionError), files.temporary(tmp_path / 'a') as partial:
+    partial.write_text(str(1 / 0))
+  assert os.listdir(tmp_path) == ['new']
+
+
 def test_json_is_indented_and_rejects_values_that_are_not_finite(tmp_path):
   files.write_json(tmp_path / 'a.json', {'x': [1]})
   text = (tmp_path / 'a.json').read_text()

@@ -105,10 +105,14 @@ def name_hash(name: str) -> str:
 
 
 def listing_key(root: pathlib.Path, paths: Sequence[pathlib.Path]) -> str:
-  """A hash of the names, sizes and times of files: changes whenever a file may have changed."""
+  """A hash of the folder, and of the names, sizes and times of its files; another one if a file may differ.
+
+  Without the folder, different files of equal sizes would be the same where all times are set to one value,
+  as in reproducible archives.
+  """
   stats = [(path.relative_to(root).as_posix(), path.stat()) for path in paths]
   facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-  return hashlib.sha256(repr(facts).encode()).hexdigest()
+  return hashlib.sha256(repr((str(root.resolve()), facts)).encode()).hexdigest()
 
 
 def read_utf8(path: pathlib.Path) -> str:

@@ -1,6 +1,16 @@
-"""Tokenized documents on disk: written once and atomically, then memory-mapped."""
+"""Tokenized documents on disk: written once and atomically, then memory-mapped.
+
+    W/tokens/SPLIT_TOKENIZER_CONTENT/ids          the tokens of all documents, concatenated
+    W/tokens/SPLIT_TOKENIZER_CONTENT/split.json   names and sizes of the documents
+    W/tokens/SPLIT_TOKENIZER_CONTENT/about.json   hashes of tokenizer and texts, and where they were seen
+
+The name of a folder is a hash of the content, so that documents which were moved or copied are not tokenized
+again. To hash them is to read them; a start that reads no documents finds the folder in whose about.json is
+their `Documents.key` (for files: their place, names, sizes and times).
+"""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -17,8 +27,8 @@ from infformer_jax.data.documents import Document, Documents
 from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.errors import UserError
 
-_FORMAT = '1'  # Increase when the format of the files below changes.
-_DAMAGED = (OSError, ValueError, KeyError)  # raised when a cache is opened that is missing or damaged
+_FORMAT = '2'  # Increase when the format of the files changes.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # raised for missing or damaged files
 _BATCH_CHARACTERS = 2**20 * (os.cpu_count() or 1)  # encoded at once, so that all cores have work
 
 
@@ -27,50 +37,110 @@ def tokenized(
 ) -> tuple[StoredSplit, dict[str, Any]]:
   """The tokens of a split, from the cache or encoded now, with a few documents in memory at a time.
 
-  The cache is a folder whose name is a hash of everything that determines the tokens. It is written
-  atomically; of several processes, one writes it, and the others wait.
+  If the cache has other tokens of the split, the documents are read first, to see whether one of these has
+  the same content. The cache is written atomically; of several processes, one writes it, and the others wait.
 
   Args:
     documents: the texts.
     tokenizer: encodes them.
-    cache_dir: where the folder is written; on a local disk.
+    cache_dir: where the tokens are kept; on a local disk.
     split: its name, for the folder and the progress.
   Returns:
     The split without documents of under 2 tokens, and its facts for the results.
   Raises:
     UserError: a document cannot be read, or the tokens cannot be written.
   """
-  key = hashlib.sha256(' '.join((_FORMAT, tokenizer.identity, documents.key)).encode()).hexdigest()
-  folder = cache_dir / f'{split}_{key[:16]}'
-  with contextlib.suppress(*_DAMAGED):
-    return _open(folder)
+  seen = hashlib.sha256(documents.key.encode(errors='surrogateescape')).hexdigest()
+  kind = f'{split}_{hashlib.sha256(f"{_FORMAT} {tokenizer.identity}".encode()).hexdigest()[:8]}'
+  if known := _known(cache_dir, kind, seen):
+    return known
   try:
     cache_dir.mkdir(parents=True, exist_ok=True)
     with files.lock(cache_dir / 'lock', wait=True):
-      with contextlib.suppress(*_DAMAGED):
-        return _open(folder)  # Another process has written it meanwhile.
-      files.remove_partial(folder)
-      with files.write_atomically(folder) as partial:
+      if known := _known(cache_dir, kind, seen):  # Another process has written it meanwhile.
+        return known
+      if _folders(cache_dir, kind) and (known := _moved(documents, cache_dir, kind, seen, split)):
+        return known
+      files.remove_partial(cache_dir / split)
+      with files.temporary(cache_dir / split) as partial:
         partial.mkdir()
-        _write(partial, documents, tokenizer, split)
+        folder = cache_dir / f'{kind}_{_write(partial, documents, tokenizer, split, seen)}'
+        files.replace(partial, folder)
       return _open(folder)
   except OSError as error:
     raise UserError(
-      f'cannot save the tokens in {folder}: {error.strerror or error}; use a writable --workdir'
+      f'cannot save the tokens in {cache_dir}: {error.strerror or error}; use a writable --workdir'
     ) from None
 
 
-def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, split: str) -> None:
+def about(folder: pathlib.Path) -> dict[str, Any]:
+  """The split of a folder, and `tokenizer_sha256` and `sha256` as in the data's fingerprint.
+
+  Raises:
+    any of DAMAGED: the folder is damaged or of another format.
+  """
+  return json.loads((folder / 'about.json').read_text(encoding='utf-8'))
+
+
+def _folders(cache_dir: pathlib.Path, kind: str) -> list[pathlib.Path]:
+  """The folders of one split and one tokenizer."""
+  return sorted(cache_dir.glob(f'{glob.escape(kind)}_*'))
+
+
+def _known(cache_dir: pathlib.Path, kind: str, seen: str) -> tuple[StoredSplit, dict[str, Any]] | None:
+  """The split whose content was seen under this key before, if its folder is intact."""
+  for folder in _folders(cache_dir, kind):
+    with contextlib.suppress(*DAMAGED):
+      if seen in about(folder)['seen']:
+        return _open(folder)
+  return None
+
+
+def _moved(
+  documents: Documents, cache_dir: pathlib.Path, kind: str, seen: str, split: str
+) -> tuple[StoredSplit, dict[str, Any]] | None:
+  """The split that has the content of these documents, if its folder is intact; they are read."""
+  content = _Content()
+  for index in tracked(range(len(documents)), f'comparing {split} with its tokens:', 'documents'):
+    document = documents[index]
+    content.add(document.name, document.text.encode())
+  folder = cache_dir / f'{kind}_{content.short}'
+  try:
+    found, facts = _open(folder), about(folder)
+  except DAMAGED:
+    return None
+  files.write_json(folder / 'about.json', {**facts, 'seen': [*facts['seen'], seen]})
+  return found
+
+
+class _Content:
+  """A hash of the names and texts of documents, in their order."""
+
+  def __init__(self) -> None:
+    self._names, self.texts = hashlib.sha256(), hashlib.sha256()
+
+  def add(self, name: str, text: bytes) -> None:
+    self._names.update(f'{len(name)} {name} {len(text)} '.encode(errors='surrogateescape'))
+    self.texts.update(text)
+
+  @property
+  def short(self) -> str:
+    """16 hexadecimal digits."""
+    return hashlib.sha256(self._names.digest() + self.texts.digest()).hexdigest()[:16]
+
+
+def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, split: str, seen: str) -> str:
+  """Writes the files of a folder; returns the part of its name that depends on the content."""
   dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32)
   names: list[str] = []
   counts: dict[str, list[int]] = {'tokens': [], 'words': [], 'bytes': []}
-  digest, skipped = hashlib.sha256(), 0
+  content, skipped = _Content(), 0
   with (folder / 'ids').open('wb') as file:
     for batch in _batches(documents, f'tokenizing {split}:'):
       encoded = tokenizer.encode_batch([document.text for document in batch])
       for (name, text), ids in zip(batch, encoded, strict=True):
-        content = text.encode()
-        digest.update(content)
+        utf8 = text.encode()
+        content.add(name, utf8)
         if len(ids) < 2:
           skipped += 1
           continue
@@ -78,15 +148,18 @@ def _write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, spl
         names.append(name)
         counts['tokens'].append(len(ids))
         counts['words'].append(len(text.split()))
-        counts['bytes'].append(len(content))
+        counts['bytes'].append(len(utf8))
   facts = {
     'documents': len(names),
     **{what: sum(per_document) for what, per_document in counts.items()},
     'skipped_under_2_tokens': skipped,
-    'sha256': digest.hexdigest(),
+    'sha256': content.texts.hexdigest(),
   }
   written = {'dtype': dtype.name, 'facts': facts, 'names': names, 'counts': counts}
   (folder / 'split.json').write_text(json.dumps(written))
+  identity = {'split': split, 'tokenizer_sha256': tokenizer.identity, 'sha256': facts['sha256']}
+  files.write_json(folder / 'about.json', {**identity, 'seen': [seen]})
+  return content.short
 
 
 def _open(folder: pathlib.Path) -> tuple[StoredSplit, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The token cache: exact, reused, and never incomplete."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.data import token_cache, tokenizers
-from infformer_jax.data.documents import Document, InMemoryDocuments
+from infformer_jax.data.documents import Document, FileDocuments, InMemoryDocuments
 
 BYTES = tokenizers.Bytes()
 TEXTS = {'a': 'one two\u00a0three\n', 'empty': '', 'b': 'é' * 3000, 'single': 'x', 'c': ' 4  \n\n 5 '}
@@ -19,12 +20,34 @@ DOCUMENTS = InMemoryDocuments([Document(name, text) for name, text in TEXTS.item
 class Unreadable:
   """Documents that raise an error when they are read."""
 
-  key = DOCUMENTS.key
+  def __init__(self, key=DOCUMENTS.key):
+    self.key = key
 
   def __len__(self):
     raise AssertionError('read again')
 
   __getitem__ = __len__
+
+
+class Encoded(tokenizers.Bytes):
+  """A tokenizer that raises an error when it encodes anything but the probe of its constructor."""
+
+  def encode_batch(self, texts):
+    assert not set(texts) & set(TEXTS.values()), 'tokenized again'
+    return super().encode_batch(texts)
+
+
+def files(folder, texts):
+  """The texts as files in a folder, all of which have the same time."""
+  folder.mkdir(parents=True)
+  for name, text in texts.items():
+    (folder / name).write_bytes(text.encode())
+    os.utime(folder / name, (1, 1))
+  return FileDocuments(folder, sorted(folder.iterdir()))
+
+
+def folders(folder):
+  return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
 def assert_is_corpus(split, tokenizer=BYTES):
@@ -88,6 +111,31 @@ def test_another_text_or_tokenizer_has_a_separate_cache(tmp_path):
   assert_is_corpus(tokenized(tmp_path, tokenizer=bpe)[0], bpe)
 
 
+def test_documents_that_have_moved_are_read_once_and_not_tokenized_again(tmp_path):
+  first = tokenized(tmp_path / 'tokens', files(tmp_path / 'old', TEXTS))
+  old = folders(tmp_path / 'tokens')
+  shutil.move(tmp_path / 'old', tmp_path / 'new')
+  moved = FileDocuments(tmp_path / 'new', sorted((tmp_path / 'new').iterdir()))
+  split, facts = tokenized(tmp_path / 'tokens', moved, Encoded())
+  assert split.names == first[0].names
+  np.testing.assert_array_equal(split.ids, first[0].ids)
+  assert facts == first[1]
+  assert folders(tmp_path / 'tokens') == old
+  tokenized(tmp_path / 'tokens', Unreadable(moved.key))
+
+
+def test_other_files_of_the_same_names_sizes_and_times_are_other_documents(tmp_path):
+  for place, word in (('a', 'one'), ('b', 'two')):
+    split, _ = tokenized(tmp_path / 'tokens', files(tmp_path / place, {'0': word, '1': 'same'}))
+    assert BYTES.decode(split.tokens(0)) == word
+
+
+def test_the_same_text_under_other_names_is_another_content(tmp_path):
+  split, _ = tokenized(tmp_path, InMemoryDocuments([Document('a', 'same')]))
+  other, _ = tokenized(tmp_path, InMemoryDocuments([Document('b', 'same')]))
+  assert (split.names, other.names) == (['a'], ['b'])
+
+
 def test_no_documents_give_an_empty_split(tmp_path):
   split, facts = tokenized(tmp_path, InMemoryDocuments([Document('a', '')]))
   assert len(split) == facts['tokens'] == 0
@@ -148,7 +196,7 @@ def test_a_full_disk_is_a_one_line_error(tmp_path):
   assert_is_corpus(tokenized(tmp_path)[0])
 
 
-@pytest.mark.parametrize('file', ['ids', 'split.json'])
+@pytest.mark.parametrize('file', ['ids', 'split.json', 'about.json'])
 @pytest.mark.parametrize('size', [None, 100])
 def test_a_damaged_cache_is_rebuilt(file, size, tmp_path):
   tokenized(tmp_path)
