@@ -22,7 +22,7 @@ from infformer_jax.ablation.grid import Axis, Point, grid
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Console
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.results_schema import Sweep
 from infformer_jax.train import processes
 from infformer_jax.train.exits import NotFiniteError, Stopped, space
@@ -44,8 +44,7 @@ def main(overrides: Overrides) -> None:
   if not _WORKDIR.value:
     raise ConfigError("--workdir = '' must be a directory")
   axes = _axes()
-  if _SEEDS.value < 1:
-    raise ConfigError(f'--seeds = {_SEEDS.value} must be at least 1')
+  check_range('--seeds', _SEEDS.value, 1)
   workdir = pathlib.Path(_WORKDIR.value)
   points = grid(_CONFIG.value, overrides, axes, _SEEDS.value, workdir)
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):

@@ -26,3 +26,19 @@ def unknown(what: str, key: str, name: str, allowed: Iterable[str], elsewhere: I
   near = [*elsewhere, *difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)]
   suggestion = f"; did you mean '{near[0]}'?" if near else ''
   return f"unknown {what} '{key}'{suggestion} (allowed: {', '.join(allowed) or 'none'})"
+
+
+def check_range(name: str, value: int | None, least: int, most: int = 2**31 - 1) -> None:
+  """Checks an integer, which is valid from `least` to `most`, both included; None passes.
+
+  Raises:
+    ConfigError: it is outside; names it, its value and the range.
+
+  >>> check_range('num_layers', 0, 1)
+  Traceback (most recent call last):
+  infformer_jax.errors.ConfigError: num_layers = 0 must be in [1, 2^31 - 1]
+  """
+  if value is not None and not least <= value <= most:
+    is_power = most >= 2**16 and (most + 1) & most == 0
+    text = f'2^{most.bit_length()} - 1' if is_power else f'{most:,}'
+    raise ConfigError(f'{name} = {value} must be in [{least}, {text}]')

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from infformer_jax.config import stored_config
 from infformer_jax.config.parsing import Overrides, load_config, override
 from infformer_jax.data.base import DataConfig
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
@@ -50,8 +50,7 @@ class Experiment:
   evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
 
   def __post_init__(self) -> None:
-    if not 0 <= self.seed < 2**32:
-      raise ConfigError(f'seed = {self.seed} must be in [0, 2^32)')
+    check_range('seed', self.seed, 0, 2**32 - 1)
     try:
       self.data.check(self.model.segment_length)
     except ConfigError as error:

@@ -4,7 +4,10 @@ import dataclasses
 
 import pytest
 
+from infformer_jax.config import type_hints
+from infformer_jax.config.parsing import override
 from infformer_jax.config.stored_config import differences
+from infformer_jax.data.base import DataConfig
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.text import TextConfig
 from infformer_jax.errors import ConfigError
@@ -15,10 +18,18 @@ from infformer_jax.experiment import (
   resolve_experiment,
 )
 from infformer_jax.files import write_json
+from infformer_jax.memory.memory_config import MemoryConfig
 from infformer_jax.train.loop import TrainConfig
 from tests import toy
 
 EXPERIMENT = Experiment(model=toy.config(toy.small('continuous')), data=TextConfig(source_dir='books'))
+NEEDED = {
+  'text': [('data.source_dir', 'books')],
+  'tfds': [('data.source_dir', 'books')],
+  'recall': [('model.segment_length', '64'), ('model.short_term_length', '64')],
+  'stacked': [('model.memory.first.kind', 'recent'), ('model.memory.second.source', 'evicted')],
+}
+INTEGERS = (int, int | None, tuple[int, ...], tuple[int, ...] | None)
 SHORT = 2.0  # Mean tokens per document, so short that every lane reads many.
 
 
@@ -141,3 +152,29 @@ def test_a_work_directory_with_another_config_is_rejected_with_the_differences(t
   assert 'model.d_ff: 16 in the work directory, 32 requested' in str(error.value)
   assert 'seed: 0 in the work directory, 1 requested' in str(error.value)
   assert 'num_steps' not in str(error.value)
+
+
+def integer_keys(instance, path='') -> list[str]:
+  """The dotted keys of all integers in a config."""
+  keys = []
+  for name, hint in type_hints.fields(type(instance)).items():
+    value = getattr(instance, name)
+    if dataclasses.is_dataclass(value):
+      keys += integer_keys(value, f'{path}{name}.')
+    elif hint in INTEGERS:
+      keys.append(path + name)
+  return keys
+
+
+@pytest.mark.parametrize('kind', [*MemoryConfig.kinds(), *DataConfig.kinds()])
+def test_every_integer_of_every_config_has_a_range(kind):
+  """Neither negative values nor those beyond 32 bits pass, and the error names the key."""
+  section = 'model.memory' if kind in MemoryConfig.kinds() else 'data'
+  experiment = override(EXPERIMENT, [(f'{section}.kind', kind), *NEEDED.get(kind, [])])
+  keys = integer_keys(experiment)
+  assert 'seed' in keys
+  assert 'train.optimizer.warmup_steps' in keys
+  for key in keys:
+    for value in ('-1', str(2**40)):
+      with pytest.raises(ConfigError, match=f'{key} = '):
+        override(experiment, [(key, value)])

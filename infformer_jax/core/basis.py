@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from infformer_jax.core.arrays import ArrayT, on_last_axis
 from infformer_jax.core.density import Density
 from infformer_jax.core.quadrature import Quadrature, Trapezoid
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import check_range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,7 @@ class Basis(abc.ABC):
   num_basis: int
 
   def __post_init__(self) -> None:
-    if self.num_basis < 1:
-      raise ConfigError(f'num_basis = {self.num_basis} must be positive; use 1 or more')
+    check_range('num_basis', self.num_basis, 1)
 
   @property
   def finest(self) -> float:
@@ -77,10 +76,8 @@ class Basis(abc.ABC):
     Raises:
       ConfigError: gibbs_grid is less than 2, or is given to a rectangular basis, which needs none.
     """
-    default = 4 * self.num_basis + 1
-    if gibbs_grid is not None and gibbs_grid < 2:
-      raise ConfigError(f'gibbs_grid = {gibbs_grid} must be at least 2, such as {default}')
-    return Trapezoid(default if gibbs_grid is None else gibbs_grid)
+    check_range('gibbs_grid', gibbs_grid, 2)
+    return Trapezoid(4 * self.num_basis + 1 if gibbs_grid is None else gibbs_grid)
 
 
 def constant(array: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from infformer_jax.core.basis import Basis, expectation, moment_match
 from infformer_jax.core.density import Density, GaussianDensity, bin_masses
 from infformer_jax.core.pytree import pytree
 from infformer_jax.core.read import ReadSpec
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 
 
 @pytree
@@ -50,8 +50,7 @@ class LocatedRead(ReadSpec):
   def __post_init__(self) -> None:
     if self.variance_floor <= 0:
       raise ConfigError(f'variance_floor = {self.variance_floor} must be positive, such as 1e-6')
-    if self.mixture < 1:
-      raise ConfigError(f'mixture = {self.mixture} must be at least 1; 1 is the read of the paper')
+    check_range('mixture', self.mixture, 1)
     if self.mixture > 1 and not self.affine:
       raise ConfigError(f'mixture = {self.mixture} must be 1 with affine = False; or use affine = True')
 

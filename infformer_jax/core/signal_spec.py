@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from infformer_jax.core.arrays import on_last_axis
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.basis_families import GaussianBasis
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,7 @@ class SignalSpec:
     if self.ridge <= 0:
       raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5')
     for key in ('num_samples', 'segment_length'):
-      if (value := getattr(self, key)) < 1:
-        raise ConfigError(f'{key} = {value} must be at least 1')
+      check_range(key, getattr(self, key), 1)
     if self.signal_positions not in ('plain', 'padded'):
       raise ConfigError(f"signal_positions = {self.signal_positions!r} must be 'plain' or 'padded'")
     if self.signal_positions == 'padded' and (

@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 
 _DIGITS = 10
 
@@ -39,6 +39,9 @@ class RecallConfig(TaskConfig):
 
   def __post_init__(self) -> None:
     super().__post_init__()
+    sizes = ('segment_length', 'num_segments', 'num_values', 'pairs_per_distance', 'num_fillers')
+    for name in (*sizes, 'passkey_length'):
+      check_range(name, getattr(self, name), 1)
     if not self.distances or min(self.distances) < 1 or sorted(set(self.distances)) != list(self.distances):
       raise ConfigError(
         f'distances = {self.distances} must be positive, distinct and in ascending order, such as (1, 2, 4)'
@@ -47,9 +50,6 @@ class RecallConfig(TaskConfig):
       raise ConfigError(
         f'num_segments = {self.num_segments} must be larger than each of data.distances = {self.distances}'
       )
-    for name in ('num_values', 'pairs_per_distance', 'num_fillers', 'passkey_length'):
-      if getattr(self, name) < 1:
-        raise ConfigError(f'{name} = {getattr(self, name)} must be at least 1')
     if self.segment_length < self.longest:
       raise ConfigError(
         f'segment_length = {self.segment_length} must be at least {self.longest}, the tokens that may fall '

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import check_range
 
 _LARGEST_WEIGHT = 9
 
@@ -34,10 +34,8 @@ class SortingConfig(TaskConfig):
 
   def __post_init__(self) -> None:
     super().__post_init__()
-    if self.length < 2:
-      raise ConfigError(f'length = {self.length} must be at least 2; the paper uses 4000, 8000 and 16000')
-    if not 2 <= self.num_symbols <= 10_000:
-      raise ConfigError(f'num_symbols = {self.num_symbols} must be in [2, 10,000]')
+    check_range('length', self.length, 2)
+    check_range('num_symbols', self.num_symbols, 2, 10_000)
 
   def source(self, workdir: pathlib.Path) -> Task:
     """The task; the answers are one group."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from infformer_jax.data.base import DataConfig, LoadSplit, Source, Split
 from infformer_jax.data.tokenizers import Tokenizer
-from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.errors import UserError, check_range
 
 SPLITS = ('train', 'validation', 'test')
 _CACHED_DOCUMENTS = 512  # Enough for the documents that the lanes are reading.
@@ -35,8 +35,7 @@ class TaskConfig(DataConfig):
 
   def __post_init__(self) -> None:
     for name in ('num_train', 'num_evaluation'):
-      if not 1 <= getattr(self, name) <= 10_000_000:
-        raise ConfigError(f'{name} = {getattr(self, name)} must be in [1, 10,000,000]')
+      check_range(name, getattr(self, name), 1, 10_000_000)
 
 
 class Uniforms:

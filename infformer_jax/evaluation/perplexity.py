@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from infformer_jax.console import Progress
 from infformer_jax.data.base import Corpus, Split
 from infformer_jax.data.lanes import EvaluationBatches, evaluated_lengths, evaluation_batches
-from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.errors import UserError, check_range
 from infformer_jax.evaluation.cost import cost
 from infformer_jax.evaluation.results import summarize
 from infformer_jax.evaluation.segment_losses import SegmentLosses, joined
@@ -44,9 +44,7 @@ class EvaluationConfig:
 
   def __post_init__(self) -> None:
     for name in ('batch_size', 'segments_per_chunk', 'max_tokens'):
-      value = getattr(self, name)
-      if value is not None and value < 1:
-        raise ConfigError(f'{name} = {value} must be at least 1')
+      check_range(name, getattr(self, name), 1)
 
 
 def evaluate(

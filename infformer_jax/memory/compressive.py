@@ -15,7 +15,7 @@ from flax import nnx
 
 from infformer_jax.core import compression, losses
 from infformer_jax.core.pytree import pytree
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.base import Memory, Site, segments_back
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount
@@ -51,7 +51,8 @@ class CompressiveConfig(MemoryConfig):
   def check(self, segment_length: int) -> None:
     compression.check_rate(segment_length, self.rate)
     slots = segment_length // self.rate
-    if self.length < 1 or self.length % slots:
+    check_range('length', self.length, 1)
+    if self.length % slots:
       lower = max(1, self.length // slots) * slots
       raise ConfigError(
         f'length = {self.length} must be a multiple of the {slots} slots of a segment '

@@ -14,7 +14,7 @@ from infformer_jax.core.gibbs import GibbsRead
 from infformer_jax.core.located import LocatedRead
 from infformer_jax.core.read import ReadSpec
 from infformer_jax.core.signal_spec import SignalSpec
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 
 Sampling = Literal['even', 'sticky', 'random', 'edges']
@@ -65,8 +65,7 @@ class ContinuousConfig(MemoryConfig):
       raise ConfigError(f'kl_weight = {self.kl_weight} must not be negative')
     if self.kl_sigma <= 0:
       raise ConfigError(f'kl_sigma = {self.kl_sigma} must be positive, such as 0.05')
-    if self.histogram_bins < 1:
-      raise ConfigError(f'histogram_bins = {self.histogram_bins} must be at least 1, such as 128')
+    check_range('histogram_bins', self.histogram_bins, 1)
     self.signal_spec(1)
     self.read_spec().check(self.basis_spec())
 

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,8 @@ class MemoryConfig:
 
 def require_whole_segments(length: int, segment_length: int) -> None:
   """Raises ConfigError where a memory of `length` tokens does not hold whole segments."""
-  if length < 1 or length % segment_length:
+  check_range('length', length, 1)
+  if length % segment_length:
     lower = max(1, length // segment_length) * segment_length
     raise ConfigError(
       f'length = {length} must be a multiple of model.segment_length = {segment_length}; '

@@ -16,7 +16,7 @@ from flax import nnx
 
 from infformer_jax.core import attention, losses, nearest_neighbours
 from infformer_jax.core.pytree import pytree
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.base import Memory, Site
 from infformer_jax.memory.memory_config import MemoryConfig, Traits, require_whole_segments
 from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount
@@ -38,10 +38,10 @@ class NeighboursConfig(MemoryConfig):
   initial_gate: float = 0.5  # initial share of the retrieved context in a head's context; published: .5
 
   def __post_init__(self) -> None:
-    if not 1 <= self.neighbours <= self.length:
-      raise ConfigError(
-        f'neighbours = {self.neighbours} must be at least 1 and at most length = {self.length}'
-      )
+    check_range('length', self.length, 1)
+    check_range('neighbours', self.neighbours, 1)
+    if self.neighbours > self.length:
+      raise ConfigError(f'neighbours = {self.neighbours} must be at most length = {self.length}')
     if not 0 < self.initial_gate < 1:
       raise ConfigError(f'initial_gate = {self.initial_gate} must be in (0, 1), such as 0.5')
 

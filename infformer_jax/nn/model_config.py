@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from infformer_jax.core.attention import WindowKind
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.memory_config import MemoryConfig
 
@@ -60,11 +60,11 @@ class ModelConfig:
   def __post_init__(self) -> None:
     sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
     for name in (*sizes, 'head_dim', 'num_kv_heads', 'clamp_length'):
-      if (value := getattr(self, name)) is not None and value < 1:
-        raise ConfigError(f'{name} = {value} must be at least 1')
+      check_range(name, getattr(self, name), 1)
+    check_range('short_term_length', self.short_term_length, 0)
     length, short = self.segment_length, self.short_term_length
-    if short < 0 or short % length:
-      near = max(0, short) // length * length
+    if short % length:
+      near = short // length * length
       raise ConfigError(
         f'short_term_length = {short} must be a multiple of segment_length = {length}; '
         f'use {near} or {near + length}'
@@ -99,12 +99,12 @@ class ModelConfig:
     for name in ('dropout', 'attention_dropout'):
       if not 0 <= (rate := getattr(self, name)) < 1:
         raise ConfigError(f'{name} = {rate} must be in [0, 1)')
-    for layer in self.memory.layers or ():
-      if not 0 <= layer < self.num_layers:
-        raise ConfigError(
-          f'memory.layers = {self.memory.layers} must be in [0, {self.num_layers - 1}] '
-          f'with num_layers = {self.num_layers}'
-        )
+    layers = self.memory.layers
+    if layers is not None and (not layers or list(layers) != sorted({*layers} & {*range(self.num_layers)})):
+      raise ConfigError(
+        f'memory.layers = {layers} must be one or more ascending layers in [0, {self.num_layers - 1}] with '
+        f'num_layers = {self.num_layers}; or use None'
+      )
     try:
       self.memory.check(length)
     except ConfigError as error:

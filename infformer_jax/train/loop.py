@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import jax
 
 from infformer_jax.console import Console
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import check_range
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import NotFiniteError, Terminated
@@ -40,8 +40,8 @@ class TrainConfig:
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if isinstance(value, int) and not 1 <= value < 2**31:
-        raise ConfigError(f'{field.name} = {value} must be in [1, 2^31)')
+      if isinstance(value, int):
+        check_range(field.name, value, 1)
 
 
 def train(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.types import Array, PyTree
 
 Schedule = Callable[[Array | int], Array]
@@ -33,7 +33,8 @@ class OptimizerConfig:
   b2: float = 0.98
 
   def __post_init__(self) -> None:
-    for name in ('learning_rate', 'memory_learning_rate', 'warmup_steps', 'weight_decay'):
+    check_range('warmup_steps', self.warmup_steps, 0)
+    for name in ('learning_rate', 'memory_learning_rate', 'weight_decay'):
       if (value := getattr(self, name)) is not None and value < 0:
         raise ConfigError(f'{name} = {value} must not be negative')
     for name in ('b1', 'b2'):

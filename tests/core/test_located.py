@@ -38,7 +38,7 @@ def test_the_number_of_affines_follows_from_the_spec():
   ('settings', 'message'),
   [
     ({'variance_floor': 0.0}, 'variance_floor = 0.0 must be positive'),
-    ({'mixture': 0}, 'mixture = 0 must be at least 1'),
+    ({'mixture': 0}, r'mixture = 0 must be in \[1, '),
     ({'mixture': 2, 'affine': False}, 'mixture = 2 must be 1 with affine = False'),
   ],
 )

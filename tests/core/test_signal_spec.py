@@ -70,7 +70,7 @@ def test_padded_times_increase_and_the_times_of_the_values_lie_within_the_signal
       {'basis': FourierBasis(num_basis=8), 'signal_positions': 'padded'},
       "signal_positions = 'padded' must be 'plain' unless",
     ),
-    ({'num_samples': 0}, 'num_samples = 0 must be at least 1'),
+    ({'num_samples': 0}, r'num_samples = 0 must be in \[1, '),
   ],
 )
 def test_invalid_settings_are_rejected(change, message):

@@ -36,7 +36,7 @@ def test_a_sequence_moves_from_one_distribution_to_another(weights):
 @pytest.mark.parametrize(
   ('settings', 'message'),
   [
-    ({'length': 1}, 'length = 1 must be at least 2'),
+    ({'length': 1}, r'length = 1 must be in \[2, '),
     ({'num_symbols': 1}, r'num_symbols = 1 must be in \[2, 10,000\]'),
     ({'num_train': 0}, 'num_train = 0 must be in'),
   ],

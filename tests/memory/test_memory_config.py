@@ -74,9 +74,11 @@ def test_all_layers_have_a_memory_unless_some_are_named():
   assert MemoryConfig(kind='mine', layers=()).layers_of(3) == ()
 
 
-@pytest.mark.parametrize(('length', 'use'), [(0, '4 or 8'), (3, '4 or 8'), (9, '8 or 12')])
+@pytest.mark.parametrize(('length', 'use'), [(3, '4 or 8'), (9, '8 or 12')])
 def test_a_length_that_is_not_a_multiple_of_segments_is_rejected(length, use):
   message = f'length = {length} must be a multiple of model.segment_length = 4; use {use}$'
   with pytest.raises(ConfigError, match=message):
     require_whole_segments(length, 4)
+  with pytest.raises(ConfigError, match=r'length = 0 must be in \[1, '):
+    require_whole_segments(0, 4)
   require_whole_segments(8, 4)

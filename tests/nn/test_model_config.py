@@ -11,7 +11,7 @@ TWO_GATES = StackedConfig(source='previous', first=toy.small('neighbours'), seco
 IMPOSSIBLE = [
   ({'short_term_length': 6}, 'short_term_length = 6 must be a multiple of segment_length = 4; use 4 or 8'),
   ({'num_heads': 3}, 'd_model = 16 must be a multiple of num_heads = 3'),
-  ({'num_heads': 0}, 'num_heads = 0 must be at least 1'),
+  ({'num_heads': 0}, 'num_heads = 0 must be in [1, 2^31 - 1]'),
   ({'positions': 'rotary', 'head_dim': 5}, "head_dim = 5 must be even with positions = 'rotary'"),
   ({'d_model': 15, 'head_dim': 4}, "d_model = 15 must be even with positions = 'xl'"),
   (
@@ -24,15 +24,18 @@ IMPOSSIBLE = [
     {'short_term_length': 0, 'window': 'past'},
     "window = 'past' must be 'block' with short_term_length = 0; or use 4 or more",
   ),
-  ({'clamp_length': 0}, 'clamp_length = 0 must be at least 1'),
+  ({'clamp_length': 0}, 'clamp_length = 0 must be in [1,'),
   ({'clamp_length': 9, 'positions': 't5'}, "clamp_length = 9 must be None with positions = 't5'"),
   ({'num_kv_heads': 3}, 'num_kv_heads = 3 must divide num_heads = 4; use a divisor, or None for as many'),
-  ({'num_kv_heads': 0}, 'num_kv_heads = 0 must be at least 1'),
+  ({'num_kv_heads': 0}, 'num_kv_heads = 0 must be in [1,'),
   ({'attention_dropout': -0.1}, 'attention_dropout = -0.1 must be in [0, 1)'),
   ({'dropout': 1.0}, 'dropout = 1.0 must be in'),
-  (
-    {'memory': toy.small('continuous', layers=(2,))},
-    'memory.layers = (2,) must be in [0, 1] with num_layers = 2',
+  *(
+    (
+      {'memory': toy.small('continuous', layers=layers)},
+      f'memory.layers = {layers} must be one or more ascending layers in [0, 1] with num_layers = 2',
+    )
+    for layers in ((2,), (0, 0), (1, 0), (-1,), ())
   ),
   ({'memory': toy.small('continuous', num_samples=None)}, 'num_samples = 512 must be smaller with the 4 new'),
   ({'memory': toy.small('continuous', basis='fourier', num_basis=64, num_samples=64)}, 'use num_basis = 16'),
