@@ -92,6 +92,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
         Evaluation(config.evaluate_every, evaluation.split, validate),
         Every(config.evaluate_every, lambda _: _plot_training(workdir)),
       ],
+      measured_on=perplexity.measured_on(corpus, evaluation),
       console=console,
       initial=initial,
     )
@@ -202,9 +203,11 @@ def _report(
 
 def _say_best(run: Run, workdir: pathlib.Path, console: Console) -> None:
   """Names the step with the lowest loss if it is an earlier one whose checkpoint exists."""
-  loss, step = run.best or (None, run.step)
-  if step != run.step and step in Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
-    console.say(f'lowest in training: {loss:.4f} at step {step}; --mode=eval --step={step} evaluates it')
+  best, checkpoints = run.best, Checkpoints(workdir / 'checkpoints', warn=console.say)
+  if best and best.step != run.step and best.step in checkpoints.steps():
+    console.say(
+      f'lowest in training: {best.loss:.4f} at step {best.step}; --mode=eval --step={best.step} evaluates it'
+    )
 
 
 def _inspect(

@@ -4,16 +4,21 @@ import dataclasses
 import fcntl
 import io
 import json
+from collections import defaultdict
 
 import numpy as np
 import pytest
 
 from infformer_jax import TrainedModel, job
 from infformer_jax.console import Console
+from infformer_jax.data.text import TextConfig
 from infformer_jax.errors import UserError
-from infformer_jax.experiment import load_experiment
+from infformer_jax.evaluation.perplexity import EvaluationConfig
+from infformer_jax.experiment import Experiment, load_experiment
 from infformer_jax.results_schema import Results
 from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.loop import TrainConfig
+from tests import toy
 from tests.ablation.sweep import write_config
 from tests.schema import assert_conforms
 
@@ -88,3 +93,40 @@ def test_checkpoints_that_do_not_fit_are_refused_before_anything_is_written(expe
   with pytest.raises(UserError, match=r'another version of the package wrote it: params/old is float32\[3\]'):
     job.train(experiment, workdir, Console(io.StringIO()))
   assert not list(workdir.glob('*.json'))
+
+
+def test_the_best_restarts_where_the_evaluations_cover_other_text(tmp_path, monkeypatch):
+  """A low loss on 64 easy tokens is not the best of losses on the whole split."""
+  folder, losses = tmp_path / 'texts', iter([1.0, 4.0, 3.0, 3.5])
+  for name in ('train/1', 'validation/1', 'validation/2'):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / f'{name}.txt').write_text(f'The text {name}. ' * 20)
+  for name in ('_report', '_inspect', '_plot', '_plot_training'):
+    monkeypatch.setattr(job, name, lambda *args: None)
+  monkeypatch.setattr(job.perplexity, 'evaluate', lambda *args, **settings: {'cost': defaultdict(float)})
+  monkeypatch.setattr(job, 'metrics', lambda results: {'loss_nats_per_token': next(losses)})
+  checkpoints = Checkpoints(tmp_path / 'W' / 'checkpoints', warn=pytest.fail)
+
+  def train(num_steps: int, max_tokens: int | None) -> list[str]:
+    stream, experiment = (
+      io.StringIO(),
+      Experiment(
+        model=toy.config(num_layers=1),
+        data=TextConfig(source_dir=str(folder), tokenizer='bytes'),
+        train=TrainConfig(num_steps=num_steps, batch_size=1, evaluate_every=1, checkpoint_every=100),
+        evaluation=EvaluationConfig(batch_size=num_steps, max_tokens=max_tokens),
+      ),
+    )
+    job.train(experiment, tmp_path / 'W', Console(stream))
+    return [line for line in stream.getvalue().splitlines() if 'lowest' in line]
+
+  (lowest,) = train(2, 64)
+  assert lowest == 'lowest in training: 1.0000 at step 1; --mode=eval --step=1 evaluates it'
+  (folder / 'validation/2.txt').write_text('Another text. ' * 20)
+  restart, lowest = train(4, None)
+  assert restart.startswith('the lowest loss, 1.0000 at step 1, cannot be compared with later ones (')
+  assert 'evaluation.max_tokens: 64, now None; ' in restart
+  assert '; sha256 of the split: ' in restart
+  assert 'batch_size' not in restart
+  assert lowest == 'lowest in training: 3.0000 at step 3; --mode=eval --step=3 evaluates it'
+  assert checkpoints.steps() == [3, 4]

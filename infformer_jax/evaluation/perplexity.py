@@ -31,6 +31,7 @@ from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch, PyTree
 
 PROGRESS_SECONDS = 5.0
+_SIZE_OF_CHUNK = ('batch_size', 'segments_per_chunk')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,17 @@ def evaluate(
       short_term_length=short,
       absent=absent,
     ),
+  }
+
+
+def measured_on(corpus: Corpus, config: EvaluationConfig) -> dict[str, Any]:
+  """What decides which losses can be compared: the evaluated text and its tokens, by key, ready for JSON."""
+  facts = corpus.fingerprint['splits'][config.split]
+  settings = dataclasses.asdict(config)
+  return {
+    **{f'evaluation.{key}': settings[key] for key in settings if key not in _SIZE_OF_CHUNK},
+    **{f'{key} of the split': facts[key] for key in ('documents', 'tokens', 'sha256') if key in facts},
+    'sha256 of the tokenizer': corpus.fingerprint['tokenizer_sha256'],
   }
 
 

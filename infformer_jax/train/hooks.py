@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from flax import nnx
 from jax.sharding import Mesh
@@ -12,6 +12,16 @@ from infformer_jax.console import Console, Progress
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.state import TrainState
+
+
+class Best(NamedTuple):
+  """The evaluation with the lowest loss so far."""
+
+  loss: float  # nats per token
+  step: int
+  # What the loss was measured on; losses on different text are not compared. None: an earlier version of the
+  # package, which did not record it, wrote the checkpoint.
+  measured_on: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -24,7 +34,8 @@ class Run:
   step: int  # steps done
   state: TrainState  # after these steps
   totals: Totals  # since the last log
-  best: tuple[float, int] | None  # the lowest validation loss so far, nats per token, and its step
+  best: Best | None  # None: no evaluation had a loss yet
+  measured_on: Mapping[str, Any]  # of the evaluations of this process
   metrics: MetricsFile
   stopping: bool = False  # the run ends after this step, before its last one
 
@@ -39,7 +50,7 @@ class Run:
   @property
   def is_best(self) -> bool:
     """Whether the evaluation at this step was the best so far."""
-    return self.best is not None and self.best[1] == self.step
+    return self.best is not None and self.best.step == self.step
 
   def saved(self) -> dict[str, Any]:
     """The content of a checkpoint besides the state, as JSON; the position in the data is one integer."""
@@ -90,8 +101,30 @@ class Evaluation(Every):
     values = self._metrics_of(run)
     run.metrics.write(run.step, self._split, values)
     loss = values['loss_nats_per_token']
-    if loss is not None and loss < (run.best[0] if run.best else math.inf):
-      run.best = loss, run.step
+    if loss is not None and loss < (run.best.loss if run.best else math.inf):
+      run.best = Best(loss, run.step, run.measured_on)
+
+
+def comparable(best: Best | None, measured_on: Mapping[str, Any], say: Callable[[str], None]) -> Best | None:
+  """The best of a restored run; None, after a message, if the evaluations measure something else now."""
+  if best is None or best.measured_on == measured_on:
+    return best
+  if best.measured_on is None:
+    why = 'an earlier version of the package did not record what it was measured on'
+  else:
+    why = '; '.join(_changes(best.measured_on, measured_on))
+  say(
+    f'the lowest loss, {best.loss:.4f} at step {best.step}, cannot be compared with later ones ({why}): '
+    f'the best restarts, and checkpoint {best.step} is no longer kept as the best'
+  )
+  return None
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+  for key in sorted({*old, *new}):
+    if old.get(key) != new.get(key):
+      before, now = str(old.get(key)), str(new.get(key))
+      yield f'{key}: {before[:12]}, now {now[:12]}'  # The start of a hash is enough.
 
 
 class Save(Every):
@@ -106,7 +139,7 @@ class Save(Every):
 
   def _save(self, run: Run) -> None:
     run.metrics.flush()  # First, because every line up to the step of a checkpoint must be on the disk.
-    best = run.best[1] if run.best else None
+    best = run.best.step if run.best else None
     self._checkpoints.save(run.step, run.state, run.saved(), best=best)
 
 

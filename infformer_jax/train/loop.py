@@ -5,6 +5,7 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -13,7 +14,7 @@ from infformer_jax.errors import check_range
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import NotFiniteError, Terminated
-from infformer_jax.train.hooks import Every, Hook, Run, Save, StatusLine, log
+from infformer_jax.train.hooks import Best, Every, Hook, Run, Save, StatusLine, comparable, log
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
 from infformer_jax.train.restore import replaced
@@ -53,6 +54,7 @@ def train(
   batches: Callable[[int], Iterator[Batch]],
   workdir: pathlib.Path,
   hooks: Sequence[Hook],
+  measured_on: Mapping[str, Any],
   console: Console,
   initial: Mapping[str, Array] | None = None,
 ) -> Run:
@@ -70,6 +72,8 @@ def train(
     batches: given a position, yields this process's lanes of the chunks position, position + 1, ...
     workdir: contains metrics.jsonl, tensorboard/ and checkpoints/.
     hooks: called in this order, after logging and before saving.
+    measured_on: what the evaluations among the hooks measure, ready for JSON. The best restarts if the one in
+      the checkpoint was measured on something else.
     console: for status lines and messages.
     initial: parameters by name with which a run without a checkpoint starts; the others are drawn.
   Returns:
@@ -103,7 +107,8 @@ def train(
     step=saved['data_position'],
     state=state,
     totals=Totals(saved['totals']),
-    best=saved['best'] and tuple(saved['best']),
+    best=comparable(saved['best'] and Best(*saved['best']), measured_on, console.say),
+    measured_on=measured_on,
     metrics=MetricsFile(workdir, step=saved['data_position']),
   )
   if run.finished:

@@ -4,8 +4,10 @@ import types
 
 import pytest
 
-from infformer_jax.train.hooks import Evaluation, Every, Run, Save, StatusLine, log
+from infformer_jax.train.hooks import Best, Evaluation, Every, Run, Save, StatusLine, comparable, log
 from infformer_jax.train.metrics import Totals
+
+WHOLE = {'evaluation.max_tokens': None, 'sha256 of the split': 64 * 'a'}
 
 
 class Lines(list):
@@ -25,7 +27,7 @@ class Lines(list):
 
 def run_at(step: int, **fields) -> Run:
   """A run of 20 steps without a model."""
-  defaults = {'totals': Totals({}), 'best': None, 'metrics': Lines()}
+  defaults = {'totals': Totals({}), 'best': None, 'measured_on': WHOLE, 'metrics': Lines()}
   return Run(mesh=None, graphdef=None, num_steps=20, step=step, state=None, **defaults | fields)
 
 
@@ -51,16 +53,39 @@ def test_the_best_step_is_the_first_with_the_lowest_loss():
     assert run.metrics == [(step, 'validation', {'loss_nats_per_token': losses[step]})]
     assert run.is_best == is_best
     best = run.best
-  assert best == (2.0, 15)
+  assert best == Best(2.0, 15, WHOLE)
+
+
+@pytest.mark.parametrize(
+  ('measured_on', 'why'),
+  [
+    (WHOLE | {'evaluation.max_tokens': 256}, 'evaluation.max_tokens: 256, now None'),
+    (WHOLE | {'sha256 of the split': 64 * 'b'}, 'sha256 of the split: bbbbbbbbbbbb, now aaaaaaaaaaaa'),
+    (None, 'an earlier version of the package did not record what it was measured on'),
+  ],
+)
+def test_a_best_that_was_measured_on_something_else_restarts_with_a_message(measured_on, why):
+  lines = []
+  assert comparable(Best(4.57, 20, measured_on), WHOLE, lines.append) is None
+  assert lines == [
+    f'the lowest loss, 4.5700 at step 20, cannot be compared with later ones ({why}): '
+    'the best restarts, and checkpoint 20 is no longer kept as the best'
+  ]
+
+
+def test_a_best_that_was_measured_on_the_same_is_kept():
+  for best in (None, Best(4.57, 20, dict(WHOLE))):
+    assert comparable(best, WHOLE, pytest.fail) is best
 
 
 def test_a_checkpoint_is_saved_after_flushing_metrics_with_position_totals_and_best():
   saved = []
   checkpoints = types.SimpleNamespace(save=lambda *args, best: saved.append((*args, best)))
-  run = run_at(7, totals=Totals({'loss': [1.0, 2.0]}), best=(3.0, 5))
+  run = run_at(7, totals=Totals({'loss': [1.0, 2.0]}), best=Best(3.0, 5, WHOLE))
   Save(4, checkpoints)(run)
   assert run.metrics == ['flushed']
-  assert saved == [(7, None, {'data_position': 7, 'totals': {'loss': [1.0, 2.0]}, 'best': (3.0, 5)}, 5)]
+  content = {'data_position': 7, 'totals': {'loss': [1.0, 2.0]}, 'best': (3.0, 5, WHOLE)}
+  assert saved == [(7, None, content, 5)]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +95,8 @@ def test_a_checkpoint_is_saved_after_flushing_metrics_with_position_totals_and_b
     (8, {}, True),
     (20, {}, True),
     (7, {'stopping': True}, True),
-    (7, {'best': (3.0, 7)}, True),
-    (7, {'best': (3.0, 5)}, False),
+    (7, {'best': Best(3.0, 7)}, True),
+    (7, {'best': Best(3.0, 5)}, False),
   ],
 )
 def test_a_checkpoint_is_due_on_schedule_when_stopping_and_at_a_new_best(step, fields, due):

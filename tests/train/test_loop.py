@@ -85,6 +85,7 @@ def watched(tmp_path_factory):
       batches=batches,
       workdir=workdir,
       hooks=[Evaluation(3, 'validation', validate), Every(1, look)],
+      measured_on={},
       console=console,
     )
   assert signal.getsignal(signal.SIGTERM) is handler
@@ -141,6 +142,7 @@ def short_run(workdir: pathlib.Path, hooks=(), batches=None, num_steps: int = 6)
     batches=batches or (lambda position: itertools.repeat(toy.batch())),
     workdir=workdir,
     hooks=hooks,
+    measured_on={},
     console=Watched(),
   )
 

@@ -57,7 +57,8 @@ def stop(run):
 with contextlib.suppress(Terminated):
   train(
     config, toy.config(toy.small(kind), dropout=0.1), vocab_size=toy.VOCABULARY, seed=0,
-    batches=batches, workdir=workdir, hooks=[Every(1, stop)], console=Console(),
+    batches=batches, workdir=workdir, hooks=[Every(1, stop)], measured_on={},
+    console=Console(),
   )
 
 mesh = sharding.make_mesh()
