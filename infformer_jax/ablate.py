@@ -41,11 +41,9 @@ _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'only print the grid and the esti
 
 def main(overrides: Overrides) -> None:
   """The command line; `overrides` are the --config.key=value flags, for all runs."""
-  if not _WORKDIR.value:
-    raise ConfigError("--workdir = '' must be a directory")
   axes = _axes()
   check_range('--seeds', _SEEDS.value, 1)
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = command_line.path(_WORKDIR)
   points = grid(_CONFIG.value, overrides, axes, _SEEDS.value, workdir)
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
     raise ConfigError(f'--index = {_INDEX.value} must be a run of the grid; use 0 to {len(points) - 1}')

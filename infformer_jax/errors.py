@@ -1,6 +1,7 @@
 """Errors that the user can correct. The other reasons for which a run ends are in train/exits.py."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -42,3 +43,17 @@ def check_range(name: str, value: int | None, least: int, most: int = 2**31 - 1)
     is_power = most >= 2**16 and (most + 1) & most == 0
     text = f'2^{most.bit_length()} - 1' if is_power else f'{most:,}'
     raise ConfigError(f'{name} = {value} must be in [{least}, {text}]')
+
+
+def check_local(name: str, path: str) -> None:
+  """Checks that a path names a place on a local or mounted file system.
+
+  Raises:
+    ConfigError: it has a scheme. For `pathlib`, 'gs://bucket/run' is in a folder called 'gs:'.
+
+  >>> check_local('--workdir', 'gs://bucket/run')
+  Traceback (most recent call last):
+  infformer_jax.errors.ConfigError: --workdir = 'gs://bucket/run' must be a local path; gs:// is not supported
+  """
+  if scheme := re.match(r'[a-zA-Z][\w+.-]*://', path):
+    raise ConfigError(f"{name} = '{path}' must be a local path; {scheme[0]} is not supported")

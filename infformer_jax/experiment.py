@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from infformer_jax.config import stored_config
 from infformer_jax.config.parsing import Overrides, load_config, override
 from infformer_jax.data.base import DataConfig
-from infformer_jax.errors import ConfigError, check_range
+from infformer_jax.errors import ConfigError, check_local, check_range
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
@@ -51,6 +51,8 @@ class Experiment:
 
   def __post_init__(self) -> None:
     check_range('seed', self.seed, 0, 2**32 - 1)
+    if self.init_from is not None:
+      check_local('init_from', self.init_from)
     try:
       self.data.check(self.model.segment_length)
     except ConfigError as error:

@@ -6,7 +6,6 @@ The prompt is read in constant space, and the generated text enters the memory t
 output as it is generated, everything else to standard error.
 """
 
-import pathlib
 import resource
 import sys
 import time
@@ -49,7 +48,7 @@ def main(overrides: Overrides) -> None:
     raise ConfigError(f'--{error}') from None
   if _MAX_NEW_TOKENS.value < 1:
     raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
-  workdir, prompt_file = pathlib.Path(_WORKDIR.value), pathlib.Path(_PROMPT_FILE.value)
+  workdir, prompt_file = command_line.path(_WORKDIR), command_line.path(_PROMPT_FILE)
   if _CONFIG.value:
     load_experiment(_CONFIG.value)  # Registers what the work directory's config names.
   experiment = stored_config.read_config(Experiment, workdir / 'config.json')

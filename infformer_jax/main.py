@@ -8,7 +8,6 @@ The same command resumes a run that was stopped; a finished run is only evaluate
 143 stopped by SIGTERM, after saving.
 """
 
-import pathlib
 import re
 import sys
 
@@ -44,11 +43,9 @@ _STEP = flags.DEFINE_integer(
 
 def main(overrides: Overrides) -> None:
   """The command line; `overrides` are the --config.key=value flags."""
-  if not _WORKDIR.value:
-    raise ConfigError("--workdir = '' must be a directory")
   if not re.fullmatch(r'[\w.-]+', _NAME.value):
     raise ConfigError(f"--name = '{_NAME.value}' must consist of letters, digits, '.', '_' and '-'")
-  workdir, trains = pathlib.Path(_WORKDIR.value), _MODE.value == 'train'
+  workdir, trains = command_line.path(_WORKDIR), _MODE.value == 'train'
   if trains and _STEP.value is not None:
     raise ConfigError('--step is for --mode=eval; a training run resumes from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION

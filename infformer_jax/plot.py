@@ -31,12 +31,12 @@ def main(overrides: Overrides) -> None:
   del overrides
   from infformer_jax.plotting import workdir as plotting  # Here, since matplotlib takes seconds to import.
 
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = command_line.path(_WORKDIR)
   if not plotting.draw(workdir):
     problem = 'has no data for plots' if workdir.is_dir() else 'is not a directory'
     raise UserError(f'--workdir = {workdir} {problem}; give the directory of a finished run or sweep')
   if _AGAINST.value is not None:
-    other = pathlib.Path(_AGAINST.value)
+    other = command_line.path(_AGAINST)
     mine, theirs = _inspection('workdir', workdir), _inspection('against', other)
     if mine.text_sha256 != theirs.text_sha256:
       raise UserError(

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from infformer_jax.config import stored_config
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UserError, check_local
 from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
@@ -61,7 +61,8 @@ class TrainedModel:
       ConfigError: there is no config.json, or it is damaged.
       UserError: there is no such checkpoint, none is intact, or the parameters of `model` are others.
     """
-    workdir = pathlib.Path(workdir)
+    check_local('workdir', str(workdir))
+    workdir = pathlib.Path(workdir).expanduser()
     if model is None:
       model = stored_config.read_config(ModelConfig, workdir / 'config.json', 'model')
     if mesh is None:

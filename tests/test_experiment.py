@@ -178,3 +178,17 @@ def test_every_integer_of_every_config_has_a_range(kind):
     for value in ('-1', str(2**40)):
       with pytest.raises(ConfigError, match=f'{key} = '):
         override(experiment, [(key, value)])
+
+
+@pytest.mark.parametrize(
+  ('kind', 'key'),
+  [
+    *((None, key) for key in ('init_from', 'data.tokenizer=gpt2:', 'data.tokenizer=sentencepiece:')),
+    *((kind, f'data.{key}') for kind, config in DataConfig.kinds().items() for key in config.paths),
+  ],
+)
+def test_no_path_of_a_config_may_have_a_scheme(kind, key):
+  key, _, prefix = key.partition('=')
+  overrides = [('data.kind', kind), *NEEDED.get(kind, [])] if kind else []
+  with pytest.raises(ConfigError, match=f"{key} = '.*gs://bucket/x' must be a local path; gs:// is not"):
+    override(EXPERIMENT, [*overrides, (key, f'{prefix}gs://bucket/x')])

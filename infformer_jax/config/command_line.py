@@ -10,6 +10,7 @@ if __name__ == '__main__':
 
 import difflib
 import os
+import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from typing import Literal
 from absl import app, flags, logging
 
 from infformer_jax.config import type_hints
-from infformer_jax.errors import ConfigError, UserError, unknown
+from infformer_jax.errors import ConfigError, UserError, check_local, unknown
 
 _PREFIX = '--config.'
 
@@ -42,6 +43,18 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
       raise ConfigError(f'flag {name} has no value; write {name}=value')
     overrides.append((name.removeprefix(_PREFIX), value))
   return rest, overrides
+
+
+def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> pathlib.Path:
+  """The path that a flag names; ~ is the home directory.
+
+  Raises:
+    ConfigError: it is empty, or has a scheme, such as gs://.
+  """
+  if not flag.value:
+    raise ConfigError(f"--{flag.name} = '' must be a path")
+  check_local(f'--{flag.name}', flag.value)
+  return pathlib.Path(flag.value).expanduser()
 
 
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:

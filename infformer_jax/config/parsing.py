@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 from ml_collections import ConfigDict, FieldReference
 
 from infformer_jax.config import type_hints
-from infformer_jax.errors import ConfigError, unknown
+from infformer_jax.errors import ConfigError, check_local, unknown
 
 _T = TypeVar('_T')
 Overrides = Iterable[tuple[str, str]]
@@ -104,6 +104,7 @@ def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
   Raises:
     ConfigError: the file does not exist, it has no `get_config`, its argument is invalid, or as `override`.
   """
+  check_local('--config', path)
   name, _, argument = path.partition(':')
   file = pathlib.Path(name)
   if not file.is_file():

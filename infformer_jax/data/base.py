@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from infformer_jax.data import tokenizers
-from infformer_jax.errors import ConfigError, UserError, unknown
+from infformer_jax.errors import ConfigError, UserError, check_local, unknown
 
 _KINDS: dict[str, type['DataConfig']] = {}
 _T = TypeVar('_T', bound='DataConfig')
@@ -27,6 +27,9 @@ class DataConfig(abc.ABC):
   indivisible: ClassVar[bool] = False
   """Whether a document must not be cut, because an answer needs its question."""
 
+  paths: ClassVar[tuple[str, ...]] = ()
+  """The keys that say where the data are. A path with a scheme, such as gs://, is refused."""
+
   kind: str
   tokenizer: str = 'bpe:4096'  # see tokenizers.py
 
@@ -37,6 +40,9 @@ class DataConfig(abc.ABC):
 
   def __post_init__(self) -> None:
     tokenizers.check_spec(self.tokenizer)
+    for name in self.paths:
+      if (path := getattr(self, name)) is not None:
+        check_local(name, path)
 
   def check(self, segment_length: int) -> None:  # noqa: B027
     """Raises ConfigError if segments of this length do not suit the data; by default, all do."""

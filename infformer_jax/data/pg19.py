@@ -6,12 +6,12 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from infformer_jax.console import tracked
 from infformer_jax.data import documents, tfds
 from infformer_jax.data.stored import StoredConfig
-from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.errors import ConfigError, UserError, check_local
 
 VERSION = '0.1.1'  # of the catalog's dataset, whose features these are
 _COLUMNS = ('book_id', 'book_title', 'publication_date', 'book_link')  # of metadata.csv, which has no header
@@ -20,6 +20,8 @@ _COLUMNS = ('book_id', 'book_title', 'publication_date', 'book_link')  # of meta
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pg19Config(StoredConfig):
   """Where the books are: by default, where TFDS has prepared them, under `data_dir`."""
+
+  paths: ClassVar[tuple[str, ...]] = ('source_dir', 'data_dir')
 
   kind: str = 'pg19'
   source_dir: str | None = None  # a copy of gs://deepmind-gutenberg: train|validation|test/ID.txt
@@ -40,6 +42,7 @@ class Pg19Config(StoredConfig):
       splits = {split: documents.FileDocuments(root, paths) for split, paths in found.items()}
       return documents.FixedSplits(documents=splits, facts={'source_dir': self.source_dir})
     data_dir = self.data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
+    check_local('$TFDS_DATA_DIR', data_dir)
     root = pathlib.Path(data_dir).expanduser()
     versions = sorted(path.parent for path in (root / 'pg19').glob('*/dataset_info.json'))
     versions = [version for version in versions if version.suffix != '.partial']

@@ -18,12 +18,17 @@ from typing import NoReturn
 
 from infformer_jax import files
 from infformer_jax.data import pg19
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UserError, check_local
 
 
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str) -> NoReturn:
     raise UserError(f'{message} (see --help)')
+
+
+def _path(options: argparse.Namespace, name: str) -> pathlib.Path:
+  check_local(f'--{name}', getattr(options, name))
+  return pathlib.Path(getattr(options, name)).expanduser()
 
 
 def prepare_pg19(source_dir: pathlib.Path, data_dir: pathlib.Path, *, overwrite: bool) -> pathlib.Path:
@@ -57,14 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
   """The command line; returns its exit status."""
   parser = _Parser(prog='python -m infformer_jax.data.prepare', description=__doc__.split('\n', 1)[0])
   parser.add_argument('corpus', choices=['pg19'])
-  parser.add_argument(
-    '--source_dir', required=True, type=pathlib.Path, help='a copy of gs://deepmind-gutenberg'
-  )
-  parser.add_argument('--data_dir', required=True, type=pathlib.Path, help='the directory of TFDS datasets')
+  parser.add_argument('--source_dir', required=True, help='a copy of gs://deepmind-gutenberg')
+  parser.add_argument('--data_dir', required=True, help='the directory of TFDS datasets')
   parser.add_argument('--overwrite', action='store_true', help='replace an existing result')
   try:
     options = parser.parse_args(arguments)
-    source_dir, data_dir = options.source_dir.expanduser(), options.data_dir.expanduser()
+    source_dir, data_dir = _path(options, 'source_dir'), _path(options, 'data_dir')
     print(f'prepared {prepare_pg19(source_dir, data_dir, overwrite=options.overwrite)}')
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)

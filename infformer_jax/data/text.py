@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import ClassVar
 
 from infformer_jax.data import documents
 from infformer_jax.data.stored import StoredConfig
@@ -18,6 +19,8 @@ class TextConfig(StoredConfig):
   files are ordered by the hash of their path relative to the directory (of a glob: to the part before its
   first wildcard); the first twentieth is 'validation', and the rest is 'train'.
   """
+
+  paths: ClassVar[tuple[str, ...]] = ('source_dir',)
 
   kind: str = 'text'
   source_dir: str  # a directory, possibly with these folders, or a glob such as 'books/**/*.txt'

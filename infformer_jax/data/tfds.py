@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from infformer_jax.errors import UserError
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TfdsConfig(StoredConfig):
   """A dataset prepared as ArrayRecord, which allows random access."""
+
+  paths: ClassVar[tuple[str, ...]] = ('source_dir',)
 
   kind: str = 'tfds'
   source_dir: str  # the prepared version, with its dataset_info.json, e.g. 'tensorflow_datasets/pg19/0.1.1'

@@ -23,7 +23,7 @@ from infformer_jax import files
 from infformer_jax.data import byte_pairs
 from infformer_jax.data.decode_stream import DecodeStream
 from infformer_jax.data.interruptible import interruptible
-from infformer_jax.errors import ConfigError, UserError, unknown
+from infformer_jax.errors import ConfigError, UserError, check_local, unknown
 
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
 # Ordinary text, of kinds that some tokenizers do not preserve.
@@ -135,6 +135,8 @@ def check_spec(spec: str) -> None:
     raise ConfigError(f"tokenizer = '{spec}': {unknown('tokenizer', name, name, _ALLOWED, near)}")
   if bool(argument) != (':' in forms[name]) or spec.endswith(':'):
     raise ConfigError(f"tokenizer = '{spec}' must have the form '{forms[name]}'")
+  if name in ('gpt2', 'sentencepiece'):
+    check_local('tokenizer', argument)
   if name == 'bpe' and not (argument.isdecimal() and len(argument) < 8 and int(argument) >= 257):
     raise ConfigError(
       f"tokenizer = '{spec}' must have 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'"
@@ -158,9 +160,9 @@ def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iter
   if name == 'bpe':
     return _trained(int(argument), folder / f'bpe_{argument}.json', training_texts)
   if name == 'gpt2':
-    return _gpt2(pathlib.Path(argument))
+    return _gpt2(pathlib.Path(argument).expanduser())
   if name == 'sentencepiece':
-    return _sentencepiece(pathlib.Path(argument))
+    return _sentencepiece(pathlib.Path(argument).expanduser())
   return Bytes()
 
 

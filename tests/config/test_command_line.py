@@ -7,8 +7,9 @@ import sys
 import textwrap
 
 import pytest
+from absl import flags as absl_flags
 
-from infformer_jax.config.command_line import split_overrides
+from infformer_jax.config.command_line import path, split_overrides
 from infformer_jax.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -41,6 +42,23 @@ def test_overrides_are_separated_from_the_flags():
 def test_an_override_without_a_value_is_rejected(rest):
   with pytest.raises(ConfigError, match='flag --config.a has no value; write --config.a=value'):
     split_overrides(['main', '--config.a', *rest])
+
+
+def test_a_path_flag_is_a_local_path():
+  values = absl_flags.FlagValues()
+  flag = absl_flags.DEFINE_string('workdir', None, 'where', flag_values=values)
+
+  def given(text: str) -> pathlib.Path:
+    values(['program', f'--workdir={text}'])
+    return path(flag)
+
+  assert given('a/b') == pathlib.Path('a/b')
+  assert given('~/run') == pathlib.Path.home() / 'run'
+  with pytest.raises(ConfigError, match="--workdir = '' must be a path"):
+    given('')
+  for scheme in ('gs://', 's3://', 'file://'):
+    with pytest.raises(ConfigError, match=f"--workdir = '{scheme}b' must be a local path; {scheme} is not"):
+      given(f'{scheme}b')
 
 
 @pytest.fixture(scope='module')
@@ -140,6 +158,7 @@ QUICKSTART = '--config=configs/quickstart.py'
       [QUICKSTART, '--model.d_model=64'],
       "unknown flag '--model.d_model'; did you mean '--config.model.d_model'?",
     ),
+    ([QUICKSTART, '--workdir=gs://bucket/run'], "--workdir = 'gs://bucket/run' must be a local path; gs://"),
     (['--config=configs/pg91.py'], "unknown config file 'configs/pg91.py'; did you mean 'configs/pg19.py'?"),
     (
       ['--config=configs/pg19.py:size=tinny'],
