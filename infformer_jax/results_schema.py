@@ -39,7 +39,8 @@ class PerTokenAndBeyond(PerToken):
 class ViewFigures(PerTokenAndBeyond):
   """The figures of one view (memory/views.py)."""
 
-  perplexity_per_word: float | None  # exp of all nats over the words of the text, PG-19's convention
+  # exp of all nats over the words of the text, PG-19's convention; None if a target is <unk>
+  perplexity_per_word: float | None
   perplexity_per_word_reason: NotRequired[str]
   bits_per_byte: float | None
   bits_per_byte_reason: NotRequired[str]
@@ -105,6 +106,7 @@ class Summary(TypedDict):
   num_words_reason: NotRequired[str]
   num_bytes: int | None
   num_bytes_reason: NotRequired[str]
+  unk_share: float  # of the targets: <unk> replaces text that the tokenizer cannot represent
   beyond_reach_from_token: int
   memory: ViewFigures
   emptied: ControlFigures | None

@@ -63,6 +63,7 @@ class Symbols(Tokenizer):
   def __init__(self, num_symbols: int):
     # Skips the base class's round-trip check, whose text this vocabulary cannot encode.
     self.bos_id, self.vocab_size, self.lossless = num_symbols, num_symbols + 1, False
+    self.unk_id = None
     self.identity = hashlib.sha256(b'symbols %d' % num_symbols).hexdigest()
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:

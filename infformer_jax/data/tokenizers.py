@@ -36,11 +36,13 @@ class Tokenizer(abc.ABC):
   Attributes:
     vocab_size: number of ids, including BOS.
     bos_id: starts a document and has no text; the last id if the vocabulary has no BOS of its own.
+    unk_id: <unk>, the id of any text that the vocabulary cannot represent; None if there is no such text.
     lossless: whether decoding restores the text; determined by a round trip of difficult text.
     identity: a hash of everything that determines the ids.
   """
 
-  def __init__(self, num_pieces: int, identity: str, bos_id: int | None = None):
+  def __init__(self, num_pieces: int, identity: str, bos_id: int | None = None, unk_id: int | None = None):
+    self.unk_id = unk_id
     self.bos_id = num_pieces if bos_id is None else bos_id
     self.vocab_size = max(num_pieces, self.bos_id + 1)
     self.identity = identity
@@ -111,7 +113,9 @@ class SentencePieces(Tokenizer):
   def __init__(self, library: Any, identity: str):
     self._library = library
     own_bos = library.bos_id()
-    super().__init__(library.get_piece_size(), identity, own_bos if own_bos >= 0 else None)
+    super().__init__(
+      library.get_piece_size(), identity, own_bos if own_bos >= 0 else None, unk_id=library.unk_id()
+    )
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     threads = min(os.cpu_count() or 1, len(texts))

@@ -94,6 +94,7 @@ def evaluate(
     num_lanes,
     views=present,
     num_groups=len(split.groups),
+    unk_id=corpus.tokenizer.unk_id,
     report=report,
   )
   return {
@@ -140,6 +141,7 @@ def segment_losses(
   *,
   views: Sequence[str],
   num_groups: int = 1,
+  unk_id: int | None = None,
   report: Callable[[str], None] = lambda line: None,
 ) -> SegmentLosses:
   """The loss of every segment with each view, ordered by document and segment, independent of the lanes.
@@ -150,9 +152,10 @@ def segment_losses(
     num_lanes: over all processes.
     views: names in memory/views.py.
     num_groups: of the split's targets (data/base.py).
+    unk_id: <unk>, whose targets are counted, of tokenizers that have it.
     report: called with a line of progress every few seconds.
   """
-  steps = {view: _make_step(trained.graphdef, view, trained.mesh, num_groups) for view in views}
+  steps = {view: _make_step(trained.graphdef, view, trained.mesh, num_groups, unk_id) for view in views}
   states = {view: _empty_state(trained, num_lanes) for view in views}
   rows: list[dict[str, dict[str, Any]]] = []
   waiting: dict[str, dict[str, Any]] | None = None
@@ -209,7 +212,7 @@ def _empty_state(trained: TrainedModel, num_lanes: int) -> PyTree:
 
 @functools.cache
 def _make_step(
-  graphdef: nnx.GraphDef, view: str, mesh: Mesh, num_groups: int
+  graphdef: nnx.GraphDef, view: str, mesh: Mesh, num_groups: int, unk_id: int | None
 ) -> Callable[[PyTree, PyTree, Batch], Any]:
   """The jitted step of one view, compiled once per run. Without keys, so that there is no dropout."""
   everywhere = NamedSharding(mesh, PartitionSpec())
@@ -220,12 +223,14 @@ def _make_step(
     output = model(batch, state, view=VIEWS[view])
     nll_bsl, correct_bsl = model.vocabulary.losses_and_hits(output.hidden_bsld, batch.targets_bsl)
     counts_bslg = batch.group_bsl[..., None] == jnp.arange(num_groups)
+    unk_bsl = jnp.zeros_like(correct_bsl) if unk_id is None else batch.targets_bsl == unk_id
     rows: dict[str, Any] = {
       'nll_nats': jnp.where(counts_bslg, nll_bsl[..., None], 0).sum(2),
       'correct': (counts_bslg & correct_bsl[..., None]).sum(2),
       'ok': output.ok_bs,
       'read': batch.ok_bsl.sum(-1),
       'tokens': counts_bslg.sum(2),
+      'unk': (counts_bslg & unk_bsl[..., None]).sum(2),
       'document': batch.document_bs,
       'segment': batch.segment_bs,
     }

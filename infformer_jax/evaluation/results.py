@@ -62,6 +62,7 @@ def summarize(
     'num_documents': len(np.unique(losses.document_r)),
     **_field('num_words', sizes and sizes[0], unknown),
     **_field('num_bytes', sizes and sizes[1], unknown),
+    'unk_share': float(losses.unk_rg.sum() / losses.tokens_rg.sum()),
     'beyond_reach_from_token': reach * segment_length,
   }
 
@@ -152,16 +153,21 @@ def _per_text(
   losses: SegmentLosses, view: str, sizes: Sizes | None, unknown: str, lossless: bool
 ) -> dict[str, Any]:
   nats, (words, num_bytes) = float(losses.nll_nats_r[view].sum()), sizes or (0, 0)
-  return {
-    **_field(
-      'perplexity_per_word', _exp(nats / words) if words else None, unknown or 'the text has no words'
-    ),
-    **_field(
+  unk = int(losses.unk_rg.sum())
+  fields: dict[str, Any] = {}
+  for name, value, reason in (
+    ('perplexity_per_word', _exp(nats / words) if words else None, 'the text has no words'),
+    (
       'bits_per_byte',
       nats / math.log(2) / num_bytes if num_bytes and lossless else None,
-      unknown or 'the tokenizer loses text',
+      'the tokenizer loses text',
     ),
-  }
+  ):
+    if unk and value is not None:
+      share = f'{unk:,} of {losses.tokens_rg.sum():,} targets are <unk>'
+      value, reason = None, f'{share}, whose text is not predicted; the value is at least {value:.4g}'
+    fields |= _field(name, value, unknown or reason)
+  return fields
 
 
 def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> Difference:

@@ -10,13 +10,16 @@ NAMES_WIDTH = 27
 def results_table(results: Summary) -> str:
   """A line per view of the memory and, for a task, a second table with a line per group of targets.
 
+  If targets are <unk>, a line gives their share.
+
   >>> memory = {'loss_nats_per_token': 2.5, 'beyond_reach': None}
-  >>> others = {'emptied': None, 'exchanged': None, 'by_group': {}}
+  >>> others = {'emptied': None, 'exchanged': None, 'by_group': {}, 'unk_share': 0.25}
   >>> print(results_table({'memory': memory, 'beyond_reach_from_token': 256, **others}))
   loss [nats per token]        all tokens  from token 256 on
   memory                           2.5000                  -
   memory emptied                        -                  -
   memory exchanged                      -                  -
+  25 % of the targets are <unk>, whose text is not predicted
   """
   rows: dict[str, PerTokenAndBeyond | None] = {
     'memory': results['memory'],
@@ -32,6 +35,8 @@ def results_table(results: Summary) -> str:
     losses = [each and each['loss_nats_per_token'] for each in (figures, beyond)]
     table.append((name, *map(_cell, losses)))
   tables = [text_table(table, names_width=NAMES_WIDTH)]
+  if share := results['unk_share']:
+    tables.append(f'{share * 100:.2g} % of the targets are <unk>, whose text is not predicted')
   if results['by_group']:
     tables.append(_accuracies(results['by_group']))
   return '\n'.join(tables)

@@ -18,6 +18,7 @@ class SegmentLosses:
   document_r: np.ndarray  # the document's index in its split
   segment_r: np.ndarray  # the segment's index in its document
   tokens_rg: np.ndarray  # targets that count
+  unk_rg: np.ndarray  # the number of them that are <unk>
   nll_nats_rg: Mapping[str, np.ndarray]  # by view, the sum over these targets
   correct_rg: Mapping[str, np.ndarray]  # by view, the number of them that were the most likely token
   ok_r: Mapping[str, np.ndarray]  # by view; False: the view does not exist here (memory/views.py)
@@ -50,6 +51,7 @@ class SegmentLosses:
       document_r=self.document_r[rows_r],
       segment_r=self.segment_r[rows_r],
       tokens_rg=column(self.tokens_rg),
+      unk_rg=column(self.unk_rg),
       nll_nats_rg={view: column(nats_rg) for view, nats_rg in self.nll_nats_rg.items()},
       correct_rg={view: column(correct_rg) for view, correct_rg in self.correct_rg.items()},
       ok_r={view: ok_r[rows_r] for view, ok_r in self.ok_r.items()},
@@ -61,13 +63,15 @@ def joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]
 
   Args:
     rows: the results of each step for each view, with lanes and segments first (evaluation/perplexity.py).
-    views: their names; documents, segments and tokens are taken from the first.
+    views: their names; documents, segments, tokens and <unk> are taken from the first.
   """
 
   def column(view: str, name: str) -> np.ndarray:
     return np.concatenate([step[view][name].reshape(-1, *step[view][name].shape[2:]) for step in rows])
 
-  document, segment, tokens = (column(views[0], name) for name in ('document', 'segment', 'tokens'))
+  document, segment, tokens, unk = (
+    column(views[0], name) for name in ('document', 'segment', 'tokens', 'unk')
+  )
   figures = [step.get('memory', {}).get('figures', {}) for step in rows]
   order = np.lexsort((segment, document))
   order = order[tokens[order].any(-1)]
@@ -75,6 +79,7 @@ def joined(rows: Sequence[Mapping[str, Mapping[str, Any]]], views: Sequence[str]
     document_r=document[order],
     segment_r=segment[order],
     tokens_rg=tokens[order].astype(np.int64),
+    unk_rg=unk[order].astype(np.int64),
     nll_nats_rg={view: column(view, 'nll_nats')[order].astype(np.float64) for view in views},
     correct_rg={view: column(view, 'correct')[order].astype(np.int64) for view in views},
     ok_r={view: column(view, 'ok')[order] for view in views},

@@ -189,6 +189,7 @@ def test_a_missing_bos_is_appended_as_one_id(tmp_path):
 def test_a_sentencepiece_model_that_loses_line_breaks_is_lossy(tmp_path):
   tokenizer = write_sentencepiece(tmp_path / 'own.model')
   assert not tokenizer.lossless
+  assert tokenizer.unk_id in tokenizer.encode('\N{CJK UNIFIED IDEOGRAPH-6F22}')
   assert tokenizer.decode(tokenizer.encode('hello\nthe  world')) == 'hello the world'
 
 

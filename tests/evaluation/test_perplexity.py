@@ -19,6 +19,7 @@ from infformer_jax.evaluation import perplexity
 from infformer_jax.evaluation.perplexity import EvaluationConfig, evaluate, segment_losses
 from infformer_jax.results_schema import Results
 from tests import toy
+from tests.data.test_tokenizers import write_sentencepiece
 from tests.schema import assert_conforms
 
 SPREAD = 0.3  # Parameters far enough from their initial values for the memory to have an effect.
@@ -29,9 +30,11 @@ ALL = ('memory', 'emptied', 'exchanged')
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-  """The part of a tokenizer that the evaluation uses."""
+  """The part of a tokenizer that is used here."""
 
   bos_id: int = 0
+  vocab_size: int = toy.VOCABULARY
+  unk_id: int | None = None
   lossless: bool = True
 
 
@@ -40,15 +43,15 @@ def split_of(*lengths, seed=0):
   return StoredSplit.from_tokens([rng.integers(toy.VOCABULARY, size=n) for n in lengths])
 
 
-def corpus_of(split):
-  return Corpus(tokenizer=Tokens(), splits={'validation': split}, fingerprint={'sha256': 'abc'}, note='')
+def corpus_of(split, tokenizer=Tokens()):
+  return Corpus(tokenizer=tokenizer, splits={'validation': split}, fingerprint={'sha256': 'abc'}, note='')
 
 
-def run(config=CONTINUOUS, split=None, views=ALL, **settings):
-  corpus = corpus_of(split_of(*LENGTHS) if split is None else split)
-  settings = {'batch_size': 4, 'segments_per_chunk': 3} | settings
-  trained = toy.trained(config, spread=SPREAD)
-  results = evaluate(trained, corpus, EvaluationConfig(**settings), views=views)
+def run(config=CONTINUOUS, split=None, views=ALL, tokenizer=Tokens(), **settings):
+  corpus = corpus_of(split_of(*LENGTHS) if split is None else split, tokenizer)
+  trained = toy.trained(config, vocabulary=tokenizer.vocab_size, spread=SPREAD)
+  config = EvaluationConfig(**{'batch_size': 4, 'segments_per_chunk': 3} | settings)
+  results = evaluate(trained, corpus, config, views=views)
   assert_conforms(results, Results)
   return results
 
@@ -70,8 +73,7 @@ def test_uniform_logits_have_the_loss_ln_v():
   trained = toy.trained(CONTINUOUS)
   trained = dataclasses.replace(trained, params=jax.tree.map(jnp.zeros_like, trained.params))
   config = EvaluationConfig(batch_size=4, segments_per_chunk=3)
-  corpus = corpus_of(split_of(*LENGTHS))
-  results = evaluate(trained, corpus, config, views=('memory',))
+  results = evaluate(trained, corpus_of(split_of(*LENGTHS)), config, views=('memory',))
   figures = results['memory']
   assert figures['loss_nats_per_token'] == pytest.approx(math.log(toy.VOCABULARY), rel=1e-6)
   assert figures['perplexity_per_token'] == pytest.approx(toy.VOCABULARY, rel=1e-6)
@@ -90,8 +92,8 @@ def test_results_contain_the_keys_that_scripts_rely_on(results):
   assert results['split'] == 'validation'
   assert results['corpus'] == {'sha256': 'abc'}
   assert results['num_documents'] == len(LENGTHS)
-  params = toy.build(CONTINUOUS, spread=SPREAD)[1]
-  assert results['cost']['num_parameters'] == sum(leaf.size for leaf in jax.tree.leaves(params))
+  leaves = jax.tree.leaves(toy.build(CONTINUOUS, spread=SPREAD)[1])
+  assert results['cost']['num_parameters'] == sum(leaf.size for leaf in leaves)
   assert results['settings']['model']['memory']['num_basis'] == CONTINUOUS.memory.num_basis
   json.dumps(results, allow_nan=False)
 
@@ -107,15 +109,13 @@ def test_every_token_is_counted_once_and_idle_lanes_are_not_counted(results):
 
 
 def test_the_loss_of_a_segment_does_not_depend_on_lanes_or_chunks():
-  split = split_of(*LENGTHS)
-  table, other = losses_of(split, 4, 3), losses_of(split, 5, 1)
+  table, other = (losses_of(split_of(*LENGTHS), *lanes_and_chunk) for lanes_and_chunk in ((4, 3), (5, 1)))
   for view in ('memory', 'emptied'):
     assert toy.error(table.nll_nats_r[view], other.nll_nats_r[view]) < toy.TOLERANCE
 
 
 def test_losses_equal_those_of_the_model_on_single_documents():
-  trained = toy.trained(CONTINUOUS, spread=SPREAD)
-  split = split_of(*LENGTHS)
+  trained, split = toy.trained(CONTINUOUS, spread=SPREAD), split_of(*LENGTHS)
   alone = StoredSplit.from_tokens([split.tokens(0)])
   sizes = {'segment_length': toy.LENGTH, 'segments_per_chunk': 13}
   (batch,) = evaluation_batches(alone, 0, num_lanes=1, lanes=range(1), **sizes)
@@ -201,11 +201,21 @@ def test_max_tokens_cuts_documents_and_explains_missing_figures():
   assert run(max_tokens=53)['memory']['perplexity_per_word'] is not None  # Two whole documents.
 
 
+def test_evaluated_text_that_the_tokenizer_cannot_spell_has_no_perplexity_per_word(tmp_path):
+  tokenizer = write_sentencepiece(tmp_path / 'own.model')
+  texts = tokenizer.encode_batch(['hello world', 'hello \N{CJK UNIFIED IDEOGRAPH-6F22} world'])
+  same = {'split': StoredSplit.from_tokens(texts), 'tokenizer': tokenizer, 'batch_size': 1}
+  results, first = (run(toy.config(num_layers=1), **same, max_tokens=n) for n in (None, len(texts[0])))
+  assert results['unk_share'] == 1 / sum(map(len, texts))
+  assert '1 of 10 targets are <unk>' in results['memory']['perplexity_per_word_reason']
+  assert first['unk_share'] == 0
+  assert first['memory']['perplexity_per_word'] > 1
+
+
 def test_progress_reports_speed_and_remaining_time(monkeypatch):
   monkeypatch.setattr(perplexity, 'PROGRESS_SECONDS', 0.0)
   config, lines = EvaluationConfig(batch_size=4, segments_per_chunk=3), []
-  corpus = corpus_of(split_of(*LENGTHS))
-  trained = toy.trained(CONTINUOUS, spread=SPREAD)
+  corpus, trained = corpus_of(split_of(*LENGTHS)), toy.trained(CONTINUOUS, spread=SPREAD)
   evaluate(trained, corpus, config, views=('memory',), report=lines.append)
   assert len(lines) == 5 - 2  # No line for the first chunk, which compiles, and the last.
   assert re.fullmatch(r'evaluation: chunk 2 of 5, [\d,]+ tokens/s, 0:\d\d left', lines[0])

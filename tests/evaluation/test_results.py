@@ -35,6 +35,7 @@ def table_of(document, segment, tokens, nll, ok, correct=0):
     document_r=document,
     segment_r=segment,
     tokens_rg=tokens[:, None],
+    unk_rg=np.zeros((len(tokens), 1), int),
     nll_nats_rg={view: nats[:, None] for view, nats in nll.items()},
     correct_rg={view: np.full((len(tokens), 1), correct) for view in nll},
     ok_r=ok,
@@ -100,6 +101,17 @@ def test_a_tokenizer_that_loses_text_has_no_bits_per_byte():
   assert figures['bits_per_byte_reason'] == 'the tokenizer loses text'
   assert summary(losses([1, 1, 1, 1, 1, 1]), lossless=False)['num_bytes'] == 44
   assert figures['perplexity_per_word'] == pytest.approx(math.exp(6 / 11))
+
+
+def test_figures_per_text_are_lower_bounds_where_targets_are_unk():
+  table = losses([8, 6, 4, 2, 8, 5])
+  table.unk_rg[3] = 1
+  results = summary(table)
+  figures = results['memory']
+  assert results['unk_share'] == 1 / 22
+  assert figures['perplexity_per_word'] is figures['bits_per_byte'] is None
+  reason = '1 of 22 targets are <unk>, whose text is not predicted; the value is at least 20.09'
+  assert figures['perplexity_per_word_reason'] == reason
 
 
 def test_segments_without_another_lane_are_excluded_from_the_control_and_counted():
@@ -205,8 +217,7 @@ def test_infinite_losses_are_null_in_valid_json():
 
 
 def test_metrics_contain_all_losses():
-  results = summary(losses([8, 6, 4, 2, 8, 5], emptied=[8, 6, 7, 2, 8, 5]))
-  flat = metrics(results)
+  flat = metrics(summary(losses([8, 6, 4, 2, 8, 5], emptied=[8, 6, 7, 2, 8, 5])))
   assert flat['loss_nats_per_token'] == pytest.approx(1.5)
   assert flat['emptied_loss_beyond_reach_nats_per_token'] == pytest.approx(1.5)
   assert not any(name.startswith('exchanged') for name in flat)
@@ -219,6 +230,7 @@ def two_groups():
     segment_r=np.array([3, 3, 3]),
     tokens_rg=np.array([[2, 0], [0, 4], [1, 1]]),
     nll_nats_rg={'memory': np.array([[2.0, 0], [0, 2.0], [1.0, 3.0]])},
+    unk_rg=np.zeros((3, 2), int),
     correct_rg={'memory': np.array([[1, 0], [0, 4], [1, 0]])},
     ok_r={'memory': np.ones(3, bool)},
   )

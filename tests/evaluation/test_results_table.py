@@ -24,6 +24,12 @@ def test_the_table_compares_exchanged_memories_over_the_same_tokens():
   ]
 
 
+def test_the_share_of_unk_has_a_line():
+  table = losses([8, 6, 4, 2, 8, 5])
+  table.unk_rg[3] = 1
+  assert results_table(summary(table)).splitlines()[-1].startswith('4.5 % of the targets are <unk>')
+
+
 def test_a_loss_that_is_not_finite_can_be_printed():
   assert results_table(summary(losses([math.nan] * 6))).splitlines()[1].split()[-2:] == ['-', '-']
 

@@ -13,7 +13,7 @@ def step(document_bs, segment_bs, tokens_bs, recall=None):
   nats_bsg = np.stack([10.0 * document_bs + segment_bs, np.zeros(document_bs.shape)], -1)
   tokens_bsg = np.stack([np.array(tokens_bs), np.zeros_like(tokens_bs)], -1)
   common = {'document': document_bs, 'segment': segment_bs, 'tokens': tokens_bsg, 'correct': tokens_bsg}
-  common |= {'ok': np.ones(document_bs.shape, bool)}
+  common |= {'unk': np.minimum(tokens_bsg, 1), 'ok': np.ones(document_bs.shape, bool)}
   figures = {} if recall is None else {'recall': tuple(np.float32(value) for value in recall)}
   return {
     'memory': common | {'nll_nats': nats_bsg, 'figures': figures},
@@ -29,6 +29,7 @@ def test_rows_are_ordered_by_document_and_segment_without_idle_ones():
   losses = joined(steps, VIEWS)
   rows = list(zip(losses.document_r, losses.segment_r, losses.tokens_r, strict=True))
   assert rows == [(0, 0, 3), (0, 1, 4), (1, 0, 4), (1, 1, 2), (2, 0, 4), (2, 1, 4)]
+  assert losses.unk_rg[:, 0].tolist() == [1] * 6
   assert losses.nll_nats_r['memory'].tolist() == [0, 1, 10, 11, 20, 21]
   assert losses.nll_nats_r['emptied'].tolist() == [0, 2, 20, 22, 40, 42]
   assert losses.figures == {}
