@@ -6,21 +6,65 @@ import os
 
 import jax
 
+from infformer_jax.errors import UserError
+
+_OWN = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
+# Where the number of tasks is more than 1, JAX needs the other variables (jax/_src/clusters).
+_LAUNCHERS = {
+  'SLURM_STEP_NUM_TASKS': (
+    *('SLURM_JOB_ID', 'SLURM_STEP_NODELIST'),
+    *('SLURM_NTASKS', 'SLURM_PROCID', 'SLURM_LOCALID'),
+  ),
+  'OMPI_COMM_WORLD_SIZE': (
+    *('OMPI_MCA_orte_hnp_uri', 'OMPI_COMM_WORLD_RANK'),
+    'OMPI_COMM_WORLD_LOCAL_RANK',
+  ),
+}
+
 
 def initialize() -> None:
   """Joins the other processes, if there are any. Must be called before JAX is used.
 
   The variables JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID describe them. In a
   task of SLURM or MPI, or on a TPU VM, JAX determines them.
+
+  Raises:
+    UserError: a variable is missing, or not a number in its range.
   """
-  env = os.environ
-  tasks = max(int(env.get(name, 1)) for name in ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE'))
-  if 'JAX_NUM_PROCESSES' in env:
-    jax.distributed.initialize(
-      num_processes=int(env['JAX_NUM_PROCESSES']), process_id=int(env['JAX_PROCESS_ID'])
-    )
-  elif tasks > 1 or _is_tpu_vm():
+  launcher = next((count for count in _LAUNCHERS if count in os.environ and _number(count) > 1), None)
+  if 'JAX_NUM_PROCESSES' in os.environ or 'JAX_PROCESS_ID' in os.environ:
+    _require(_OWN)
+    count, index = _number('JAX_NUM_PROCESSES', least=1), _number('JAX_PROCESS_ID')
+    if index >= count:
+      raise UserError(f'JAX_PROCESS_ID = {index} must be less than JAX_NUM_PROCESSES = {count}')
+    jax.distributed.initialize(num_processes=count, process_id=index)
+  elif launcher is not None:
+    _require(_LAUNCHERS[launcher], because=f'{launcher} = {os.environ[launcher]}')
     jax.distributed.initialize()
+  elif _is_tpu_vm():
+    jax.distributed.initialize()
+  elif 'JAX_COORDINATOR_ADDRESS' in os.environ:
+    _require(_OWN)
+
+
+def _require(names: tuple[str, ...], *, because: str = '') -> None:
+  """Raises UserError if an environment variable is missing."""
+  missing = [name for name in names if not os.environ.get(name)]
+  if not missing:
+    return
+  if not because:
+    present = next(name for name in names if name in os.environ)
+    because = f'{present} = {os.environ[present]}'
+  remedy = f'set {", ".join(_OWN)}' if names is not _OWN else f'set it, or unset {because.split(" ")[0]}'
+  raise UserError(f'the environment variable {missing[0]} is missing with {because}; {remedy}')
+
+
+def _number(name: str, *, least: int = 0) -> int:
+  """The value of an environment variable that is a number."""
+  text = os.environ[name]
+  if not text.isdecimal() or int(text) < least:
+    raise UserError(f"the environment variable {name} = '{text}' must be an integer of at least {least}")
+  return int(text)
 
 
 def _is_tpu_vm() -> bool:
