@@ -27,6 +27,7 @@ MAY_CHANGE_IN_EVALUATION = (
   'model.short_term_length',
   'model.window',
   'model.clamp_length',
+  'model.compute_dtype',
   'data',
 )
 """What may differ between the training of a model and its evaluation, if the parameters are the same."""

@@ -20,6 +20,7 @@ from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
 from infformer_jax.files import read_json, write_json
+from infformer_jax.run_warnings import run_warnings
 from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
@@ -49,7 +50,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut_documents(corpus.split('train'), config.max_document_tokens)
-    for warning in experiment.warnings(document_tokens=float(documents.lengths.mean())):
+    for warning in run_warnings(experiment, corpus.split('train'), workdir):
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
     initial = _initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)

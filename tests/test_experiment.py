@@ -123,6 +123,7 @@ def test_memories_without_gradients_through_writes_cause_no_warning(memory):
     ('evaluation', {'max_tokens': 7, 'split': 'test', 'batch_size': 1}, True, True),
     ('model', {'short_term_length': 8 * toy.LENGTH}, False, True),
     ('model', {'window': 'sliding', 'clamp_length': 7}, False, True),
+    ('model', {'compute_dtype': 'bfloat16'}, False, True),
     ('model', {'memory': toy.small('none')}, False, True),
     ('data', {'source_dir': 'other'}, False, True),
     ('model', {'d_ff': 7}, False, False),

@@ -61,6 +61,23 @@ def test_an_evaluation_of_the_same_model_writes_equal_results_to_separate_files(
   assert f'--against={workdir / "inspection_again"}' in stream.getvalue()
 
 
+def test_a_model_can_be_evaluated_in_another_compute_dtype(trained, experiment, tmp_path, monkeypatch):
+  """The parameters are float32 in both; the losses differ by the rounding of bfloat16."""
+  for name in ('_inspect', '_plot'):
+    monkeypatch.setattr(job, name, lambda *args: None)
+  float32, narrow = trained[0], dataclasses.replace(experiment.model, compute_dtype='bfloat16')
+  rounded = dataclasses.replace(experiment, model=narrow, init_from=str(float32))
+
+  def loss(workdir, file='results_eval.json'):
+    return json.loads((workdir / file).read_text())['memory']['loss_nats_per_token']
+
+  job.evaluate(rounded, float32, Console(io.StringIO()), name='eval')
+  assert 0 < abs(loss(float32) - loss(float32, 'results.json')) < 0.01
+  job.train(rounded, tmp_path / 'W', Console(io.StringIO()))
+  job.evaluate(experiment, tmp_path / 'W', Console(io.StringIO()), name='eval')
+  assert 0 < abs(loss(tmp_path / 'W') - loss(tmp_path / 'W', 'results.json')) < 0.01
+
+
 def test_the_lock_is_released_at_the_end_and_respected_at_the_start(trained, experiment):
   workdir, _ = trained
   with open(workdir / 'lock', 'a') as file:

@@ -1,0 +1,123 @@
+"""Warnings about the data and the schedule of a training run: allowed, but probably not intended."""
+
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from infformer_jax.config import stored_config
+from infformer_jax.data.base import Split
+from infformer_jax.data.cut_documents import cut_documents
+from infformer_jax.data.lanes import train_batches
+from infformer_jax.experiment import Experiment
+from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.loop import TrainConfig
+from infformer_jax.train.optimizer import make_schedule
+
+MOST_PADDING = 0.5
+"""A run warns if a larger share of its batches is padding."""
+
+
+def run_warnings(experiment: Experiment, split: Split, workdir: pathlib.Path) -> Iterator[str]:
+  """One line for each setting that is allowed but probably not intended.
+
+  Args:
+    experiment: what is trained.
+    split: the training documents, before `train.max_document_tokens` cuts them.
+    workdir: its config.json is that of the run that is resumed, if there is one.
+  """
+  documents = cut_documents(split, experiment.train.max_document_tokens)
+  yield from experiment.warnings(document_tokens=float(documents.lengths.mean()))
+  yield from equal_rows(experiment, split, documents)
+  yield from padding(experiment, documents)
+  yield from long_warmup(experiment.train)
+  file, steps = workdir / 'config.json', Checkpoints(workdir / 'checkpoints', warn=lambda line: None).steps()
+  if steps and file.is_file():
+    before = stored_config.read_config(TrainConfig, file, 'train')
+    yield from rising_rate(experiment.train, before.num_steps, steps[-1])
+
+
+def equal_rows(experiment: Experiment, split: Split, documents: Split) -> Iterator[str]:
+  """Lanes that read the same document at the same time, since there are fewer documents than lanes."""
+  train, length = experiment.train, experiment.model.segment_length
+  lanes = train.batch_size
+  if len(documents) >= lanes:
+    return
+  stream = train_batches(
+    documents,
+    0,
+    num_lanes=lanes,
+    lanes=range(lanes),
+    segment_length=length,
+    segments_per_chunk=train.segments_per_chunk,
+    seed=experiment.seed,
+  )
+  places = [np.hstack([chunk.document_bs, chunk.segment_bs]) for chunk in itertools.islice(stream, 8)]
+  rows = min(len(np.unique(place, axis=0)) for place in places)
+  remedy = f'train.batch_size = {len(documents)}'
+  if not experiment.data.indivisible and (tokens := _enough_pieces(split, lanes, length)) is not None:
+    remedy = f'train.max_document_tokens = {tokens} or less, or {remedy}'
+  yield (
+    f'train.batch_size = {lanes}, and there are {len(documents)} training documents: lanes read the same '
+    f'document at the same time, and a batch has only {rows} different rows; use {remedy}'
+  )
+
+
+def _enough_pieces(split: Split, num: int, segment_length: int) -> int | None:
+  """The longest pieces, in whole segments, of which there are at least `num`; None: the text is too short."""
+  shortest = -(-4 // segment_length)  # A piece has at least 4 tokens.
+  for segments in range(int(split.lengths.max()) // segment_length, shortest - 1, -1):
+    if (-(-split.lengths // (segments * segment_length))).sum() >= num:
+      return segments * segment_length
+  return None
+
+
+def padding_share(documents: Split, segment_length: int) -> float:
+  """The share of an epoch that is padding; only the last segment of a document has any."""
+  read = (-(-documents.lengths // segment_length)).sum() * segment_length
+  return float(1 - documents.lengths.sum() / read)
+
+
+def padding(experiment: Experiment, documents: Split) -> Iterator[str]:
+  """Documents that are much shorter than a segment."""
+  length = experiment.model.segment_length
+  share, shorter = padding_share(documents, length), length
+  if share <= MOST_PADDING:
+    return
+  while shorter % 2 == 0 and padding_share(documents, shorter) > MOST_PADDING:
+    shorter //= 2
+  such = f', such as {shorter} ({padding_share(documents, shorter):.0%} padding)' if shorter < length else ''
+  yield (
+    f'model.segment_length = {length}: {share:.0%} of a batch is padding, since documents have '
+    f'{documents.lengths.mean():.3g} tokens on average and are not packed: memories are reset at segment '
+    f'boundaries; use a shorter model.segment_length{such}, or longer documents'
+  )
+
+
+def long_warmup(train: TrainConfig) -> Iterator[str]:
+  """A warm-up that does not end."""
+  warmup = train.optimizer.warmup_steps
+  if warmup > train.num_steps:
+    yield (
+      f'train.optimizer.warmup_steps = {warmup} is longer than train.num_steps = {train.num_steps}: the '
+      f'learning rate never reaches train.optimizer.learning_rate; use {train.num_steps // 10} or less'
+    )
+
+
+def rising_rate(train: TrainConfig, num_steps: int, step: int) -> Iterator[str]:
+  """A run that was made longer, so that its learning rate rises where it resumes.
+
+  Args:
+    train: the settings with which it resumes.
+    num_steps: its length before.
+    step: steps done.
+  """
+  peak = train.optimizer.learning_rate
+  old, new = (make_schedule(train.optimizer, n, peak=peak) for n in (num_steps, train.num_steps))
+  last, following = float(old(step - 1)), float(new(step))
+  if following > 1.1 * max(last, float(old(step))):  # In the warm-up, both schedules rise.
+    yield (
+      f'train.num_steps = {train.num_steps}, before {num_steps}: the learning rate rises from {last:.2g} to '
+      f'{following:.2g} at step {step + 1}; for a single decay, use another --workdir'
+    )
