@@ -33,6 +33,7 @@ MAY_IMPORT = {
   'data': (*BASE, *HOST, 'core'),
   'results_schema': (),
   'trained_model': (*MODEL, 'config', 'train'),
+  'run_warnings': ('config', 'data', 'experiment', 'train'),
   'evaluation': (*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model', 'train.sharding'),
   'ablation': (
     *('errors', *HOST, 'results_schema', 'text_table'),
