@@ -17,8 +17,8 @@ from infformer_jax import startup
 from infformer_jax.config import command_line, stored_config
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
-from infformer_jax.data.documents import read_utf8
 from infformer_jax.data.load import trained_tokenizer
+from infformer_jax.data.text_files import read_utf8
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import Experiment, load_experiment

@@ -86,6 +86,11 @@ class Source(abc.ABC):
     """What the results state about the origin of the documents, ready for JSON."""
     return {}
 
+  @property
+  def left_out(self) -> Mapping[str, Sequence[str]]:
+    """Names of what lies beside the documents and is not read, such as hidden files, by the reason."""
+    return {}
+
   @abc.abstractmethod
   def tokenizer(self) -> tokenizers.Tokenizer:
     """The tokenizer; one that is trained is trained once and saved in the work directory."""

@@ -2,20 +2,18 @@
 
 import dataclasses
 import functools
-import glob
 import hashlib
 import itertools
-import os
 import pathlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from infformer_jax.data import tokenizers
-from infformer_jax.errors import UserError
+import numpy as np
 
-SPLITS = ('train', 'validation', 'test')
-_HIDDEN = re.compile(r'(^|/)\.')
+from infformer_jax.console import tracked
+from infformer_jax.data import listing, record_files, tokenizers
+from infformer_jax.data.text_files import read_utf8
+from infformer_jax.errors import UserError
 
 
 class Document(NamedTuple):
@@ -26,24 +24,30 @@ class Document(NamedTuple):
 
 
 class Documents(Protocol):
-  """The documents of one split in a fixed order, read on access: they need not fit in memory."""
+  """The documents of one split in a fixed order, read when they are needed: they need not fit in memory."""
 
   @property
   def key(self) -> str:
     """Changes whenever a text may have changed. Cheap: files use their sizes and times."""
 
+  @property
+  def sizes(self) -> np.ndarray | None:
+    """The approximate bytes of each document, if `read` is slow unless the indices ascend; otherwise None."""
+
   def __len__(self) -> int: ...
 
-  def __getitem__(self, index: int) -> Document:
-    """Reads one document.
+  def read(self, indices: Iterable[int]) -> Iterator[Document]:
+    """Reads documents in the given order, which must ascend unless `sizes` is None.
 
     Raises:
-      UserError: it cannot be read; says where it is and why.
+      UserError: one of them cannot be read; says where it is and why.
     """
 
 
 class InMemoryDocuments:
   """Documents held in memory, for small corpora."""
+
+  sizes = None
 
   def __init__(self, documents: Sequence[Document]):
     self._documents = documents
@@ -51,8 +55,8 @@ class InMemoryDocuments:
   def __len__(self) -> int:
     return len(self._documents)
 
-  def __getitem__(self, index: int) -> Document:
-    return self._documents[index]
+  def read(self, indices: Iterable[int]) -> Iterator[Document]:
+    return (self._documents[index] for index in indices)
 
   @functools.cached_property
   def key(self) -> str:
@@ -60,22 +64,56 @@ class InMemoryDocuments:
 
 
 class FileDocuments:
-  """UTF-8 files, each a document, named by their paths relative to a folder."""
+  """UTF-8 files, each a document with its path as name, and files of records, each record a document."""
 
-  def __init__(self, root: pathlib.Path, paths: Sequence[pathlib.Path]):
-    self._root = root
-    self._paths = paths
-
-  def __len__(self) -> int:
-    return len(self._paths)
-
-  def __getitem__(self, index: int) -> Document:
-    path = self._paths[index]
-    return Document(path.relative_to(self._root).as_posix(), read_utf8(path))
+  def __init__(self, root: pathlib.Path, names: Sequence[str], text_field: str = 'text'):
+    """
+    Args:
+      root: the folder to which the names are relative.
+      names: of the files.
+      text_field: the key or column of records that is the text.
+    """
+    self._root, self._names, self._text_field = root, names, text_field
+    self._has_records = any(map(record_files.is_records, names))
 
   @functools.cached_property
   def key(self) -> str:
-    return listing_key(self._root, self._paths)
+    listed = listing.listing_key(self._root, self._names)
+    return f'{listed} {self._text_field}' if self._has_records else listed
+
+  @functools.cached_property
+  def _sizes(self) -> list[np.ndarray]:
+    """The sizes of the records of every file. Reads all records, because a line ends anywhere."""
+    sizes = []
+    for name in tracked(self._names, 'counting documents:', 'files'):
+      path = self._root / name
+      is_records = record_files.is_records(name)
+      sizes.append(record_files.sizes(path) if is_records else np.array([path.stat().st_size], np.int64))
+    return sizes
+
+  @functools.cached_property
+  def sizes(self) -> np.ndarray | None:
+    return np.concatenate(self._sizes) if self._has_records else None
+
+  def __len__(self) -> int:
+    return len(self._names) if self.sizes is None else len(self.sizes)
+
+  def read(self, indices: Iterable[int]) -> Iterator[Document]:
+    if not self._has_records:
+      yield from (
+        Document(self._names[index], read_utf8(self._root / self._names[index])) for index in indices
+      )
+      return
+    ends = np.cumsum([len(sizes) for sizes in self._sizes])
+    for number, group in itertools.groupby(indices, lambda index: int(np.searchsorted(ends, index, 'right'))):
+      name = self._names[number]
+      if record_files.is_records(name):
+        first = ends[number] - len(self._sizes[number])
+        own = (index - first for index in group)
+        for line, text in record_files.read(self._root / name, self._text_field, own):
+          yield Document(f'{name}:{line}', text)
+      else:
+        yield from (Document(name, read_utf8(self._root / name)) for _ in group)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,6 +122,7 @@ class FixedSplits:
 
   documents: Mapping[str, Documents]
   facts: dict[str, Any]
+  left_out: listing.LeftOut = dataclasses.field(default_factory=dict)
 
   @property
   def training(self) -> Documents:
@@ -104,59 +143,6 @@ def name_hash(name: str) -> str:
   return hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
 
 
-def listing_key(root: pathlib.Path, paths: Sequence[pathlib.Path]) -> str:
-  """A hash of the folder, and of the names, sizes and times of its files; another one if a file may differ.
-
-  Without the folder, different files of equal sizes would be the same where all times are set to one value,
-  as in reproducible archives.
-  """
-  stats = [(path.relative_to(root).as_posix(), path.stat()) for path in paths]
-  facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-  return hashlib.sha256(repr((str(root.resolve()), facts)).encode()).hexdigest()
-
-
-def read_utf8(path: pathlib.Path) -> str:
-  """The text of a file, line ends unchanged.
-
-  Raises:
-    UserError: the file cannot be read or is not UTF-8; names it and the offset of the first invalid byte.
-  """
-  try:
-    content = path.read_bytes()
-    return content.decode()
-  except OSError as error:
-    raise UserError(
-      f'cannot read {path}: {error.strerror}; give a file that exists and is readable'
-    ) from None
-  except UnicodeDecodeError as error:
-    raise UserError(
-      f'{path} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; '
-      'convert the file'
-    ) from None
-
-
-def find(pattern: str) -> tuple[pathlib.Path, list[pathlib.Path]]:
-  """Finds the files that `data.source_dir` names; hidden ones are left out.
-
-  Args:
-    pattern: a directory, whose subdirectories are searched too, a file, or a glob.
-  Returns:
-    The folder to which names are relative (of a glob, the part before its first wildcard); the files, sorted.
-  Raises:
-    UserError: there is no such directory or file, or the directory has no files.
-  """
-  path = pathlib.Path(os.path.expanduser(pattern))
-  if path.is_dir():
-    root, found = path, list(path.rglob('*'))
-  elif path.is_file():
-    root, found = path.parent, [path]
-  else:
-    root = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    found = [pathlib.Path(name) for name in glob.glob(str(path), recursive=True)]
-    if not found:
-      what = 'matches no file' if glob.has_magic(pattern) else 'does not exist'
-      raise UserError(f"data.source_dir = '{pattern}' {what}; give a directory of text files or a glob")
-  files = [p for p in found if p.is_file() and not _HIDDEN.search(p.relative_to(root).as_posix())]
-  if not files:
-    raise UserError(f"data.source_dir = '{pattern}' has no files; put text files there")
-  return root, sorted(files)
+def hash_order(count: int) -> list[int]:
+  """The numbers below `count` in an order that does not depend on the content of documents."""
+  return sorted(range(count), key=lambda index: name_hash(str(index)))

@@ -2,18 +2,22 @@
 
 import csv
 import dataclasses
+import io
 import itertools
 import os
 import pathlib
+import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from infformer_jax.console import tracked
-from infformer_jax.data import documents, tfds
+from infformer_jax.data import documents, listing, split_names, text_files, tfds
 from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import ConfigError, UserError, check_local
 
 VERSION = '0.1.1'  # of the catalog's dataset, whose features these are
+_METADATA = 'metadata.csv'
+_LAYOUT = 'not train|validation|test/ID.txt'  # why a file is not a book
 _COLUMNS = ('book_id', 'book_title', 'publication_date', 'book_link')  # of metadata.csv, which has no header
 
 
@@ -35,12 +39,12 @@ class Pg19Config(StoredConfig):
       )
 
   def open(self, workdir: pathlib.Path) -> documents.FixedSplits:
-    del workdir
     if self.source_dir is not None:
       root = pathlib.Path(self.source_dir).expanduser()
-      found = books(root, key=f"data.source_dir = '{self.source_dir}'")
-      splits = {split: documents.FileDocuments(root, paths) for split, paths in found.items()}
-      return documents.FixedSplits(documents=splits, facts={'source_dir': self.source_dir})
+      found, left_out = books(root, workdir=workdir, key=f"data.source_dir = '{self.source_dir}'")
+      splits = {split: documents.FileDocuments(root, names) for split, names in found.items()}
+      facts = {'source_dir': self.source_dir}
+      return documents.FixedSplits(documents=splits, facts=facts, left_out=left_out)
     data_dir = self.data_dir or os.environ.get('TFDS_DATA_DIR', '~/tensorflow_datasets')
     check_local('$TFDS_DATA_DIR', data_dir)
     root = pathlib.Path(data_dir).expanduser()
@@ -55,23 +59,36 @@ class Pg19Config(StoredConfig):
     return tfds.prepared(versions[-1], 'book_text', 'book_id', key=f"data.data_dir = '{data_dir}'")
 
 
-def books(root: pathlib.Path, *, key: str) -> dict[str, list[pathlib.Path]]:
-  """The files of each split in the layout of the bucket.
+def books(
+  root: pathlib.Path, *, workdir: pathlib.Path | None, key: str
+) -> tuple[dict[str, list[str]], listing.LeftOut]:
+  """The books of each split in the layout of the bucket, as paths relative to it, and what is not a book.
 
   Args:
     root: the copy of the bucket.
-    key: the key or flag that names it, and its value, for errors.
+    workdir: the work directory of the run, if there is one.
+    key: the key or flag that names the copy, and its value, for errors.
   Raises:
     UserError: there are none.
   """
-  found = {split: sorted((root / split).glob('*.txt')) for split in documents.SPLITS}
   if not root.is_dir():
     raise UserError(f'{key} does not exist; give a copy of gs://deepmind-gutenberg')
-  if not any(found.values()):
+  found = listing.walk(root, workdir=workdir, key=key)
+  splits: dict[str, list[str]] = {split: [] for split in split_names.SPLITS}
+  others = []
+  for name in found.names:
+    folder, _, file = name.partition('/')
+    if folder in splits and '/' not in file and file.endswith('.txt'):
+      splits[folder].append(name)
+    elif name != _METADATA:
+      others.append(name)
+  left_out = {**found.left_out, **({_LAYOUT: others} if others else {})}
+  if not any(splits.values()):
     raise UserError(
       f'{key} has no books; the layout of PG-19 is train/ID.txt, validation/ID.txt and test/ID.txt'
+      f'{listing.described(left_out)}'
     )
-  return {split: paths for split, paths in found.items() if paths}
+  return {split: names for split, names in splits.items() if names}, left_out
 
 
 def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
@@ -80,12 +97,21 @@ def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
   Raises:
     UserError: the file is missing, or a row is not 'ID,title,year,link'.
   """
-  path = root / 'metadata.csv'
+  path = root / _METADATA
   rows = {}
-  for number, row in enumerate(csv.reader(documents.read_utf8(path).splitlines(keepends=True)), start=1):
-    if len(row) != len(_COLUMNS) or not row[0].isdecimal():
-      raise UserError(f"{path}, row {number} must be 'ID,title,year,link', not '{','.join(row)}'; correct it")
-    rows[int(row[0])] = dict(zip(_COLUMNS[1:], row[1:], strict=True))
+  # Not of str.splitlines, which also splits at characters that a title may have, such as U+0085.
+  lines = csv.reader(io.StringIO(text_files.read_utf8(path), newline=''))
+  try:
+    for number, row in enumerate(lines, 1):
+      if not any(map(str.strip, row)):
+        continue
+      if len(row) != len(_COLUMNS) or not row[0].isdecimal():
+        raise UserError(
+          f"{path}, row {number} must be 'ID,title,year,link', not {','.join(row)!r}; correct it"
+        )
+      rows[int(row[0])] = dict(zip(_COLUMNS[1:], row[1:], strict=True))
+  except csv.Error as error:
+    raise UserError(f'{path}, line {lines.line_num} is not CSV ({error}); correct it') from None
   return rows
 
 
@@ -102,10 +128,14 @@ def builder(source_dir: pathlib.Path, data_dir: pathlib.Path) -> Any:
   import tensorflow_datasets
   from tensorflow_datasets import core, features
 
-  paths, facts = books(source_dir, key=f'--source_dir = {source_dir}'), metadata(source_dir)
+  splits, left_out = books(source_dir, workdir=None, key=f'--source_dir = {source_dir}')
+  paths = {split: [source_dir / name for name in names] for split, names in splits.items()}
+  facts = metadata(source_dir)
   for path in itertools.chain(*paths.values()):
     if not path.stem.isdecimal() or int(path.stem) not in facts:
-      raise UserError(f'{source_dir / "metadata.csv"} has no row for the book {path}; add it')
+      raise UserError(f'{source_dir / _METADATA} has no row for the book {path}; add it')
+  if left_out:
+    print(f'{source_dir}{listing.described(left_out)}', file=sys.stderr)
   tensorflow_datasets.disable_progress_bar()  # It does not know how many books there are.
 
   with core.registered.skip_registration():  # The name is the catalog's.
@@ -134,6 +164,6 @@ def builder(source_dir: pathlib.Path, data_dir: pathlib.Path) -> Any:
       def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for path in tracked(paths[split], f'writing {split}:', 'books'):
           book_id = int(path.stem)
-          yield book_id, {'book_id': book_id, 'book_text': documents.read_utf8(path), **facts[book_id]}
+          yield book_id, {'book_id': book_id, 'book_text': text_files.read_utf8(path), **facts[book_id]}
 
   return Pg19(data_dir=str(data_dir), file_format='array_record')

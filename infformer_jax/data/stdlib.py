@@ -11,7 +11,7 @@ import tokenize
 from collections.abc import Mapping
 from typing import Any
 
-from infformer_jax.data import tokenizers
+from infformer_jax.data import listing, tokenizers
 from infformer_jax.data.documents import Document, Documents, InMemoryDocuments, name_hash
 from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import UserError
@@ -53,6 +53,7 @@ class Stdlib:
         f"data.kind = 'stdlib' finds no source code of the standard library in {root}; use data.kind = 'text'"
       )
     contents = [document.text.encode() for document in documents]
+    self.left_out: listing.LeftOut = {}
     self.facts: dict[str, Any] = {
       'python': platform.python_version(),
       'source_files': len(documents),

@@ -7,10 +7,12 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from infformer_jax.console import tracked
-from infformer_jax.data import token_cache, tokenizers
+from infformer_jax.data import listing, token_cache, tokenizers
 from infformer_jax.data.base import DataConfig, LoadSplit, Source
-from infformer_jax.data.documents import Documents, name_hash
+from infformer_jax.data.documents import Documents, hash_order
 
 _TRAINING_CHARACTERS = 2**28  # The most that 'bpe:N' is trained on; more text takes time and changes little.
 
@@ -21,6 +23,10 @@ class TextCollection(Protocol):
   @property
   def facts(self) -> dict[str, Any]:
     """What the results state about the origin of the documents, ready for JSON."""
+
+  @property
+  def left_out(self) -> listing.LeftOut:
+    """What lies beside the documents and is not read."""
 
   @property
   def training(self) -> Documents:
@@ -72,6 +78,10 @@ class StoredSource(Source):
   def facts(self) -> dict[str, Any]:
     return self._texts.facts
 
+  @property
+  def left_out(self) -> listing.LeftOut:
+    return self._texts.left_out
+
   def tokenizer(self) -> tokenizers.Tokenizer:
     return tokenizers.from_spec(self._spec, self._cache_dir, lambda: _sample(self._texts.training))
 
@@ -83,12 +93,15 @@ class StoredSource(Source):
 
 
 def _sample(documents: Documents) -> Iterator[str]:
-  """Texts of up to _TRAINING_CHARACTERS, in an order that does not depend on their content."""
-  order = sorted(range(len(documents)), key=lambda index: name_hash(str(index)))
+  """Texts of up to _TRAINING_CHARACTERS, chosen in an order that does not depend on their content."""
+  order = hash_order(len(documents))
+  if documents.sizes is not None:  # They must be read in their own order, so they are chosen by their sizes.
+    before = np.cumsum(documents.sizes[order]) - documents.sizes[order]
+    order = sorted(order[: np.searchsorted(before, _TRAINING_CHARACTERS)])
   characters = 0
-  for index in tracked(order, 'training the tokenizer:', 'documents'):
+  tracked_order = tracked(order, 'training the tokenizer:', 'documents')
+  for _, document in zip(tracked_order, documents.read(order), strict=True):
     if characters >= _TRAINING_CHARACTERS:
       return
-    text = documents[index].text
-    characters += len(text)
-    yield text
+    characters += len(document.text)
+    yield document.text

@@ -1,49 +1,101 @@
-"""Text files: a directory or a glob, each file a document."""
+"""Text files: a directory, a file or a glob."""
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from infformer_jax.data import documents
+import numpy as np
+
+from infformer_jax.data import documents, listing, record_files, split_names
+from infformer_jax.data.documents import Document, Documents, FileDocuments
 from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import UserError
 
-_VALIDATION_SHARE = 20  # Without folders, one file in this many is validation, and at least one.
+_VALIDATION_SHARE = 20  # Without named splits, one document in this many is validation, and at least one.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TextConfig(StoredConfig):
-  """UTF-8 files.
+  """UTF-8 files, each a document, and files of records (JSON lines, Parquet), each record a document.
 
-  The folders train, validation and test determine the split of a file. If there is none of these folders, the
-  files are ordered by the hash of their path relative to the directory (of a glob: to the part before its
-  first wildcard); the first twentieth is 'validation', and the rest is 'train'.
+  The names of folders or files determine the splits (split_names.py). If they state none, the files are
+  ordered by the hash of their path relative to the directory (of a glob: to the part before its first
+  wildcard); the first twentieth is 'validation', and the rest is 'train'. If all are files of records, the
+  records are divided in this way, by the hash of their number. docs/data.md has the rules in a table.
   """
 
   paths: ClassVar[tuple[str, ...]] = ('source_dir',)
 
   kind: str = 'text'
-  source_dir: str  # a directory, possibly with these folders, or a glob such as 'books/**/*.txt'
+  source_dir: str  # a directory, a file, or a glob such as 'books/**/*.txt'
+  text_field: str = 'text'  # the key of JSON lines, or the column of Parquet, that is the text
 
   def open(self, workdir: pathlib.Path) -> documents.FixedSplits:
-    del workdir
-    root, paths = documents.find(self.source_dir)
-    chosen = {
-      name: [path for path in paths if path.relative_to(root).parent.parts[:1] == (name,)]
-      for name in documents.SPLITS
-    }
-    if not any(chosen.values()):
-      chosen = self._divided(root, paths)
-    found = {name: documents.FileDocuments(root, own) for name, own in chosen.items() if own}
-    return documents.FixedSplits(documents=found, facts={'source_dir': self.source_dir})
+    found, key = listing.find(self.source_dir, workdir), f"data.source_dir = '{self.source_dir}'"
+    left_out, division = dict(found.left_out), split_names.divided(found.names, key=key)
+    if division is not None:
+      own = self._files(found.root, division.splits)
+      if division.outside:
+        left_out[f'outside the folders of {", ".join(own)}'] = division.outside
+    elif all(map(record_files.is_records, found.names)):
+      records = FileDocuments(found.root, found.names, self.text_field)
+      own = {'train': _Share(records, key, is_train=True), 'validation': _Share(records, key, is_train=False)}
+    else:
+      own = self._files(found.root, self._by_hash(found.names, key))
+    return documents.FixedSplits(documents=own, facts={'source_dir': self.source_dir}, left_out=left_out)
 
-  def _divided(self, root: pathlib.Path, paths: list[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
-    """Splits without folders, by hash."""
-    if len(paths) < 2:
+  def _files(self, root: pathlib.Path, splits: Mapping[str, list[str]]) -> dict[str, Documents]:
+    return {split: FileDocuments(root, names, self.text_field) for split, names in splits.items()}
+
+  def _by_hash(self, names: Sequence[str], key: str) -> dict[str, list[str]]:
+    if len(names) < 2:
       raise UserError(
-        f"data.source_dir = '{self.source_dir}' has a single file, which cannot serve for both training and "
+        f'{key} has a single file, which cannot serve for both training and '
         'validation; add files, or move it into a folder train, validation or test'
       )
-    order = sorted(paths, key=lambda path: documents.name_hash(path.relative_to(root).as_posix()))
-    count = max(1, len(paths) // _VALIDATION_SHARE)
-    return {'train': sorted(order[count:]), 'validation': sorted(order[:count])}
+    order = sorted(names, key=documents.name_hash)
+    count = _validation_count(len(names))
+    train, validation = set(order[count:]), set(order[:count])
+    return {
+      'train': [name for name in names if name in train],
+      'validation': [name for name in names if name in validation],
+    }
+
+
+class _Share:
+  """The documents of one split of records that are divided by hash; they are counted when they are needed."""
+
+  def __init__(self, records: FileDocuments, key: str, *, is_train: bool):
+    self._records, self._source, self._is_train = records, key, is_train
+
+  @property
+  def key(self) -> str:
+    return f'{self._records.key} {"train" if self._is_train else "validation"}'
+
+  @functools.cached_property
+  def _indices(self) -> list[int]:
+    total = len(self._records)
+    if total < 2:
+      raise UserError(
+        f'{self._source} has a single document, which cannot serve for both training and validation; '
+        'add documents, or move it into a folder train, validation or test'
+      )
+    order, count = documents.hash_order(total), _validation_count(total)
+    return sorted(order[count:] if self._is_train else order[:count])
+
+  @functools.cached_property
+  def sizes(self) -> np.ndarray | None:
+    sizes = self._records.sizes
+    return sizes if sizes is None else sizes[self._indices]
+
+  def __len__(self) -> int:
+    return len(self._indices)
+
+  def read(self, indices: Iterable[int]) -> Iterator[Document]:
+    return self._records.read(self._indices[index] for index in indices)
+
+
+def _validation_count(total: int) -> int:
+  return max(1, total // _VALIDATION_SHARE)

@@ -2,12 +2,15 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from infformer_jax.data.documents import Document, FixedSplits, listing_key
+from infformer_jax.data.documents import Document, FixedSplits
+from infformer_jax.data.listing import listing_key
 from infformer_jax.data.stored import StoredConfig
+from infformer_jax.data.text_files import BOM
 from infformer_jax.errors import UserError
 
 
@@ -30,6 +33,8 @@ class TfdsConfig(StoredConfig):
 class RecordDocuments:
   """The examples of one split, named by one of their features, or by their index."""
 
+  sizes = None
+
   def __init__(self, records: Any, key: str, text_feature: str, name_feature: str | None):
     self.key = key
     self._records = records
@@ -38,7 +43,10 @@ class RecordDocuments:
   def __len__(self) -> int:
     return len(self._records)
 
-  def __getitem__(self, index: int) -> Document:
+  def read(self, indices: Iterable[int]) -> Iterator[Document]:
+    return map(self._document, indices)
+
+  def _document(self, index: int) -> Document:
     example = self._records[index]
     content = example[self._text_feature]
     try:
@@ -48,7 +56,8 @@ class RecordDocuments:
         f"data.text_feature = '{self._text_feature}' of example {index} is not UTF-8 at byte offset "
         f'{error.start}; prepare the dataset from UTF-8 texts'
       ) from None
-    return Document(str(example[self._name_feature] if self._name_feature else index), content)
+    name = str(example[self._name_feature] if self._name_feature else index)
+    return Document(name, content.removeprefix(BOM))
 
 
 def prepared(
@@ -77,7 +86,9 @@ def prepared(
     raise UserError(
       f"data.text_feature = '{text_feature}' must be a text of {folder} (allowed: {', '.join(sorted(texts))})"
     )
-  listing = listing_key(folder, sorted(path for path in folder.iterdir() if path.is_file())) + text_feature
+  listing = (
+    listing_key(folder, sorted(path.name for path in folder.iterdir() if path.is_file())) + text_feature
+  )
   try:
     splits = {
       split: RecordDocuments(builder.as_data_source(split), listing + split, text_feature, name_feature)

@@ -101,8 +101,7 @@ def _moved(
 ) -> tuple[StoredSplit, dict[str, Any]] | None:
   """The split that has the content of these documents, if its folder is intact; they are read."""
   content = _Content()
-  for index in tracked(range(len(documents)), f'comparing {split} with its tokens:', 'documents'):
-    document = documents[index]
+  for document in _all(documents, f'comparing {split} with its tokens:'):
     content.add(document.name, document.text.encode())
   folder = cache_dir / f'{kind}_{content.short}'
   try:
@@ -178,11 +177,18 @@ def _open(folder: pathlib.Path) -> tuple[StoredSplit, dict[str, Any]]:
 def _batches(documents: Documents, label: str) -> Iterator[list[Document]]:
   """Batches of documents of some megabytes, with progress lines."""
   batch, characters = [], 0
-  for index in tracked(range(len(documents)), label, 'documents'):
-    batch.append(documents[index])
-    characters += len(batch[-1].text)
+  for document in _all(documents, label):
+    batch.append(document)
+    characters += len(document.text)
     if characters >= _BATCH_CHARACTERS:
       yield batch
       batch, characters = [], 0
   if batch:
     yield batch
+
+
+def _all(documents: Documents, label: str) -> Iterator[Document]:
+  """All documents in their order, with progress lines."""
+  indices = range(len(documents))
+  pairs = zip(tracked(indices, label, 'documents'), documents.read(indices), strict=True)
+  return (document for _, document in pairs)

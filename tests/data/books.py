@@ -27,7 +27,7 @@ def write_books(root, books=BOOKS, metadata=METADATA):
 
 def splits(config):
   divided = config.open(NOWHERE).splits(tokenizers.Bytes())
-  return {name: dict(own[i] for i in range(len(own))) for name, own in divided.items()}
+  return {name: dict(own.read(range(len(own)))) for name, own in divided.items()}
 
 
 def run(source_dir, data_dir, *flags):

@@ -82,3 +82,18 @@ def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path
       ConfigError, match=rf"data\.tokenizer = '{spec}' must be the tokenizer .*tokenizer=bpe:280"
     ):
       trained_tokenizer(other, tmp_path)
+
+
+def test_what_is_left_out_is_named_in_note_fingerprint_and_errors(folder, tmp_path):
+  config = TextConfig(source_dir=str(folder), tokenizer='bytes')
+  before = load_corpus(config, folder / 'run').fingerprint
+  (folder / '.git').mkdir()
+  (folder / 'train/more').symlink_to('nowhere')
+  corpus = load_corpus(config, folder / 'run')
+  left_out = '(left out: 1 hidden: .git; 1 work directory: run; 1 dangling link: train/more)'
+  assert corpus.note.endswith(left_out)
+  assert corpus.fingerprint['left_out']['work directory'] == {'count': 1, 'first': ['run']}
+  assert corpus.fingerprint['splits'] == before['splits']
+  with pytest.raises(ConfigError) as raised:
+    load_corpus(config, folder / 'run', ['validation'])
+  assert str(raised.value).endswith(left_out)

@@ -16,6 +16,24 @@ def test_books_are_read_from_the_layout_of_the_bucket(tmp_path):
   }
 
 
+def test_what_is_not_a_book_is_left_out(tmp_path):
+  write_books(tmp_path, BOOKS | {'validation/deep/5': 'x', 'valid/6': 'y'})
+  (tmp_path / 'train/7.html').touch()
+  assert pg19.Pg19Config(source_dir=str(tmp_path)).open(NOWHERE).left_out == {
+    'not train|validation|test/ID.txt': ['train/7.html', 'valid/6.txt', 'validation/deep/5.txt']
+  }
+
+
+def test_metadata_are_read_as_csv(tmp_path):
+  """Titles may have any character, and lines may be blank."""
+  rows = '\ufeff1,a\x85b\x0bc\u2028d,1815,http://a/1\r\n\r\n2,"x\ny",1900,http://a/2\n \n'
+  (tmp_path / 'metadata.csv').write_bytes(rows.encode())
+  assert {number: row['book_title'] for number, row in pg19.metadata(tmp_path).items()} == {
+    1: 'a\x85b\x0bc\u2028d',
+    2: 'x\ny',
+  }
+
+
 def test_prepared_books_equal_the_books_of_the_bucket(prepared):
   assert splits(pg19.Pg19Config(data_dir=str(prepared))) == {
     'train': {'1': BOOKS['train/1'], '2': BOOKS['train/2']},

@@ -41,6 +41,7 @@ def test_preparing_again_requires_overwrite(tmp_path, capsys):
     (BOOKS | {'train/5': 'five'}, METADATA, r'metadata.csv has no row for the book .*train/5.txt'),
     (BOOKS | {'train/notes': 'n'}, METADATA, r'metadata.csv has no row for the book .*train/notes.txt'),
     (BOOKS, METADATA + '5,a,b\n', "metadata.csv, row 5 must be 'ID,title,year,link', not '5,a,b'"),
+    (BOOKS, METADATA + '5,a\x0b,b\n', r"row 5 must be .* not '5,a\\x0b,b'"),
     (
       BOOKS | {'train/2': b'caf\xe9'},
       METADATA,

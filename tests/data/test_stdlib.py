@@ -33,13 +33,13 @@ def test_the_corpus_is_the_standard_library_without_tests(library):
 
 @pytest.mark.parametrize('spec', ['bytes', 'bpe:500'])
 def test_the_validation_split_respects_its_limits(library, spec, tmp_path):
-  some = [library.training[i].text for i in range(0, len(library.training), 20)]
+  some = [document.text for document in library.training.read(range(0, len(library.training), 20))]
   tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: some)
   validation = read(library.splits(tokenizer)['validation'])
   lengths = [len(ids) for ids in tokenizer.encode_batch(list(validation.values()))]
   assert max(lengths) <= 20_000
   assert 90_000 < sum(lengths) <= 100_000
-  learned_from = {library.training[i].name for i in range(len(library.training))}
+  learned_from = set(read(library.training))
   assert not learned_from & set(validation), 'the tokenizer was trained on validation text'
 
 

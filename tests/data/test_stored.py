@@ -1,6 +1,13 @@
 """Stored corpora: opened lazily, with tokenizers that are trained only on training documents."""
 
-from infformer_jax.data.documents import Document, FixedSplits, InMemoryDocuments
+from infformer_jax.data import stored
+from infformer_jax.data.documents import (
+  Document,
+  FileDocuments,
+  FixedSplits,
+  InMemoryDocuments,
+  hash_order,
+)
 from infformer_jax.data.stored import StoredSource
 from tests.data.texts import text_config, write
 
@@ -32,3 +39,15 @@ def test_splits_are_tokenized_when_they_are_loaded(tmp_path):
   assert tokenizer.decode(split.tokens(0)) == 'two'
   assert facts['documents'] == 1
   assert [path.name[:4] for path in (tmp_path / 'tokens').iterdir() if path.is_dir()] == ['test']
+
+
+def test_a_tokenizer_is_trained_on_records_in_one_pass(tmp_path, monkeypatch):
+  monkeypatch.setattr(stored, '_TRAINING_CHARACTERS', 100)
+  (tmp_path / 'a.jsonl').write_text(''.join(f'{{"text": "{i:020}"}}\n' for i in range(50)))
+  documents = FileDocuments(tmp_path, ['a.jsonl'])
+  indices = []
+  read = documents.read
+  monkeypatch.setattr(documents, 'read', lambda order: read(indices.append(list(order)) or order))
+  texts = list(stored._sample(documents))
+  assert indices == [sorted(hash_order(50)[:4])], 'a line has 32 bytes'
+  assert texts == [f'{i:020}' for i in indices[0]]

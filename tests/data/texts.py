@@ -20,7 +20,7 @@ def write(root, texts, suffix='.txt'):
 
 def read(documents):
   """The texts by name."""
-  return {document.name: document.text for document in (documents[i] for i in range(len(documents)))}
+  return {document.name: document.text for document in documents.read(range(len(documents)))}
 
 
 def splits(config):

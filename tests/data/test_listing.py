@@ -1,0 +1,145 @@
+"""Which files of a folder are data, and what is said about the others."""
+
+import os
+import time
+
+import pytest
+
+from infformer_jax.data import listing
+from infformer_jax.errors import UserError
+from tests.data.texts import NOWHERE, write
+
+
+def find(source_dir, workdir=NOWHERE):
+  return listing.find(str(source_dir), workdir)
+
+
+def test_linked_files_and_folders_are_followed(tmp_path):
+  write(tmp_path, {'S/train/a': 'A', 'R/b': 'B', 'R/deep/c': 'C', 'R/d': 'D'})
+  (tmp_path / 'S/train/more').symlink_to(tmp_path / 'R')
+  (tmp_path / 'S/train/d.txt').symlink_to('../../R/d.txt')
+  found = find(tmp_path / 'S')
+  assert found.names == ['train/a.txt', 'train/d.txt', 'train/more/b.txt', 'train/more/deep/c.txt']
+  assert found.left_out == {'file under another name': ['train/more/d.txt']}
+  (tmp_path / 'L').symlink_to('S')
+  assert find(tmp_path / 'L').names == found.names
+  assert find(tmp_path / 'L/**/*.txt').names == found.names
+
+
+def test_links_in_a_circle_are_followed_once(tmp_path):
+  write(tmp_path, {'a/x': 'X', 'b/y': 'Y'})
+  (tmp_path / 'a/self').symlink_to('.')
+  (tmp_path / 'a/b').symlink_to('../b')
+  (tmp_path / 'b/a').symlink_to('../a')
+  (tmp_path / 'z').symlink_to('a')
+  for source in (tmp_path, tmp_path / '**', tmp_path / '**/*.txt'):
+    found = find(source)
+    assert found.names == ['a/b/y.txt', 'a/x.txt']
+    assert found.left_out == {
+      'link to a folder above': ['a/b/a', 'a/self'],
+      'folder under another name': ['b', 'z'],
+    }
+
+
+def test_what_is_not_data_is_named_and_counted(tmp_path):
+  write(tmp_path, {'a': 'A', '.hidden': 'H', '.git/x': 'G', 'b.1234.partial': 'P'}, suffix='')
+  (tmp_path / 'gone').symlink_to('nowhere')
+  (tmp_path / 'circle').symlink_to('circle')
+  os.mkfifo(tmp_path / 'pipe')
+  found = find(tmp_path)
+  assert found.names == ['a']
+  assert found.left_out == {
+    'hidden': ['.git', '.hidden'],
+    'temporary': ['b.1234.partial'],
+    'dangling link': ['circle', 'gone'],
+    'not a file': ['pipe'],
+  }
+  assert listing.described(found.left_out) == (
+    ' (left out: 2 hidden: .git, .hidden; 1 temporary: b.1234.partial; 2 dangling link: circle, gone; '
+    '1 not a file: pipe)'
+  )
+  assert listing.counted({'hidden': list('abcde')}) == {'hidden': {'count': 5, 'first': ['a', 'b', 'c']}}
+
+
+def test_the_work_directory_of_the_run_is_not_data(tmp_path):
+  write(tmp_path, {'a': 'A', 'run/notes': 'N', 'runs/b': 'B'})
+  (tmp_path / 'link').symlink_to('run')
+  found = find(tmp_path, tmp_path / 'run')
+  assert found.names == ['a.txt', 'runs/b.txt']
+  assert found.left_out == {'work directory': ['link', 'run']}
+  assert find(tmp_path / '*/*.txt', tmp_path / 'link').names == ['runs/b.txt']
+  with pytest.raises(UserError, match=r"data\.source_dir = '.*' must not be the work directory itself; use"):
+    find(tmp_path, tmp_path)
+  assert find(tmp_path / 'runs', tmp_path).names == ['b.txt'], 'a folder of data may be inside it'
+
+
+@pytest.mark.parametrize(
+  'files',
+  [
+    ['config.json', 'data.json'],
+    ['config.json', 'checkpoints/1/x'],
+    ['lock', 'tokens/train/ids'],
+    ['points/a/config.json', 'ablation.json'],
+    ['ids', 'split.json'],
+  ],
+)
+def test_other_work_directories_are_recognized(files, tmp_path):
+  write(tmp_path, {'a.txt': 'A', 'c/config.json': '{}', **{f'other/{name}': '' for name in files}}, suffix='')
+  found = find(tmp_path)
+  assert (found.names, found.left_out) == (['a.txt', 'c/config.json'], {'work directory': ['other']})
+  with pytest.raises(UserError, match='is a work directory or a part of one; give a folder of texts'):
+    find(tmp_path / 'other')
+
+
+def test_a_glob_selects_as_a_shell_does(tmp_path):
+  write(tmp_path, {'a': '', 'b/c': '', 'b/d/e': '', 'b/d/f': ''})
+  write(tmp_path, {'b/d/g': ''}, suffix='.md')
+  for pattern, names in (
+    ('*.txt', ['a.txt']),
+    ('*/*.txt', ['b/c.txt']),
+    ('**/*.txt', ['a.txt', 'b/c.txt', 'b/d/e.txt', 'b/d/f.txt']),
+    ('b/**', ['c.txt', 'd/e.txt', 'd/f.txt', 'd/g.md']),
+    ('**/d/[ef].txt', ['b/d/e.txt', 'b/d/f.txt']),
+    ('?/**/?.md', ['b/d/g.md']),
+  ):
+    assert find(tmp_path / pattern).names == names
+  assert find(tmp_path / 'b/*').left_out == {'folder that the glob does not enter': ['d']}
+  assert find(tmp_path / 'a.txt').names == ['a.txt']
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+  write(tmp_path, {'a/b': ''})
+
+  def scandir(path, scandir=os.scandir):
+    if str(path).endswith('a'):
+      raise PermissionError(13, 'Permission denied', path)
+    return scandir(path)
+
+  monkeypatch.setattr(os, 'scandir', scandir)
+  with pytest.raises(UserError, match=r'cannot read the folder .*/a: Permission denied; make it readable'):
+    find(tmp_path)
+
+
+def test_names_that_are_not_utf8_can_be_printed(tmp_path):
+  os.mkdir(os.fsencode(tmp_path) + b'/.caf\xe9')
+  write(tmp_path, {'a': ''})
+  assert listing.described(find(tmp_path).left_out) == ' (left out: 1 hidden: .caf\\xe9)'
+
+
+def test_two_thousand_files_are_listed_in_a_moment(tmp_path):
+  for index in range(2000):
+    (tmp_path / f'{index}.txt').touch()
+  start = time.perf_counter()
+  assert len(find(tmp_path).names) == 2000
+  assert time.perf_counter() - start < 1
+
+
+def test_the_key_of_files_depends_on_their_place_names_and_content(tmp_path):
+  write(tmp_path, {'a/x': 'X', 'b/x': 'X', 'b/y': 'X'})
+  keys = [listing.listing_key(tmp_path / place, [name]) for place, name in (('a', 'x.txt'), ('b', 'x.txt'))]
+  keys.append(listing.listing_key(tmp_path / 'b', ['y.txt']))
+  write(tmp_path, {'a/x': 'XX'})
+  keys.append(listing.listing_key(tmp_path / 'a', ['x.txt']))
+  assert len(set(keys)) == 4
+  with pytest.raises(UserError, match='cannot read .*gone: No such file'):
+    listing.listing_key(tmp_path, ['gone'])
