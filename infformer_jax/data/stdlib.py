@@ -94,8 +94,15 @@ def read_module(path: pathlib.Path) -> str | None:
 
 
 def _modules(root: pathlib.Path) -> list[pathlib.Path]:
+  """The modules under a folder; linked folders are not entered."""
+
+  def unreadable(error: OSError) -> None:
+    raise UserError(
+      f"data.kind = 'stdlib' cannot read the folder {error.filename}: {error.strerror}; make it readable"
+    )
+
   paths = []
-  for folder, folders, names in os.walk(root):
+  for folder, folders, names in os.walk(root, onerror=unreadable):
     # os.walk does not enter the folders that are removed from its list.
     folders[:] = [name for name in folders if not _LEFT_OUT.fullmatch(name)]
     paths += [pathlib.Path(folder, name) for name in names if name.endswith('.py')]

@@ -72,6 +72,8 @@ def test_a_python_without_library_sources_is_an_error(tmp_path):
     UserError, match=r"data\.kind = 'stdlib' finds no source code of the standard library in"
   ):
     stdlib.Stdlib(tmp_path)
+  with pytest.raises(UserError, match=r"data\.kind = 'stdlib' cannot read the folder .*gone: No such file"):
+    stdlib.Stdlib(tmp_path / 'gone')
 
 
 def test_the_standard_library_is_loaded_as_a_corpus(tmp_path):
