@@ -99,13 +99,18 @@ def described(left_out: LeftOut) -> str:
   reasons = []
   for reason, names in left_out.items():
     more = ', ...' if len(names) > _NAMED else ''
-    reasons.append(f'{len(names):,} {reason}: {", ".join(names[:_NAMED])}{more}')
+    reasons.append(f'{len(names):,} {reason}: {", ".join(_first(names))}{more}')
   return f' (left out: {"; ".join(reasons)})' if reasons else ''
 
 
 def counted(left_out: LeftOut) -> dict[str, dict[str, int | list[str]]]:
   """The same for JSON: by reason, the count and the first names."""
-  return {reason: {'count': len(names), 'first': list(names[:_NAMED])} for reason, names in left_out.items()}
+  return {reason: {'count': len(names), 'first': _first(names)} for reason, names in left_out.items()}
+
+
+def _first(names: Sequence[str]) -> list[str]:
+  """Some of the names. One that is not UTF-8 can be a path, but cannot be printed."""
+  return [os.fsencode(name).decode(errors='backslashreplace') for name in names[:_NAMED]]
 
 
 def listing_key(root: pathlib.Path, names: Iterable[str]) -> str:
@@ -220,8 +225,7 @@ class _Walk:
     return frozenset(after)
 
   def _leave_out(self, reason: str, name: str) -> None:
-    # A name that is not UTF-8 can be a path, but cannot be printed.
-    self.left_out.setdefault(reason, []).append(os.fsencode(name).decode(errors='backslashreplace'))
+    self.left_out.setdefault(reason, []).append(name)
 
 
 def _is_workdir(names: set[str]) -> bool:
