@@ -3,9 +3,11 @@
     python -m infformer_jax.generate --workdir=W --prompt_file=book.txt --max_new_tokens=500
 
 The prompt is read in constant space, and the generated text enters the memory too. The text goes to standard
-output as it is generated, everything else to standard error.
+output as it is generated, everything else to standard error. Exit codes: 0 finished; 1 stopped, because a
+value is not finite; 2 the command line is wrong.
 """
 
+import pathlib
 import resource
 import sys
 import time
@@ -19,9 +21,10 @@ from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.text_files import read_utf8
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import Experiment, load_experiment
+from infformer_jax.train.exits import Stopped
 from infformer_jax.trained_model import TrainedModel
 
 flags.adopt_module_key_flags(startup)
@@ -31,11 +34,11 @@ _CONFIG = flags.DEFINE_string(
 )
 _PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text; all of it is read', required=True)
 _MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'the number of tokens to generate')
-_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: sharper; 0: greedy')
+_TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: sharper; 0: greedy; finite')
 _TOP_K = flags.DEFINE_integer('top_k', None, 'sample among the k most likely tokens')
 _TOP_P = flags.DEFINE_float('top_p', None, 'sample among the most likely tokens with this total probability')
 _GREEDY = flags.DEFINE_bool('greedy', False, 'always the most likely token')
-_SEED = flags.DEFINE_integer('seed', 0, 'the seed of the samples')
+_SEED = flags.DEFINE_integer('seed', 0, 'the seed of the samples, from 0 to 2^32 - 1')
 
 
 def main(overrides: Overrides) -> None:
@@ -46,8 +49,8 @@ def main(overrides: Overrides) -> None:
     sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
   except ConfigError as error:
     raise ConfigError(f'--{error}') from None
-  if _MAX_NEW_TOKENS.value < 1:
-    raise ConfigError(f'--max_new_tokens = {_MAX_NEW_TOKENS.value} must be at least 1')
+  check_range('--max_new_tokens', _MAX_NEW_TOKENS.value, 1)
+  check_range('--seed', _SEED.value, 0, 2**32 - 1)
   workdir, prompt_file = command_line.path(_WORKDIR), command_line.path(_PROMPT_FILE)
   if _CONFIG.value:
     load_experiment(_CONFIG.value)  # Registers what the work directory's config names.
@@ -55,6 +58,16 @@ def main(overrides: Overrides) -> None:
   text = read_utf8(prompt_file)
 
   startup.prepare()
+  try:
+    _generate(experiment, workdir, prompt_file, text, sampling)
+  except Stopped as stopped:
+    print(f'stopped: {stopped}', file=sys.stderr)
+    sys.exit(stopped.code)
+
+
+def _generate(
+  experiment: Experiment, workdir: pathlib.Path, prompt_file: pathlib.Path, text: str, sampling: Sampling
+) -> None:
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, experiment.model, warn=_say)
   generator = Generator(trained, bos_id=tokenizer.bos_id)
@@ -71,10 +84,13 @@ def main(overrides: Overrides) -> None:
   key = jax.random.key(_SEED.value)
   ids_b = generator.generate(logits_bv, opened, _MAX_NEW_TOKENS.value, sampling, key)
   stream = tokenizer.decode_stream(prompt)
-  for token_b in ids_b:
-    sys.stdout.write(stream.step(int(token_b[0])))
+  try:
+    for token_b in ids_b:
+      sys.stdout.write(stream.step(int(token_b[0])))
+      sys.stdout.flush()
+  finally:  # The line ends, also where the generation stops early.
+    sys.stdout.write(f'{stream.finish()}\n')
     sys.stdout.flush()
-  sys.stdout.write(f'{stream.finish()}\n')
   seconds = time.monotonic() - began
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
   _say(f'{_MAX_NEW_TOKENS.value} tokens generated in {seconds:.1f} s; peak memory {peak:.2f} GiB')

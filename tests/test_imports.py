@@ -34,7 +34,10 @@ MAY_IMPORT = {
   'results_schema': (),
   'trained_model': (*MODEL, 'config', 'train'),
   'run_warnings': ('config', 'data', 'experiment', 'train'),
-  'evaluation': (*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model', 'train.sharding'),
+  'evaluation': (
+    *(*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model'),
+    *('train.exits', 'train.sharding'),
+  ),
   'ablation': (
     *('errors', *HOST, 'results_schema', 'text_table'),
     *('trained_model', 'data', 'evaluation', 'experiment', 'job'),

@@ -161,16 +161,18 @@ def stream(graphdef, params, batch, key=None, state=None, *, size=SEGMENTS, view
 
   def step(state, chunk):
     output = model(chunk, jax.lax.stop_gradient(state), key=key, view=view)
-    return output.state, (output.hidden_bsld, output.aux, output.ok_bs, output.reads)
+    return output.state, (output.hidden_bsld, output.aux, output.ok_bs, output.reads, output.finite_bi)
 
   chunks = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(len(a), num, size, *a.shape[2:]), 1, 0), batch)
   state = model.init_state(len(batch.tokens_bsl)) if state is None else state
-  state, (hidden, aux, ok, reads) = jax.lax.scan(step, state, chunks)
+  state, (hidden, aux, ok, reads, finite) = jax.lax.scan(step, state, chunks)
   hidden, ok, reads = jax.tree.map(
     lambda a: jnp.moveaxis(a, 0, 1).reshape(a.shape[1], num * size, *a.shape[3:]), (hidden, ok, reads)
   )
   aux = jax.tree.map(lambda a: a.sum(axis=0), aux)
-  return transformer.Output(hidden_bsld=hidden, state=state, aux=aux, ok_bs=ok, reads=reads)
+  return transformer.Output(
+    hidden_bsld=hidden, state=state, aux=aux, ok_bs=ok, reads=reads, finite_bi=finite.all(0)
+  )
 
 
 run = quickly(stream, static_argnames=('graphdef', 'size', 'view'))

@@ -1,6 +1,7 @@
 """Generation: reads prompts of any length in constant space, then yields one token at a time."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -8,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
+from infformer_jax.evaluation.not_finite import require_finite
 from infformer_jax.nn import open_segment
 from infformer_jax.nn.open_segment import Open
-from infformer_jax.nn.transformer import Transformer
+from infformer_jax.nn.transformer import ModelState, Transformer
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch, PyTree
 
@@ -25,10 +27,9 @@ class Sampling:
   top_p: float | None = None
 
   def __post_init__(self) -> None:
-    if not self.temperature >= 0:
-      raise ConfigError(f'temperature = {self.temperature} must not be negative; 0 is greedy')
-    if self.top_k is not None and self.top_k < 1:
-      raise ConfigError(f'top_k = {self.top_k} must be at least 1')
+    if not (self.temperature >= 0 and math.isfinite(self.temperature)):
+      raise ConfigError(f'temperature = {self.temperature} must be finite and at least 0; 0 is greedy')
+    check_range('top_k', self.top_k, 1)
     if self.top_p is not None and not 0 < self.top_p <= 1:
       raise ConfigError(f'top_p = {self.top_p} must be in (0, 1]')
 
@@ -41,7 +42,8 @@ def sample(logits_bv: Array, sampling: Sampling, key: jax.Array) -> Array:
   if sampling.temperature == 0:
     return jnp.argmax(logits_bv, axis=-1).astype(jnp.int32)
   # The largest logit becomes 0, which cannot overflow at a low temperature.
-  logits_bv = (logits_bv - logits_bv.max(axis=-1, keepdims=True)) / sampling.temperature
+  temperature = max(sampling.temperature, float(jnp.finfo(logits_bv.dtype).tiny))
+  logits_bv = (logits_bv - logits_bv.max(axis=-1, keepdims=True)) / temperature
   if sampling.top_k is not None:
     lowest = jax.lax.top_k(logits_bv, min(sampling.top_k, logits_bv.shape[-1]))[0][..., -1:]
     logits_bv = jnp.where(logits_bv >= lowest, logits_bv, -jnp.inf)
@@ -68,7 +70,7 @@ class Generator:
 
       return jax.jit(run, **options)
 
-    self._read_chunk = with_model(lambda model, batch, state: model(batch, state).state, donate_argnums=2)
+    self._read_chunk = with_model(_read_chunk, donate_argnums=2)
     self._open = with_model(open_segment.open_segment)
     self._append = with_model(open_segment.append, donate_argnums=1)
     self._next = with_model(_next, static_argnums=3, donate_argnums=1)
@@ -86,14 +88,20 @@ class Generator:
       progress: called after every chunk with the number of tokens read of the longest prompt.
     Returns:
       The logits [b, v] of each row's next token, and the open segments.
+    Raises:
+      NotFiniteModelError: a value is not finite.
     """
     inputs = [np.concatenate([[self.bos_id], prompt]).astype(np.int32) for prompt in prompts]
     whole = np.array([(len(ids) - 1) // self.segment_length for ids in inputs])
     state = self.init_state(len(inputs))
     chunks = -(-int(whole.max()) // self.segments_per_chunk)
+    checks: list[Array] = []
     for chunk in range(chunks):
       batch = self._chunk(inputs, whole, chunk, chunks)
-      state = self._read_chunk(self.params, batch, state)
+      state, finite_bi = self._read_chunk(self.params, batch, state)
+      checks.append(finite_bi)
+      if chunk:  # One chunk late, so that the device never waits for the host.
+        self._require_finite(checks.pop(0), 'in the prompt')
       if progress:
         read = (chunk + 1 - chunks) * self.segments_per_chunk + int(whole.max())
         progress(read * self.segment_length)
@@ -105,18 +113,28 @@ class Generator:
       token_b = np.array([ids[i] if i < len(ids) else 0 for ids in rest], np.int32)
       new_bv, opened = self._append(self.params, opened, token_b, active_b)
       logits_bv = new_bv if logits_bv is None else jnp.where(active_b[:, None], new_bv, logits_bv)
+    for finite_bi in (*checks, opened.finite_bi):
+      self._require_finite(finite_bi, 'in the prompt')
     return logits_bv, opened
 
   def generate(
     self, logits_bv: Array, opened: Open, max_new_tokens: int, sampling: Sampling, key: jax.Array
   ) -> Iterator[np.ndarray]:
-    """Yields one token per row [b] at a time, which the memory reads too. Consumes `opened`."""
+    """Yields one token per row [b] at a time, which the memory reads too. Consumes `opened`.
+
+    Raises:
+      NotFiniteModelError: a value is not finite; the tokens before it have been yielded.
+    """
     token_b = jax.jit(sample, static_argnums=1)(logits_bv, sampling, jax.random.fold_in(key, 0))
     for i in range(max_new_tokens):
       yield np.asarray(token_b)
       if i + 1 < max_new_tokens:
         key_i = jax.random.fold_in(key, i + 1)
         token_b, opened = self._next(self.params, opened, token_b, sampling, key_i)
+        self._require_finite(opened.finite_bi, f'after {i + 1} generated tokens')
+
+  def _require_finite(self, finite_bi: Array, when: str) -> None:
+    require_finite(finite_bi, self.params, when)
 
   def _chunk(self, inputs: list[np.ndarray], whole: np.ndarray, chunk: int, chunks: int) -> Batch:
     """Segments of all rows, aligned so that the last whole segment of every row ends the last chunk."""
@@ -137,6 +155,11 @@ class Generator:
       document_bs=np.where(segment_bs < 0, -1, np.arange(len(inputs))[:, None]).astype(np.int32),
       segment_bs=np.maximum(segment_bs, -1).astype(np.int32),
     )
+
+
+def _read_chunk(model: Transformer, batch: Batch, state: ModelState) -> tuple[ModelState, Array]:
+  output = model(batch, state)
+  return output.state, output.finite_bi
 
 
 def _next(

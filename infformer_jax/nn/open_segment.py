@@ -15,7 +15,7 @@ from infformer_jax.core import attention as attention_core
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn.attention_received import ReceivedAttention
 from infformer_jax.nn.block import Block, BlockState
-from infformer_jax.nn.transformer import ModelState, Transformer
+from infformer_jax.nn.transformer import ModelState, Transformer, all_finite
 from infformer_jax.types import Array, Past, PyTree, Segment, Slots
 
 
@@ -37,6 +37,9 @@ class Open:
   state: ModelState  # caches before this segment; memories written, with this segment's statistics
   count_b: Array  # int32, tokens so far, < l
   blocks: tuple[OpenBlock, ...]
+  # bool: whether the embeddings (i = 0), the outputs of layer i - 1 and, last, the logits of all tokens that
+  # were appended are finite
+  finite_bi: Array
 
 
 def open_segment(model: Transformer, state: ModelState, new_doc_b: Array) -> Open:
@@ -55,7 +58,8 @@ def open_segment(model: Transformer, state: ModelState, new_doc_b: Array) -> Ope
     segments_b=since_b, index_b=state.index_b, blocks=tuple(block_state for block_state, _ in opened)
   )
   blocks = tuple(block for _, block in opened)
-  return Open(state=state, count_b=jnp.zeros_like(since_b), blocks=blocks)
+  finite_bi = jnp.ones((len(since_b), len(blocks) + 2), bool)
+  return Open(state=state, count_b=jnp.zeros_like(since_b), blocks=blocks, finite_bi=finite_bi)
 
 
 def append(model: Transformer, opened: Open, token_b: Array, active_b: Array) -> tuple[Array, Open]:
@@ -65,19 +69,28 @@ def append(model: Transformer, opened: Open, token_b: Array, active_b: Array) ->
     The logits [b, v] of the next token, and the open segment: a new one where the last is full.
   """
   x_bld = model.embed(token_b[:, None], opened.count_b[:, None])
-  blocks, states = [], []
+  ok_bl = active_b[:, None]
+  blocks, states, finite = [], [], [all_finite(x_bld, ok_bl)]
   for block, block_state, open_block in zip(model.blocks, opened.state.blocks, opened.blocks, strict=True):
     x_bld, block_state, open_block = _append_block(
       model, block, x_bld, block_state, open_block, opened.count_b, active_b
     )
     blocks.append(open_block)
     states.append(block_state)
+    finite.append(all_finite(x_bld, ok_bl))
   hidden_bld = model.final_norm(x_bld) if model.config.final_norm else x_bld
+  logits_bv = model.vocabulary.logits(hidden_bld[:, 0])
+  finite.append(all_finite(logits_bv, active_b))
   state = ModelState(segments_b=opened.state.segments_b, index_b=opened.state.index_b, blocks=tuple(states))
-  opened = Open(state=state, count_b=opened.count_b + active_b.astype(jnp.int32), blocks=tuple(blocks))
+  opened = Open(
+    state=state,
+    count_b=opened.count_b + active_b.astype(jnp.int32),
+    blocks=tuple(blocks),
+    finite_bi=opened.finite_bi & jnp.stack(finite, axis=1),
+  )
   full_b = opened.count_b == model.config.segment_length
   opened = jax.lax.cond(full_b.any(), lambda: _renewed(model, opened, full_b), lambda: opened)
-  return model.vocabulary.logits(hidden_bld[:, 0]), opened
+  return logits_bv, opened
 
 
 def _open_block(
@@ -176,6 +189,7 @@ def _renewed(model: Transformer, opened: Open, full_b: Array) -> Open:
     blocks=tuple(map(closed, opened.state.blocks, opened.blocks)),
   )
   renewed = open_segment(model, state, jnp.zeros_like(full_b))
+  renewed = dataclasses.replace(renewed, finite_bi=opened.finite_bi)
   return jax.tree.map(choose, renewed, opened)
 
 

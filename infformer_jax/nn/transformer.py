@@ -8,11 +8,15 @@ from flax import nnx
 
 from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import View, identity
+from infformer_jax.nn import vocabulary
 from infformer_jax.nn.block import Block, BlockState, Chunk
 from infformer_jax.nn.layers import dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.nn.vocabulary import Vocabulary
 from infformer_jax.types import Array, Batch, PyTree, Read, SumCount
+
+SHARED = (*vocabulary.SHARED, 'position_embedding', 'u_hk', 'v_hk')
+"""Parameters that all layers share: they are used first, and their gradients are complete last."""
 
 
 @pytree
@@ -33,6 +37,7 @@ class Output:
   aux: dict[str, SumCount]  # auxiliary losses, summed over layers
   ok_bs: Array  # bool; False: the view could not be applied to this segment (memory/views.py)
   reads: tuple[dict[str, Array], ...]  # each layer's Read.plots, [b, s, ...]
+  finite_bi: Array  # bool: whether the embeddings (i = 0) and the outputs of layer i - 1 are finite
 
 
 class Transformer(nnx.Module):
@@ -90,12 +95,13 @@ class Transformer(nnx.Module):
     # Layer i folds i into the keys, the embeddings fold in the number of layers.
     x_bsld = dropout(x_bsld, fold_in(keys_bs, self.config.num_layers), self.config.dropout)
 
-    blocks, reads = [], []
+    blocks, reads, finite = [], [], [all_finite(x_bsld, batch.ok_bsl)]
     for i, (block, block_state) in enumerate(zip(self.blocks, state.blocks, strict=True)):
       layer_keys_bs = fold_in(keys_bs, i)
       x_bsld, block_state, read = self._run(block, x_bsld, block_state, chunk, layer_keys_bs, view)
       blocks.append(block_state)
       reads.append(read)
+      finite.append(all_finite(x_bsld, batch.ok_bsl))
 
     oks = [read.ok_b for read in reads if read.ok_b is not None]
     return Output(
@@ -104,6 +110,7 @@ class Transformer(nnx.Module):
       aux=_summed([read.aux for read in reads]),
       ok_bs=jnp.stack(oks).all(axis=0) if oks else jnp.ones((b, s), bool),
       reads=tuple(read.plots for read in reads),
+      finite_bi=jnp.stack(finite, axis=1),
     )
 
   def biases(self) -> tuple[Array, Array] | None:
@@ -132,6 +139,11 @@ class Transformer(nnx.Module):
       return nnx.merge(graphdef, params)(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
 
     return run(params, x_bsld, state, chunk, keys_bs)
+
+
+def all_finite(x: Array, ok: Array) -> Array:
+  """Whether the vectors x [b, ..., d] of every row are finite where ok [b, ...]: bool [b]."""
+  return (jnp.isfinite(x).all(-1) | ~ok).all(axis=range(1, ok.ndim))
 
 
 def _since(segments_b: Array, new_doc_bs: Array) -> Array:

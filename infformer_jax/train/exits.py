@@ -1,4 +1,4 @@
-"""The reasons for which a run ends before its last step: a line for the user, and an exit code."""
+"""The reasons for which a program ends early: a line for the user, and an exit code."""
 
 import contextlib
 import errno
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 class Stopped(Exception):
-  """Training ended early."""
+  """Training or generation ended early."""
 
   code = 1
 
@@ -20,6 +20,10 @@ class NotFiniteError(Stopped):
     super().__init__(
       f'step {step}: {group} is not finite; checkpoint {step - 1} holds the state before that step'
     )
+
+
+class NotFiniteModelError(Stopped):
+  """A trained model computed a value that is not finite."""
 
 
 class SaveError(Stopped):

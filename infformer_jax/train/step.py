@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from infformer_jax.core.pytree import pytree
-from infformer_jax.nn import transformer, vocabulary
+from infformer_jax.nn import transformer
 from infformer_jax.train.optimizer import Schedule
 from infformer_jax.train.sharding import name
 from infformer_jax.train.state import TrainState
@@ -89,10 +89,6 @@ def mean(sum_count: SumCount) -> Array:
   return total / jnp.maximum(count, 1)
 
 
-_SHARED = (*vocabulary.SHARED, 'position_embedding', 'u_hk', 'v_hk')
-"""Parameters that all layers share: their gradients are complete last."""
-
-
 def finite_groups(
   memory: PyTree, sums: Mapping[str, SumCount], gradients: PyTree, params: PyTree
 ) -> OrderedDict[str, Array]:
@@ -103,7 +99,7 @@ def finite_groups(
   """
 
   def backwards(path: tuple) -> tuple[bool, bool]:
-    return name(path).startswith(_SHARED), name(path[:1]) == 'blocks'
+    return name(path).startswith(transformer.SHARED), name(path[:1]) == 'blocks'
 
   last_layer_first = reversed(jax.tree.leaves_with_path(gradients))
   named = [('memory', path, leaf) for path, leaf in jax.tree.leaves_with_path(memory)]

@@ -9,6 +9,7 @@ import pytest
 
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling, sample
+from infformer_jax.train.exits import NotFiniteModelError
 from tests import toy
 
 BOS = 0
@@ -104,7 +105,43 @@ def test_top_p_keeps_the_most_likely_tokens_until_their_mass_reaches_p():
   assert (frequencies(Sampling(top_p=1.0)) > 0).all()
 
 
-@pytest.mark.parametrize('wrong', [{'temperature': -1.0}, {'top_k': 0}, {'top_p': 0.0}, {'top_p': 1.5}])
-def test_invalid_sampling_settings_are_errors_with_their_value(wrong):
-  with pytest.raises(ConfigError, match=next(iter(wrong))):
-    Sampling(**wrong)
+@pytest.mark.parametrize('temperature', [1e-300, 1e-45])
+def test_a_temperature_that_float32_cannot_represent_is_greedy(temperature):
+  assert frequencies(Sampling(temperature=temperature))[3] == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'value'),
+  [
+    *(('temperature', value) for value in (-1.0, float('inf'), float('nan'))),
+    *(('top_k', value) for value in (0, 2**40)),
+    *(('top_p', value) for value in (0.0, 1.5, float('nan'))),
+  ],
+)
+def test_invalid_sampling_settings_are_errors_with_their_value(name, value):
+  with pytest.raises(ConfigError, match=f'{name} = {value} must be'):
+    Sampling(**{name: value})
+
+
+def test_values_that_are_not_finite_stop_the_generation_before_a_token_is_chosen_from_them(generators):
+  """The embedding of one token is too large: the first layer computes a value that is not finite."""
+  generator, trained = generators('most_used')
+  size, greedy = 2 * toy.LENGTH, Sampling(temperature=0)
+
+  def poisoned(token):
+    params = jax.tree.map(lambda leaf: leaf, trained.params)
+    table = params['vocabulary']['embedding']['embedding']
+    params['vocabulary']['embedding']['embedding'] = table.at[token].set(jnp.inf)
+    return params
+
+  logits_bv, opened = generator.read([PROMPTS[2]])
+  own, generator.params = generator.params, poisoned(12)
+  try:
+    with pytest.raises(NotFiniteModelError, match=r'parameters of vocabulary/embedding are .* in the prompt'):
+      generator.read([np.full(size, 12)])
+    tokens = generator.generate(logits_bv.at[0, 12].set(jnp.inf), opened, 5, greedy, jax.random.key(0))
+    assert next(tokens).tolist() == [12]
+    with pytest.raises(NotFiniteModelError, match='after 1 generated tokens'):
+      next(tokens)
+  finally:
+    generator.params = own
