@@ -1,6 +1,7 @@
 """Reads a prompt of any length through the memory of a trained model and continues it.
 
     python -m infformer_jax.generate --workdir=W --prompt_file=book.txt --max_new_tokens=500
+    cat book.txt | python -m infformer_jax.generate --workdir=W --prompt_file=-
 
 The prompt is read in constant space, and the generated text enters the memory too. The text goes to standard
 output as it is generated, everything else to standard error. Exit codes: 0 finished; 1 stopped, because a
@@ -20,8 +21,8 @@ from infformer_jax.config import command_line, stored_config
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
 from infformer_jax.data.load import trained_tokenizer
-from infformer_jax.data.text_files import read_utf8
-from infformer_jax.errors import ConfigError, check_range
+from infformer_jax.data.text_files import decode_utf8, read_utf8
+from infformer_jax.errors import ConfigError, UserError, check_range
 from infformer_jax.evaluation.generation import Generator, Sampling
 from infformer_jax.experiment import Experiment, load_experiment
 from infformer_jax.train.exits import Stopped
@@ -32,7 +33,9 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'the directory of a training run
 _CONFIG = flags.DEFINE_string(
   'config', None, 'the config file of the run; needed only if it registers a memory or data of its own'
 )
-_PROMPT_FILE = flags.DEFINE_string('prompt_file', None, 'a UTF-8 text; all of it is read', required=True)
+_PROMPT_FILE = flags.DEFINE_string(
+  'prompt_file', None, 'a UTF-8 text, all of which is read; -: standard input', required=True
+)
 _MAX_NEW_TOKENS = flags.DEFINE_integer('max_new_tokens', 500, 'the number of tokens to generate')
 _TEMPERATURE = flags.DEFINE_float('temperature', 1.0, 'below 1: sharper; 0: greedy; finite')
 _TOP_K = flags.DEFINE_integer('top_k', None, 'sample among the k most likely tokens')
@@ -52,27 +55,37 @@ def main(overrides: Overrides) -> None:
   check_range('--max_new_tokens', _MAX_NEW_TOKENS.value, 1)
   check_range('--seed', _SEED.value, 0, 2**32 - 1)
   workdir, prompt_file = command_line.path(_WORKDIR), command_line.path(_PROMPT_FILE)
+  reads_stdin = _PROMPT_FILE.value == '-'
   if _CONFIG.value:
     load_experiment(_CONFIG.value)  # Registers what the work directory's config names.
   experiment = stored_config.read_config(Experiment, workdir / 'config.json')
-  text = read_utf8(prompt_file)
+  text = _standard_input() if reads_stdin else read_utf8(prompt_file)
 
   startup.prepare()
   try:
-    _generate(experiment, workdir, prompt_file, text, sampling)
+    _generate(experiment, workdir, 'standard input' if reads_stdin else str(prompt_file), text, sampling)
   except Stopped as stopped:
     print(f'stopped: {stopped}', file=sys.stderr)
     sys.exit(stopped.code)
 
 
+def _standard_input() -> str:
+  """All of the prompt on standard input."""
+  if sys.stdin is None:  # It is closed.
+    raise UserError('--prompt_file = - reads standard input, which is closed; give a file')
+  if sys.stdin.isatty():
+    _say('reading the prompt from the terminal; Ctrl-D on an empty line ends it')
+  return decode_utf8(sys.stdin.buffer.read(), 'standard input')
+
+
 def _generate(
-  experiment: Experiment, workdir: pathlib.Path, prompt_file: pathlib.Path, text: str, sampling: Sampling
+  experiment: Experiment, workdir: pathlib.Path, source: str, text: str, sampling: Sampling
 ) -> None:
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, experiment.model, warn=_say)
   generator = Generator(trained, bos_id=tokenizer.bos_id)
   prompt = tokenizer.encode(text)
-  _say(f'the model of step {trained.step} reads {prompt_file}: {len(prompt):,} tokens')
+  _say(f'the model of step {trained.step} reads {source}: {len(prompt):,} tokens')
   began = time.monotonic()
   progress = Progress(_say, 'prompt:', len(prompt), unit='tokens', every=2, after=2, compiles=True)
   logits_bv, opened = generator.read([prompt], progress=progress.update)

@@ -24,20 +24,23 @@ def workdir(tmp_path_factory):
   return workdir
 
 
-def run(workdir, *flags):
+def run(workdir, *flags, stdin=''):
   command = [sys.executable, '-m', 'infformer_jax.generate', f'--workdir={workdir}', *flags]
-  return subprocess.run(command, capture_output=True, text=True, check=False)
+  return subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
 
 
 def test_only_the_text_is_on_standard_output_and_it_depends_on_the_seed(workdir):
-  flags = f'--prompt_file={workdir / "prompt.txt"}', '--max_new_tokens=12'
-  first, again, other = (run(workdir, *flags, f'--seed={seed}') for seed in (0, 0, 1))
+  """The prompt comes from a file, and from standard input with a byte order mark."""
+  file, flags = f'--prompt_file={workdir / "prompt.txt"}', ['--max_new_tokens=12']
+  first, other = (run(workdir, file, *flags, f'--seed={seed}') for seed in (0, 1))
+  again = run(workdir, '--prompt_file=-', *flags, stdin='\N{BYTE ORDER MARK}' + PROMPT)
   assert first.returncode == 0, first.stderr
   words = first.stdout.split()
   assert 6 < len(words) <= 12  # BOS has no text.
   assert all(word.isdecimal() for word in words)
   assert first.stdout == again.stdout != other.stdout
-  assert '36 tokens' in first.stderr, first.stderr
+  assert 'prompt.txt: 36 tokens' in first.stderr, first.stderr
+  assert 'standard input: 36 tokens' in again.stderr, again.stderr
   assert '12 tokens generated in' in first.stderr
 
 

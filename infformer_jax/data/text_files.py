@@ -51,11 +51,19 @@ def read_utf8(path: pathlib.Path) -> str:
       invalid byte.
   """
   with open_bytes(path) as file:
-    content = file.read()
+    return decode_utf8(file.read(), str(path))
+
+
+def decode_utf8(content: bytes, name: str) -> str:
+  """The text of the content of a file, line ends unchanged, without a byte order mark at its start.
+
+  Raises:
+    UserError: it is not UTF-8; has the `name` of the file and the offset of the first invalid byte.
+  """
   try:
     return content.decode().removeprefix(BOM)
   except UnicodeDecodeError as error:
     raise UserError(
-      f'{path} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; '
+      f'{name} is not UTF-8: invalid byte 0x{content[error.start]:02x} at offset {error.start}; '
       'convert the file'
     ) from None

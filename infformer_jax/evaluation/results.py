@@ -126,10 +126,12 @@ def _exp(x: float) -> float:
 def _per_token(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> PerToken:
   tokens = int(losses.tokens_r[rows_r].sum())
   loss = float(losses.nll_nats_r[view][rows_r].sum() / tokens) if tokens else math.nan
+  # Logits that are not finite have no largest one.
+  accuracy = float(losses.correct_r[view][rows_r].sum() / tokens) if math.isfinite(loss) else math.nan
   figures = {
     **_field('loss_nats_per_token', loss),
     **_field('perplexity_per_token', _exp(loss)),
-    **_field('accuracy', float(losses.correct_r[view][rows_r].sum() / tokens) if tokens else math.nan),
+    **_field('accuracy', accuracy),
     'num_tokens': tokens,
   }
   return cast(PerToken, figures)

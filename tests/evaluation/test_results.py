@@ -207,10 +207,8 @@ def test_positions_are_whole_segments_and_cover_all_tokens():
 
 def test_infinite_losses_are_null_in_valid_json():
   figures = summary(losses([8, 6, math.nan, 2, 8, 5]))['memory']
-  assert (figures['loss_nats_per_token'], figures['loss_nats_per_token_reason']) == (
-    None,
-    'not a finite number',
-  )
+  for name in ('loss_nats_per_token', 'accuracy'):
+    assert (figures[name], figures[f'{name}_reason']) == (None, 'not a finite number')
   figures = summary(losses([1e4] * 6))['memory']
   assert figures['loss_nats_per_token'] == pytest.approx(6e4 / 22)
   assert figures['perplexity_per_word'] is None

@@ -98,3 +98,22 @@ def test_bfloat16_activations_leave_coefficients_in_float32(model):
   ok = toy.batch().ok_bsl
   error = np.abs(output.hidden_bsld[ok].astype(np.float32) - expected.hidden_bsld[ok])
   assert error.mean() < 0.02  # Hidden states have unit variance; bfloat16 has 8 bits.
+
+
+def test_outputs_that_are_not_finite_are_reported_by_row_and_layer(model):
+  _, graphdef, params = model
+
+  def finite_bi(params, batch):
+    return toy.run(graphdef, params, batch, KEY).finite_bi.tolist()
+
+  batch = toy.batch()
+  batch.tokens_bsl[batch.tokens_bsl == 12] = 11
+  assert finite_bi(params, batch) == [[True] * 3] * 4
+  last = jax.tree.map(lambda leaf: leaf * jnp.nan, params['blocks'][1])
+  blocks = {'blocks': {**params['blocks'], 1: last}}
+  assert finite_bi(params | blocks, batch) == [[True, True, False]] * 4
+  # A token whose embedding is not finite, in the last lane.
+  table = params['vocabulary']['embedding']['embedding'].at[12].set(jnp.inf)
+  embedding = {'vocabulary': {'embedding': {'embedding': table}}}
+  batch.tokens_bsl[3, 0, 2] = 12
+  assert finite_bi(params | embedding, batch) == [[True] * 3] * 3 + [[False] * 3]
