@@ -64,7 +64,7 @@ def main(overrides: Overrides) -> None:
     console.say(f'== {point.workdir.name} ({points.index(point)} of {len(points)})')
     try:
       with space(point.workdir):
-        measure.run(point, console)
+        measure.run(point, points, console)
     except Stopped as stopped:
       console.end_status()
       print(f'stopped: {point.workdir.name}: {stopped}', file=sys.stderr)

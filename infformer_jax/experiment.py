@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from infformer_jax.config import stored_config
 from infformer_jax.config.parsing import Overrides, load_config, override
+from infformer_jax.data import tokenizers
 from infformer_jax.data.base import DataConfig
 from infformer_jax.errors import ConfigError, check_local, check_range
 from infformer_jax.evaluation.perplexity import EvaluationConfig
@@ -124,6 +125,8 @@ def resolve_experiment(
 ) -> Experiment:
   """The requested experiment; if the work directory already has one, they must agree.
 
+  Paths may differ, because their content is compared when it is read (resume.py).
+
   Args:
     config: FILE or FILE:argument; None: the work directory's own config.
     overrides: dotted keys and their values as text.
@@ -140,12 +143,23 @@ def resolve_experiment(
     asked = override(before, overrides)
   else:
     raise ConfigError(
-      f'{workdir} has no config.json yet; use --config, for example --config=configs/quickstart.py'
+      f'{workdir} has no config.json yet; use the --workdir of a run, or start one with --config, '
+      'for example --config=configs/quickstart.py'
     )
-  different = stored_config.differences(before, asked, except_for=may_change) if before else []
+  except_for = (*may_change, *_paths(before, asked)) if before else ()
+  different = stored_config.differences(before, asked, except_for=except_for) if before else []
   if different:
     raise ConfigError(
       f'{workdir} was made with another config: {"; ".join(different)}; '
       'restore these settings, or use another --workdir'
     )
   return asked
+
+
+def _paths(before: Experiment, asked: Experiment) -> Iterator[str]:
+  """The keys that are paths in both experiments."""
+  yield from (f'data.{name}' for name in asked.data.paths)
+  if tokenizers.are_files_of_one_kind(before.data.tokenizer, asked.data.tokenizer):
+    yield 'data.tokenizer'
+  if before.init_from is not None and asked.init_from is not None:
+    yield 'init_from'

@@ -17,14 +17,14 @@ import jax
 from absl import flags
 
 from infformer_jax import startup
-from infformer_jax.config import command_line, stored_config
+from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Progress
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.text_files import decode_utf8, read_utf8
 from infformer_jax.errors import ConfigError, UserError, check_range
 from infformer_jax.evaluation.generation import Generator, Sampling
-from infformer_jax.experiment import Experiment, load_experiment
+from infformer_jax.experiment import Experiment, load_experiment, resolve_experiment
 from infformer_jax.train.exits import Stopped
 from infformer_jax.trained_model import TrainedModel
 
@@ -45,8 +45,7 @@ _SEED = flags.DEFINE_integer('seed', 0, 'the seed of the samples, from 0 to 2^32
 
 
 def main(overrides: Overrides) -> None:
-  """The command line."""
-  del overrides  # The model is that of the work directory.
+  """The command line; `overrides` may name the new place of a tokenizer that has moved."""
   temperature = 0.0 if _GREEDY.value else _TEMPERATURE.value
   try:
     sampling = Sampling(temperature=temperature, top_k=_TOP_K.value, top_p=_TOP_P.value)
@@ -58,7 +57,7 @@ def main(overrides: Overrides) -> None:
   reads_stdin = _PROMPT_FILE.value == '-'
   if _CONFIG.value:
     load_experiment(_CONFIG.value)  # Registers what the work directory's config names.
-  experiment = stored_config.read_config(Experiment, workdir / 'config.json')
+  experiment = resolve_experiment(None, overrides, workdir, may_change=())
   text = _standard_input() if reads_stdin else read_utf8(prompt_file)
 
   startup.prepare()

@@ -7,36 +7,38 @@ from typing import Any
 
 import jax
 
+from infformer_jax import resume
 from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus
 from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
-from infformer_jax.data.tokenizers import Tokenizer
 from infformer_jax.data.unused_tokens import remove_unused_tokens
-from infformer_jax.errors import UserError
 from infformer_jax.evaluation import inspection, perplexity
 from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
-from infformer_jax.files import read_json, write_json
+from infformer_jax.files import write_json
 from infformer_jax.run_warnings import run_warnings
 from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
 from infformer_jax.train.lock import lock
-from infformer_jax.train.restore import initial_parameters, require_fit
+from infformer_jax.train.restore import require_fit
 from infformer_jax.trained_model import TrainedModel
-from infformer_jax.types import Array, Batch
+from infformer_jax.types import Batch
 
 
-def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> None:
+def train(
+  experiment: Experiment, workdir: pathlib.Path, console: Console, *, like: pathlib.Path | None = None
+) -> None:
   """Trains a model, or resumes its training, and evaluates it at the end; a finished run is only evaluated.
 
   Args:
     experiment: what to train.
     workdir: W; everything is kept there, and it is created if necessary.
     console: takes progress and figures.
+    like: the work directory of another run, with whose data a new run must agree.
   Raises:
     UserError: another process trains in `workdir`, or it was made with other data.
     Stopped: a value is not finite, a disk is full, or the process received SIGTERM.
@@ -45,7 +47,7 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
   lanes = sharding.local_lanes(config.batch_size)
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
-  initial_tokenizer = _initial_tokenizer(experiment, workdir, console)
+  initial_tokenizer = resume.initial_tokenizer(experiment, workdir, console)
   with lock(workdir):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
@@ -53,9 +55,9 @@ def train(experiment: Experiment, workdir: pathlib.Path, console: Console) -> No
     for warning in run_warnings(experiment, corpus.split('train'), workdir):
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
-    initial = _initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
+    initial = resume.initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
     require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
-    _require_the_same_data(workdir, corpus)
+    _write(workdir / 'data.json', resume.data_record(experiment, workdir, corpus, initial, like))
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
     _remove_unused_tokens(workdir)
 
@@ -145,51 +147,6 @@ def _load_corpus(
   for split in splits:
     corpus.split(split)
   return corpus
-
-
-def _require_the_same_data(workdir: pathlib.Path, corpus: Corpus) -> None:
-  """A stream position is only valid for the same documents, and embeddings only for the same tokenizer."""
-  now, file = corpus.fingerprint, workdir / 'data.json'
-  before = read_json(file, ('splits', 'tokenizer_sha256')) if file.is_file() else now
-  for what, old, new in (
-    ('training documents', before['splits']['train'], now['splits']['train']),
-    ('tokenizer', before['tokenizer_sha256'], now['tokenizer_sha256']),
-  ):
-    if old != new:
-      raise UserError(
-        f'the {what} have changed since {file} was written: {old}, now {new}; use another --workdir'
-      )
-  _write(file, now)
-
-
-def _initial_tokenizer(experiment: Experiment, workdir: pathlib.Path, console: Console) -> Tokenizer | None:
-  """The tokenizer of `init_from`, for a run that has no checkpoint yet. The data are not read."""
-  if experiment.init_from is None or Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
-    return None
-  try:
-    return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from))
-  except UserError as error:
-    raise UserError(f'init_from = {experiment.init_from}: {error}') from None
-
-
-def _initial_parameters(
-  experiment: Experiment,
-  workdir: pathlib.Path,
-  corpus: Corpus,
-  initial_tokenizer: Tokenizer | None,
-  console: Console,
-) -> dict[str, Array] | None:
-  """The parameters of `init_from`, for a run that has no checkpoint yet."""
-  if experiment.init_from is None or initial_tokenizer is None:
-    return None
-  source, tokenizer = pathlib.Path(experiment.init_from), corpus.tokenizer
-  if initial_tokenizer.identity != tokenizer.identity:
-    raise UserError(
-      f'init_from = {source} was trained with another tokenizer of the same name; '
-      f'copy {source / "tokens"} into {workdir} before the first run'
-    )
-  size, mesh = tokenizer.vocab_size, sharding.make_mesh()
-  return initial_parameters(source, experiment.model, vocab_size=size, mesh=mesh, say=console.say)
 
 
 def _report(

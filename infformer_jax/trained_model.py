@@ -16,6 +16,7 @@ from infformer_jax.errors import UserError, check_local
 from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
+from infformer_jax.train.checksum import kind_in
 from infformer_jax.train.sharding import make_mesh, shardings
 from infformer_jax.types import PyTree
 
@@ -68,10 +69,10 @@ class TrainedModel:
     if mesh is None:
       mesh = make_mesh()
     checkpoints = Checkpoints(workdir / 'checkpoints', warn=warn)
-    kinds = checkpoints.kinds()
-    if kinds is None:
+    saved = next(checkpoints.described(), None)
+    if saved is None:
       raise UserError(f'{workdir} has no checkpoint yet; use the directory of a training run')
-    trained = {name: kind for name, kind in kinds.items() if name.startswith('params/')}
+    trained = {name: kind_in(text) for name, text in saved.items() if name.startswith('params/')}
     if _SIZE_FROM not in trained:
       raise UserError(
         f'{workdir / "checkpoints"} has no array {_SIZE_FROM}: another version of the package wrote it; '

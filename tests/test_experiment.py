@@ -193,3 +193,28 @@ def test_no_path_of_a_config_may_have_a_scheme(kind, key):
   overrides = [('data.kind', kind), *NEEDED.get(kind, [])] if kind else []
   with pytest.raises(ConfigError, match=f"{key} = '.*gs://bucket/x' must be a local path; gs:// is not"):
     override(EXPERIMENT, [*overrides, (key, f'{prefix}gs://bucket/x')])
+
+
+@pytest.mark.parametrize(
+  ('before', 'overrides', 'allowed'),
+  [
+    ({}, [('data.source_dir', 'moved')], True),
+    ({'tokenizer': 'gpt2:a'}, [('data.tokenizer', 'gpt2:b')], True),
+    ({'tokenizer': 'sentencepiece:a'}, [('data.tokenizer', 'sentencepiece:b')], True),
+    ({'tokenizer': 'gpt2:a'}, [('data.tokenizer', 'sentencepiece:a')], False),
+    ({'tokenizer': 'bpe:512'}, [('data.tokenizer', 'bpe:1024')], False),
+    ({'init_from': 'a'}, [('init_from', 'b')], True),
+    ({}, [('init_from', 'b')], False),
+    ({'init_from': 'a'}, [('init_from', 'None')], False),
+  ],
+)
+def test_paths_may_change_in_a_work_directory(before, overrides, allowed, tmp_path):
+  stored = dataclasses.asdict(EXPERIMENT)
+  stored['init_from'] = before.get('init_from')
+  stored['data'] |= {key: value for key, value in before.items() if key != 'init_from'}
+  write_json(tmp_path / 'config.json', stored)
+  if allowed:
+    resolve_experiment(None, overrides, tmp_path, may_change=())
+  else:
+    with pytest.raises(ConfigError, match='was made with another config'):
+      resolve_experiment(None, overrides, tmp_path, may_change=())

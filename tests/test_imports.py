@@ -50,6 +50,7 @@ COMMAND_LINES = (
   'ablate',
   'plot',
   'job',
+  'resume',
   'experiment',
   'startup',
 )  # These may import all parts.

@@ -1,6 +1,8 @@
 """One run of a sweep: trains, evaluates and measures a model."""
 
 import json
+import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,13 +19,30 @@ from infformer_jax.results_schema import PointFigures, Results
 from infformer_jax.trained_model import TrainedModel
 
 
-def run(point: Point, console: Console) -> None:
-  """Trains, evaluates and measures the model of a point, or resumes this; a finished one is skipped."""
+def run(point: Point, points: Sequence[Point], console: Console) -> None:
+  """Trains, evaluates and measures the model of a point, or resumes this; a finished one is skipped.
+
+  Args:
+    point: of the sweep.
+    points: all of them; those with the same `data` and `init_from` must agree in the content of these.
+    console: takes progress and figures.
+  """
   if point.file.is_file():
     return
-  job.train(point.experiment, point.workdir, console)
+  job.train(point.experiment, point.workdir, console, like=_like(point, points))
   write_json(point.file, measure(point, console))
   jax.clear_caches()  # The compiled programs of all points would fill the memory; no two points share any.
+
+
+def _like(point: Point, points: Sequence[Point]) -> pathlib.Path | None:
+  """The work directory of a point that was started with the same data and the same `init_from`."""
+  given = point.experiment.data, point.experiment.init_from
+  for other in points:
+    if (other.experiment.data, other.experiment.init_from) == given and (
+      other.workdir / 'data.json'
+    ).is_file():
+      return other.workdir
+  return None
 
 
 def estimate(point: Point) -> dict[str, Any]:

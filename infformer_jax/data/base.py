@@ -28,7 +28,11 @@ class DataConfig(abc.ABC):
   """Whether a document must not be cut, because an answer needs its question."""
 
   paths: ClassVar[tuple[str, ...]] = ()
-  """The keys that say where the data are. A path with a scheme, such as gs://, is refused."""
+  """The keys that say where the data are.
+
+  They may change between a run and the one that resumes it: what counts are the facts of the splits, such as
+  `sha256`. A path with a scheme, such as gs://, is refused.
+  """
 
   kind: str
   tokenizer: str = 'bpe:4096'  # see tokenizers.py

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from infformer_jax.data import listing
 from infformer_jax.data.base import Corpus, DataConfig, missing_split
-from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.data.tokenizers import Tokenizer, are_files_of_one_kind
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import read_json
 
@@ -61,8 +61,9 @@ def trained_tokenizer(config: DataConfig, workdir: pathlib.Path) -> Tokenizer:
   other = config.tokenizer != old and config.tokenizer.startswith('bpe:')
   tokenizer = None if other else config.source(workdir).tokenizer()
   if tokenizer is None or tokenizer.identity != before['tokenizer_sha256']:
+    moved = are_files_of_one_kind(config.tokenizer, old)
     raise ConfigError(
       f"data.tokenizer = '{config.tokenizer}' must be the tokenizer of the model in {workdir}; "
-      f'use --config.data.tokenizer={old}'
+      + (f'give the files that {old} had' if moved else f'use --config.data.tokenizer={old}')
     )
   return tokenizer

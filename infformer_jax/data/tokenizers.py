@@ -147,6 +147,16 @@ def check_spec(spec: str) -> None:
     )
 
 
+def are_files_of_one_kind(first: str, second: str) -> bool:
+  """Whether two strings name the same kind of tokenizer, one that is read from a path.
+
+  >>> are_files_of_one_kind('gpt2:a', 'gpt2:b'), are_files_of_one_kind('bpe:512', 'bpe:1024')
+  (True, False)
+  """
+  kinds = {spec.partition(':')[0] for spec in (first, second)}
+  return len(kinds) == 1 and kinds <= {'gpt2', 'sentencepiece'}
+
+
 def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iterable[str]]) -> Tokenizer:
   """The tokenizer that a string names.
 

@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from infformer_jax.errors import UserError
-from infformer_jax.train.checksum import described, digest, kind
+from infformer_jax.train.checksum import described, digest, kind, kind_in
 from infformer_jax.train.exits import SaveError
 from infformer_jax.train.sharding import name
 from infformer_jax.types import Array, PyTree
@@ -128,12 +128,11 @@ class Checkpoints:
       raise UserError(f'no checkpoint in {self._directory} is intact ({each}); use another --workdir')
     return None
 
-  def kinds(self) -> dict[str, str] | None:
-    """Name -> 'float32[2,3]' of each array in the newest readable checkpoint; None if there is none."""
+  def described(self) -> Iterator[dict[str, str]]:
+    """The arrays of every readable checkpoint, the newest first, as `checksum.described` describes them."""
     for step in reversed(self.steps()):
       with contextlib.suppress(Damaged):
-        return {key: text.rpartition(' ')[0] for key, text in self._meta(step)['leaves'].items()}
-    return None
+        yield self._meta(step)['leaves']
 
   def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
     """Orbax calls this after every save: whether to keep each of the checkpoints, oldest first."""
@@ -156,7 +155,7 @@ class Checkpoints:
     meta = self._meta(step)
     saved = meta['leaves']
     for key, leaf in abstract.items():
-      saved_kind = saved.get(key, 'missing ').rpartition(' ')[0]
+      saved_kind = kind_in(saved.get(key, 'missing '))
       if saved_kind != kind(leaf):
         raise UserError(
           f'{directory} does not fit the config: '

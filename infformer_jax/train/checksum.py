@@ -55,6 +55,15 @@ def kind(array: Any) -> str:
   return f'{array.dtype}[{",".join(map(str, array.shape))}]'
 
 
+def kind_in(description: str) -> str:
+  """The kind of an array that `described` has described.
+
+  >>> kind_in('float32[2,3] 0000000000000000')
+  'float32[2,3]'
+  """
+  return description.rpartition(' ')[0]
+
+
 def digest(content: Any) -> str:
   """sha256 of the content as JSON with sorted keys."""
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from infformer_jax.errors import UserError
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
-from infformer_jax.train.checksum import kind
+from infformer_jax.train.checksum import digest, kind, kind_in
 from infformer_jax.train.sharding import name, shardings
 from infformer_jax.types import Array, PyTree
 
@@ -39,9 +39,9 @@ def initial_parameters(
     UserError: there is no checkpoint, or the model lacks one of its parameters or has it with another shape.
   """
   checkpoints = Checkpoints(workdir / 'checkpoints', warn=say)
-  saved = checkpoints.kinds()
+  saved = next(checkpoints.described(), None)
   if saved is None:
-    raise UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
+    raise _no_checkpoint(workdir)
   ours = _parameters(model, vocab_size)
   if wrong := _differences(saved, ours):
     raise UserError(f'init_from = {workdir} does not fit the config: {"; ".join(wrong)}')
@@ -56,6 +56,24 @@ def initial_parameters(
   return restored[0]
 
 
+def parameters_sha256(described: Mapping[str, str]) -> str:
+  """A hash of the parameters among the arrays that `checksum.described` has described."""
+  return digest({key: text for key, text in described.items() if key.startswith('params/')})
+
+
+def saved_sha256(workdir: pathlib.Path) -> list[str]:
+  """`parameters_sha256` of every checkpoint in the work directory of another run; no array is read.
+
+  Raises:
+    UserError: there is no readable checkpoint.
+  """
+  checkpoints = Checkpoints(workdir / 'checkpoints', warn=lambda line: None)
+  saved = [parameters_sha256(arrays) for arrays in checkpoints.described()]
+  if not saved:
+    raise _no_checkpoint(workdir)
+  return saved
+
+
 def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -> None:
   """Checks, before anything is written, that a run can resume with this model.
 
@@ -65,7 +83,7 @@ def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -
   checkpoints = Checkpoints(workdir / 'checkpoints', warn=lambda line: None)
   if not checkpoints.steps():
     return
-  saved = checkpoints.kinds()
+  saved = next(checkpoints.described(), None)
   if saved is None:
     raise UserError(f'no checkpoint in {workdir / "checkpoints"} is intact; use another --workdir')
   ours = _parameters(model, vocab_size)
@@ -76,6 +94,10 @@ def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -
     )
 
 
+def _no_checkpoint(workdir: pathlib.Path) -> UserError:
+  return UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
+
+
 def _parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
   """The shapes and dtypes of the parameters of a model by name, 'params/...'."""
   build = functools.partial(transformer.build, model, vocab_size)
@@ -84,10 +106,11 @@ def _parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
 
 def _differences(saved: Mapping[str, str], ours: Mapping[str, Any]) -> list[str]:
   """The saved parameters that the model lacks or has with another shape, one line each."""
+  kinds = {key: kind(ours[key]) if key in ours else 'missing' for key in saved}
   return [
-    f'{key} is {saved_kind} in the checkpoint, {kind(ours[key]) if key in ours else "missing"} in the model'
-    for key, saved_kind in saved.items()
-    if key.startswith('params/') and (key not in ours or kind(ours[key]) != saved_kind)
+    f'{key} is {kind_in(saved[key])} in the checkpoint, {kinds[key]} in the model'
+    for key in saved
+    if key.startswith('params/') and kinds[key] != kind_in(saved[key])
   ]
 
 

@@ -1,0 +1,148 @@
+"""What a run shares with the one that it resumes: the content of its data, and the parameters of `init_from`.
+
+W/data.json records both. Their paths may change, because the content is compared.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from infformer_jax.console import Console
+from infformer_jax.data.base import Corpus, DataConfig
+from infformer_jax.data.load import trained_tokenizer
+from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.errors import UserError
+from infformer_jax.experiment import Experiment
+from infformer_jax.files import read_json
+from infformer_jax.train import restore, sharding
+from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.checksum import described
+from infformer_jax.types import Array
+
+_PARAMETERS = 'init_from_sha256'
+
+
+def initial_tokenizer(experiment: Experiment, workdir: pathlib.Path, console: Console) -> Tokenizer | None:
+  """The tokenizer of `init_from`, for a run that has no checkpoint yet. The data are not read.
+
+  Raises:
+    UserError: `init_from` has none, or another one.
+  """
+  if experiment.init_from is None or Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
+    return None
+  try:
+    return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from))
+  except UserError as error:
+    raise UserError(f'init_from = {experiment.init_from}: {error}') from None
+
+
+def initial_parameters(
+  experiment: Experiment,
+  workdir: pathlib.Path,
+  corpus: Corpus,
+  tokenizer: Tokenizer | None,
+  console: Console,
+) -> dict[str, Array] | None:
+  """The parameters of `init_from` by name, for a run that has no checkpoint yet.
+
+  Args:
+    experiment: of the run.
+    workdir: W.
+    corpus: the data of the run.
+    tokenizer: the result of `initial_tokenizer`.
+    console: takes a line about the parameters.
+  Raises:
+    UserError: the tokenizers differ, or as `restore.initial_parameters`.
+  """
+  if experiment.init_from is None or tokenizer is None:
+    return None
+  source = pathlib.Path(experiment.init_from)
+  if tokenizer.identity != corpus.tokenizer.identity:
+    raise UserError(
+      f'init_from = {source} was trained with another tokenizer of the same name; '
+      f'copy {source / "tokens"} into {workdir} before the first run'
+    )
+  size, mesh = corpus.tokenizer.vocab_size, sharding.make_mesh()
+  return restore.initial_parameters(source, experiment.model, vocab_size=size, mesh=mesh, say=console.say)
+
+
+def data_record(
+  experiment: Experiment,
+  workdir: pathlib.Path,
+  corpus: Corpus,
+  initial: Mapping[str, Array] | None,
+  like: pathlib.Path | None = None,
+) -> dict[str, Any]:
+  """The content of W/data.json, which agrees with what is there now.
+
+  A stream position is only valid for the same documents, and embeddings only for the same tokenizer. The
+  parameters of `init_from` are compared if they are read now, or if their path has changed; otherwise they
+  may have been deleted.
+
+  Args:
+    experiment: of the run.
+    workdir: W.
+    corpus: the data of the run.
+    initial: the result of `initial_parameters`.
+    like: the work directory of another run; a new run must agree with it in the documents of all splits.
+  Raises:
+    UserError: training documents, tokenizer or initial parameters differ.
+  """
+  own, now = workdir / 'data.json', corpus.fingerprint
+  file = own if own.is_file() or like is None else like / 'data.json'
+  before = read_json(file, ('splits', 'tokenizer_sha256')) if file.is_file() else None
+  if before is not None:
+    for split in ['train'] if file == own else sorted(before['splits'].keys() & now['splits'].keys()):
+      what = 'training documents' if split == 'train' else f"documents of the split '{split}'"
+      old, new = before['splits'].get(split), now['splits'][split]
+      _require_equal(f'{what} have', _source(experiment.data), old, new, file)
+    key = f"data.tokenizer = '{experiment.data.tokenizer}'"
+    _require_equal('tokenizer has', key, before['tokenizer_sha256'], now['tokenizer_sha256'], file)
+  sha256 = _initial_sha256(experiment, workdir, (before or {}).get(_PARAMETERS), initial, file)
+  return now | ({_PARAMETERS: sha256} if sha256 else {})
+
+
+def _source(config: DataConfig) -> str:
+  """The keys that say where the data are, with their values."""
+  paths = {f'data.{name}': getattr(config, name) for name in config.paths}
+  given = {key: path for key, path in paths.items() if path is not None} or {'data.kind': config.kind}
+  return ', '.join(f"{key} = '{value}'" for key, value in given.items())
+
+
+def _require_equal(what: str, key: str, old: Any, new: Any, file: pathlib.Path) -> None:
+  if old != new:
+    raise UserError(
+      f'the {what} changed since {file} was written: {key} is {new}, not {old}; '
+      'give those of the run, or use another --workdir'
+    )
+
+
+def _initial_sha256(
+  experiment: Experiment,
+  workdir: pathlib.Path,
+  recorded: str | None,
+  initial: Mapping[str, Array] | None,
+  file: pathlib.Path,
+) -> str | None:
+  """The hash of the parameters that the run started from; None if it is not known, or there are none."""
+  source, config = experiment.init_from, workdir / 'config.json'
+  if source is None:
+    return None
+  if initial is not None:
+    found, remedy = [restore.parameters_sha256(described(initial))], 'give those of the run'
+  else:
+    before = read_json(config).get('init_from') if config.is_file() else source
+    if before == source:
+      return recorded
+    found = restore.saved_sha256(pathlib.Path(source))
+    remedy = f'use init_from = {before}, which is not read again'
+    if recorded is None:  # An earlier version of the package started the run.
+      raise UserError(
+        f'init_from = {source} cannot be compared with {before}: {file} has no {_PARAMETERS}; {remedy}'
+      )
+  if recorded not in (None, *found):
+    raise UserError(
+      f'init_from = {source} does not have the parameters from which the run of {file} started; '
+      f'{remedy}, or use another --workdir'
+    )
+  return recorded or found[0]
