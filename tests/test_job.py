@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import io
 import json
+import shutil
 from collections import defaultdict
 
 import numpy as np
@@ -147,3 +148,32 @@ def test_the_best_restarts_where_the_evaluations_cover_other_text(tmp_path, monk
   assert 'batch_size' not in restart
   assert lowest == 'lowest in training: 3.0000 at step 3; --mode=eval --step=3 evaluates it'
   assert checkpoints.steps() == [3, 4]
+
+
+def test_a_run_resumes_after_its_data_and_its_work_directory_have_moved(experiment, tmp_path):
+  for split, count in (('train', 3), ('validation', 1)):
+    (tmp_path / 'old' / split).mkdir(parents=True)
+    for index in range(count):
+      (tmp_path / 'old' / split / f'{index}.txt').write_text(f'text {index} ' * 40)
+
+  def run(folder, workdir, steps):
+    data = TextConfig(source_dir=str(tmp_path / folder), tokenizer='bytes')
+    train = dataclasses.replace(experiment.train, num_steps=steps)
+    stream = io.StringIO()
+    asked = dataclasses.replace(experiment, data=data, train=train)
+    job.train(asked, tmp_path / workdir, Console(stream))
+    return stream.getvalue()
+
+  run('old', 'W', 2)
+  tokens = sorted(path.name for path in (tmp_path / 'W' / 'tokens').iterdir())
+  shutil.copytree(tmp_path / 'old', tmp_path / 'new', copy_function=shutil.copyfile)
+  shutil.rmtree(tmp_path / 'old')
+  shutil.move(tmp_path / 'W', tmp_path / 'W2')
+  assert 'resuming from checkpoint 2\n' in run('new', 'W2', 3)
+  assert not (tmp_path / 'W').exists()
+  assert sorted(path.name for path in (tmp_path / 'W2' / 'tokens').iterdir()) == tokens
+  config = json.loads((tmp_path / 'W2' / 'config.json').read_text())
+  assert config['data']['source_dir'] == str(tmp_path / 'new')
+  (tmp_path / 'new' / 'train' / '0.txt').write_text('other ' * 40)
+  with pytest.raises(UserError, match='the training documents have changed since .*source_dir'):
+    run('new', 'W2', 4)
