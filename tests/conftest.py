@@ -4,6 +4,8 @@ import os
 import tempfile
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')  # Tolerances hold for float32 on CPUs, not on accelerators.
+# Programs are tiny, and compiling them takes most of the time.
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_backend_optimization_level=0'.strip()
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # Command lines would otherwise use the user's cache.
   _compiled = tempfile.TemporaryDirectory()
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled.name

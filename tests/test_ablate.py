@@ -100,6 +100,7 @@ def test_a_directory_that_cannot_be_written_is_a_one_line_error(config, tmp_path
   assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_does_not_stop_the_others(config, tmp_path):
   rates = ('--axis=train.optimizer.learning_rate', '--values=1e38,1e-3')
   process = start(config, tmp_path / 'sweep', *rates, '--config.train.optimizer.warmup_steps=0')

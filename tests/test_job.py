@@ -150,6 +150,7 @@ def test_the_best_restarts_where_the_evaluations_cover_other_text(tmp_path, monk
   assert checkpoints.steps() == [3, 4]
 
 
+@pytest.mark.slow
 def test_a_run_resumes_after_its_data_and_its_work_directory_have_moved(experiment, tmp_path):
   for split, count in (('train', 3), ('validation', 1)):
     (tmp_path / 'old' / split).mkdir(parents=True)

@@ -66,6 +66,7 @@ def test_a_run_logs_evaluates_and_saves(undisturbed):
   assert json.loads((undisturbed / 'config.json').read_text())['train']['num_steps'] == STEPS
 
 
+@pytest.mark.slow  # A kill during a save, below, is harder.
 def test_a_run_killed_between_checkpoints_has_the_same_results(program, killed, undisturbed, tmp_path):
   workdir = shutil.copytree(killed, tmp_path / 'work')
   assert 0 < checkpoint_steps(workdir)[-1] < last_step(workdir)

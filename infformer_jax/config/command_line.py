@@ -12,9 +12,11 @@ import difflib
 import os
 import pathlib
 import re
+import signal
 import sys
+import types
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NoReturn
 
 from absl import app, flags, logging
 
@@ -61,8 +63,10 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   """Parses the command line, calls `main` with the overrides and exits.
 
   An error that the user can correct, a `UserError` or an invalid flag, becomes one line on stderr and exit
-  code 2. Any other error is a bug and keeps its traceback.
+  code 2. Any other error is a bug and keeps its traceback. SIGTERM ends the program with one line and exit
+  code 143, except where `main` handles it, as the training loop does.
   """
+  signal.signal(signal.SIGTERM, _terminate)
   overrides: list[tuple[str, str]] = []
 
   def parse(argv: list[str]) -> list[str]:
@@ -98,6 +102,12 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   except BrokenPipeError:  # The reader of a pipe has exited, as in `... | head`.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)
+
+
+def _terminate(number: int, frame: types.FrameType | None) -> NoReturn:
+  del frame
+  print('terminated', file=sys.stderr)
+  sys.exit(128 + number)
 
 
 def _sentence(absl_error: str) -> str:

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+import jax
+
 from infformer_jax.core.attention import WindowKind
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.continuous_config import ContinuousConfig
@@ -105,6 +107,9 @@ class ModelConfig:
         f'memory.layers = {layers} must be one or more ascending layers in [0, {self.num_layers - 1}] with '
         f'num_layers = {self.num_layers}; or use None'
       )
+    for name in ('compute_dtype', 'param_dtype'):
+      if getattr(self, name) == 'float64' and not jax.config.read('jax_enable_x64'):
+        raise ConfigError(f"{name} = 'float64' needs the environment variable JAX_ENABLE_X64 = 1; set it")
     try:
       self.memory.check(length)
     except ConfigError as error:

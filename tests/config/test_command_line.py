@@ -68,6 +68,7 @@ def program(tmp_path_factory) -> str:
   file.write_text(
     textwrap.dedent(
       """
+      import signal
       from absl import flags
       from infformer_jax import errors
       from infformer_jax.config import command_line
@@ -81,6 +82,7 @@ def program(tmp_path_factory) -> str:
         if workdir.value == 'user': raise errors.UserError('the disk\\nis full')
         if workdir.value == 'bug': raise ValueError('a bug')
         if workdir.value == 'stopped': raise KeyboardInterrupt
+        if workdir.value == 'terminated': signal.raise_signal(signal.SIGTERM)
         for _ in range(100_000 if workdir.value == 'long' else 1):
           print(overrides, flags.FLAGS.config)
 
@@ -127,6 +129,8 @@ def test_other_exceptions_keep_their_traceback(program):
 def test_an_interrupt_and_a_closed_pipe_are_not_errors(program):
   done = run(program, '--workdir=stopped')
   assert (done.returncode, done.stderr) == (130, 'interrupted\n')
+  done = run(program, '--workdir=terminated')
+  assert (done.returncode, done.stderr) == (143, 'terminated\n')
   with subprocess.Popen(
     [sys.executable, program, '--workdir=long'], stdout=subprocess.PIPE, stderr=subprocess.PIPE
   ) as piped:

@@ -1,5 +1,7 @@
 """Reads in float32 and bfloat16; tests/x64/core/test_read.py compares them with the published order."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,7 @@ def normal(seed, *shape, dtype=jnp.float32):
   return jax.random.normal(jax.random.key(seed), shape, dtype)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def answer(spec, basis, dtype):
   """A read of random values; the signal is float32, parameters and queries have the dtype."""
   affines = [normal(10 + i, 8, dtype=dtype) for i in range(spec.num_affines)]
@@ -60,7 +63,10 @@ def test_a_read_has_the_dtype_of_the_queries_and_its_density_is_float32(spec, ba
   chex.assert_tree_all_finite([*jax.tree.leaves(found), masses_bhj])
 
 
-@pytest.mark.parametrize(('spec', 'basis'), CASES)
+@pytest.mark.parametrize(
+  ('spec', 'basis'),
+  [pytest.param(*case, marks=() if case[1] == 'gaussian' else pytest.mark.slow) for case in CASES],
+)
 def test_a_read_is_the_same_without_jit(spec, basis):
   expected = jax.tree.leaves(answer(SPECS[spec], BASES[basis], jnp.float32))
   with jax.disable_jit():

@@ -121,6 +121,7 @@ def test_two_epochs_lose_repeat_and_mix_no_tokens(sizes):
   assert_two_epochs_are_exact(make_split(LENGTHS), *sizes)
 
 
+@pytest.mark.slow
 def test_two_epochs_of_the_standard_library_are_exact(tmp_path):
   corpus = load_corpus(StdlibConfig(tokenizer='bytes'), tmp_path)
   assert_two_epochs_are_exact(corpus.split('train'), 16, 512, 8)

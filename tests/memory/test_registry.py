@@ -86,7 +86,7 @@ def registered():
     yield
 
 
-@pytest.fixture(scope='module', params=['alone', 'in a stack'])
+@pytest.fixture(scope='module', params=['alone', pytest.param('in a stack', marks=pytest.mark.slow)])
 def run(request, tmp_path_factory):
   """(experiment, work directory, standard output) of a training run with the memory."""
   before = load_experiment(write_config(tmp_path_factory.mktemp('config')))

@@ -29,6 +29,10 @@ IMPOSSIBLE = [
   ({'num_kv_heads': 3}, 'num_kv_heads = 3 must divide num_heads = 4; use a divisor, or None for as many'),
   ({'num_kv_heads': 0}, 'num_kv_heads = 0 must be in [1,'),
   ({'attention_dropout': -0.1}, 'attention_dropout = -0.1 must be in [0, 1)'),
+  (
+    {'compute_dtype': 'float64'},
+    "compute_dtype = 'float64' needs the environment variable JAX_ENABLE_X64 = 1",
+  ),
   ({'dropout': 1.0}, 'dropout = 1.0 must be in'),
   *(
     (

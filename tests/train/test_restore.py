@@ -34,6 +34,7 @@ def parameters(workdir, step):
   return {key: value for key, value in arrays(workdir, step).items() if key.startswith('params/')}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_only_memory_parameters_are_new_and_a_longer_memory_adds_none(program, trained):
   """A learning rate of almost 0 leaves the parameters of the other run unchanged."""

@@ -98,6 +98,7 @@ def test_eight_devices_and_one_give_equal_losses_and_resume_each_others_checkpoi
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_sharded_neighbours_give_the_losses_of_one_device(tmp_path):
   """The ring buffers are sharded, and a search does not gather them (see the end of PROGRAM)."""
   one, eight = (train_on(devices, 4, tmp_path / str(devices), 'neighbours') for devices in (1, 8))
