@@ -45,9 +45,13 @@ def check_range(name: str, value: int | None, least: int, most: int = 2**31 - 1)
     raise ConfigError(f'{name} = {value} must be in [{least}, {text}]')
 
 
-def check_local(name: str, path: str) -> None:
+def check_local(name: str, value: str, path: str | None = None) -> None:
   """Checks that a path names a place on a local or mounted file system.
 
+  Args:
+    name: the key or flag, for errors.
+    value: its value.
+    path: the path, if it is only a part of the value.
   Raises:
     ConfigError: it has a scheme. For `pathlib`, 'gs://bucket/run' is in a folder called 'gs:'.
 
@@ -55,5 +59,5 @@ def check_local(name: str, path: str) -> None:
   Traceback (most recent call last):
   infformer_jax.errors.ConfigError: --workdir = 'gs://bucket/run' must be a local path; gs:// is not supported
   """
-  if scheme := re.match(r'[a-zA-Z][\w+.-]*://', path):
-    raise ConfigError(f"{name} = '{path}' must be a local path; {scheme[0]} is not supported")
+  if scheme := re.match(r'[a-zA-Z][\w+.-]*://', value if path is None else path):
+    raise ConfigError(f"{name} = '{value}' must be a local path; {scheme[0]} is not supported")

@@ -157,6 +157,9 @@ def _report(
   results = perplexity.evaluate(trained, corpus, experiment.evaluation, report=console.status)
   _write(file, results)
   console.say(f'{results["split"]} after step {trained.step}:\n{results_table(results)}')
+  memory = results['memory']
+  if memory['loss_nats_per_token'] is None:
+    console.say(f'warning: the loss is {memory["loss_nats_per_token_reason"]}; {file} has all reasons')
 
 
 def _say_best(run: Run, workdir: pathlib.Path, console: Console) -> None:

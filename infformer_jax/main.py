@@ -18,7 +18,7 @@ from infformer_jax import job, startup
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Console
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
   MAY_CHANGE_IN_TRAINING,
@@ -46,6 +46,7 @@ def main(overrides: Overrides) -> None:
   if not re.fullmatch(r'[\w.-]+', _NAME.value):
     raise ConfigError(f"--name = '{_NAME.value}' must consist of letters, digits, '.', '_' and '-'")
   workdir, trains = command_line.path(_WORKDIR), _MODE.value == 'train'
+  check_range('--step', _STEP.value, 0)
   if trains and _STEP.value is not None:
     raise ConfigError('--step is for --mode=eval; a training run resumes from the newest checkpoint')
   may_change = MAY_CHANGE_IN_TRAINING if trains else MAY_CHANGE_IN_EVALUATION

@@ -31,7 +31,7 @@ def initial_tokenizer(experiment: Experiment, workdir: pathlib.Path, console: Co
   if experiment.init_from is None or Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
     return None
   try:
-    return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from))
+    return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from).expanduser())
   except UserError as error:
     raise UserError(f'init_from = {experiment.init_from}: {error}') from None
 
@@ -56,7 +56,7 @@ def initial_parameters(
   """
   if experiment.init_from is None or tokenizer is None:
     return None
-  source = pathlib.Path(experiment.init_from)
+  source = pathlib.Path(experiment.init_from).expanduser()
   if tokenizer.identity != corpus.tokenizer.identity:
     raise UserError(
       f'init_from = {source} was trained with another tokenizer of the same name; '
@@ -94,12 +94,17 @@ def data_record(
   if before is not None:
     for split in ['train'] if file == own else sorted(before['splits'].keys() & now['splits'].keys()):
       what = 'training documents' if split == 'train' else f"documents of the split '{split}'"
-      old, new = before['splits'].get(split), now['splits'][split]
+      old, new = _read(before['splits'].get(split)), _read(now['splits'][split])
       _require_equal(f'{what} have', _source(experiment.data), old, new, file)
     key = f"data.tokenizer = '{experiment.data.tokenizer}'"
     _require_equal('tokenizer has', key, before['tokenizer_sha256'], now['tokenizer_sha256'], file)
   sha256 = _initial_sha256(experiment, workdir, (before or {}).get(_PARAMETERS), initial, file)
   return now | ({_PARAMETERS: sha256} if sha256 else {})
+
+
+def _read(split: dict[str, Any] | None) -> dict[str, Any] | None:
+  """The facts of a split except for skipped documents: an empty file changes nothing."""
+  return split and {name: value for name, value in split.items() if not name.startswith('skipped')}
 
 
 def _source(config: DataConfig) -> str:
@@ -112,9 +117,17 @@ def _source(config: DataConfig) -> str:
 def _require_equal(what: str, key: str, old: Any, new: Any, file: pathlib.Path) -> None:
   if old != new:
     raise UserError(
-      f'the {what} changed since {file} was written: {key} is {new}, not {old}; '
+      f'the {what} changed since {file} was written ({key}): {_change(old, new)}; '
       'give those of the run, or use another --workdir'
     )
+
+
+def _change(old: Any, new: Any) -> str:
+  """The facts that differ, or the first digits of two hashes."""
+  if isinstance(old, dict) and isinstance(new, dict):
+    names = [name for name in new if new[name] != old.get(name)]
+    return ', '.join(f'{name} {_change(old.get(name), new[name])}' for name in names)
+  return f'{str(new)[:12]}, not {str(old)[:12]}'
 
 
 def _initial_sha256(
@@ -134,7 +147,7 @@ def _initial_sha256(
     before = read_json(config).get('init_from') if config.is_file() else source
     if before == source:
       return recorded
-    found = restore.saved_sha256(pathlib.Path(source))
+    found = restore.saved_sha256(pathlib.Path(source).expanduser())
     remedy = f'use init_from = {before}, which is not read again'
     if recorded is None:  # An earlier version of the package started the run.
       raise UserError(

@@ -57,10 +57,10 @@ def equal_rows(experiment: Experiment, split: Split, documents: Split) -> Iterat
   rows = min(len(np.unique(place, axis=0)) for place in places)
   remedy = f'train.batch_size = {len(documents)}'
   if not experiment.data.indivisible and (tokens := _enough_pieces(split, lanes, length)) is not None:
-    remedy = f'train.max_document_tokens = {tokens} or less, or {remedy}'
+    remedy = f'train.max_document_tokens = {tokens} or less'
   yield (
-    f'train.batch_size = {lanes}, and there are {len(documents)} training documents: lanes read the same '
-    f'document at the same time, and a batch has only {rows} different rows; use {remedy}'
+    f'train.batch_size = {lanes} exceeds the number of training documents, {len(documents)}: lanes read the '
+    f'same document at the same time; of the first batches, one has {rows} different rows; use {remedy}'
   )
 
 
@@ -97,11 +97,11 @@ def padding(experiment: Experiment, documents: Split) -> Iterator[str]:
 
 def long_warmup(train: TrainConfig) -> Iterator[str]:
   """A warm-up that does not end."""
-  warmup = train.optimizer.warmup_steps
+  warmup, short = train.optimizer.warmup_steps, train.num_steps // 10
   if warmup > train.num_steps:
     yield (
       f'train.optimizer.warmup_steps = {warmup} is longer than train.num_steps = {train.num_steps}: the '
-      f'learning rate never reaches train.optimizer.learning_rate; use {train.num_steps // 10} or less'
+      f'learning rate never reaches train.optimizer.learning_rate; use {f"{short} or less" if short else 0}'
     )
 
 

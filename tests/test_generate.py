@@ -61,6 +61,25 @@ def test_invalid_flags_are_one_line_errors(flags, message, workdir):
   assert done.stdout == ''
 
 
+@pytest.mark.slow
+def test_a_model_that_is_not_finite_stops_with_exit_code_1_and_no_text(workdir, tmp_path):
+  experiment = load_experiment(
+    write_config(tmp_path),
+    [
+      ('train.num_steps', '1'),
+      ('train.optimizer.learning_rate', '1e30'),
+      ('train.optimizer.warmup_steps', '0'),
+    ],
+  )
+  lines = io.StringIO()
+  job.train(experiment, tmp_path / 'W', Console(lines))
+  assert 'warning: the loss is not a finite number; ' in lines.getvalue()
+  done = run(tmp_path / 'W', f'--prompt_file={workdir / "prompt.txt"}')
+  assert (done.returncode, done.stdout.strip()) == (1, '')
+  assert 'stopped: the output of ' in done.stderr, done.stderr
+
+
+@pytest.mark.slow
 def test_a_memory_of_the_config_file_is_generated_with(workdir, tmp_path):
   own = tmp_path / 'own.py'
   own.write_text(

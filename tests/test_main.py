@@ -1,7 +1,4 @@
-"""The command line in real processes: kills, stops, damage and full disks do not change the results.
-
-All runs train the same tiny model with dropout and a memory that draws, and share compiled programs.
-"""
+"""Real processes of one tiny model, with random draws: kills, stops and damage do not change the results."""
 
 import contextlib
 import fcntl
@@ -66,7 +63,7 @@ def test_a_run_logs_evaluates_and_saves(undisturbed):
   assert json.loads((undisturbed / 'config.json').read_text())['train']['num_steps'] == STEPS
 
 
-@pytest.mark.slow  # A kill during a save, below, is harder.
+@pytest.mark.slow
 def test_a_run_killed_between_checkpoints_has_the_same_results(program, killed, undisturbed, tmp_path):
   workdir = shutil.copytree(killed, tmp_path / 'work')
   assert 0 < checkpoint_steps(workdir)[-1] < last_step(workdir)

@@ -32,9 +32,9 @@ def equal_rows(*lengths, experiment=EXPERIMENT) -> list[str]:
 
 def test_fewer_documents_than_lanes_are_reported_with_the_different_rows_and_a_length():
   (one,) = equal_rows(1000)
-  assert 'train.batch_size = 16, and there are 1 training documents: ' in one
-  assert 'a batch has only 1 different rows; ' in one
-  assert one.endswith('use train.max_document_tokens = 64 or less, or train.batch_size = 1')
+  assert 'train.batch_size = 16 exceeds the number of training documents, 1: ' in one
+  assert 'one has 1 different rows; ' in one
+  assert one.endswith('use train.max_document_tokens = 64 or less')
   assert len(cut_documents(split_of(1000), 64)) == 16
   assert len(cut_documents(split_of(1000), 64 + toy.LENGTH)) < 16
   assert equal_rows(*[100] * 16) == []
@@ -54,7 +54,7 @@ def test_the_number_of_different_rows_is_that_of_real_chunks():
     seed=0,
   )
   rows = [len({row.tobytes() for row in chunk.tokens_bsl}) for chunk in itertools.islice(stream, 8)]
-  assert f'a batch has only {min(rows)} different rows; ' in equal_rows(*lengths)[0]
+  assert f'one has {min(rows)} different rows; ' in equal_rows(*lengths)[0]
 
 
 def test_documents_of_a_task_are_not_to_be_cut():
@@ -78,6 +78,8 @@ def test_a_warm_up_that_is_longer_than_the_training_is_reported():
   (warning,) = run_warnings.long_warmup(TrainConfig(num_steps=50, optimizer=optimizer))
   assert warning.startswith('train.optimizer.warmup_steps = 100 is longer than train.num_steps = 50: ')
   assert warning.endswith('use 5 or less')
+  (short,) = run_warnings.long_warmup(TrainConfig(num_steps=4, optimizer=optimizer))
+  assert short.endswith('use 0')
   assert list(run_warnings.long_warmup(TrainConfig(num_steps=100, optimizer=optimizer))) == []
 
 

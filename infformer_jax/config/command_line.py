@@ -106,8 +106,9 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
 
 def _terminate(number: int, frame: types.FrameType | None) -> NoReturn:
   del frame
-  print('terminated', file=sys.stderr)
-  sys.exit(128 + number)
+  os.write(2, b'terminated\n')
+  # Not SystemExit: where JAX calls Python from its garbage collection, exceptions are ignored.
+  os._exit(128 + number)
 
 
 def _sentence(absl_error: str) -> str:

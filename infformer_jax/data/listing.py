@@ -8,13 +8,11 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
+from infformer_jax.data.left_out import LeftOut, described
+from infformer_jax.data.split_names import ALIASES
 from infformer_jax.errors import UserError
-
-LeftOut = Mapping[str, Sequence[str]]
-"""Names of files and folders that are not part of the data, by the reason."""
-
-_NAMED = 3  # names per reason in a summary
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,18 +23,21 @@ class Listing:
     root: the folder.
     names: the files' paths relative to it, with slashes, in the order of their parts.
     left_out: what was not entered or taken.
+    again: other names of files and folders (with a slash at the end), and the names under which these count.
   """
 
   root: pathlib.Path
   names: Sequence[str]
   left_out: LeftOut
+  again: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def find(source_dir: str, workdir: pathlib.Path) -> Listing:
   """Finds the files that `data.source_dir` names.
 
-  Links are followed. A file counts once, by its real path, under the first of its names. Left out are hidden
-  files and folders, links that lead nowhere or to a folder above, and work directories.
+  Links are followed. A file counts once, by its real path. Of several names, those in top-level folders with
+  names of splits have precedence, and then those without links. Left out are hidden files and folders, links
+  that lead nowhere or to a folder above, and work directories.
 
   Args:
     source_dir: a directory, whose subdirectories are searched too, a file, or a glob. The root of a glob is
@@ -84,33 +85,13 @@ def walk(
   if own is not None and real.startswith(f'{own}{os.sep}'):
     own = None  # The data are a folder inside the work directory.
   found = _Walk(pattern, own)
-  found.enter(str(root), '', real, frozenset([0]), ())
+  found.walk(str(root), real)
   if '' in found.left_out.get(_WORKDIR, ()):
-    raise UserError(f'{key} is a work directory or a part of one; give a folder of texts')
-  return Listing(root=root, names=found.names, left_out=found.left_out)
-
-
-def described(left_out: LeftOut) -> str:
-  """' (left out: ...)' with every reason, count and some names, or nothing.
-
-  >>> described({'hidden': ['.git', '.a', '.b', '.c'], 'dangling link': ['more']})
-  ' (left out: 4 hidden: .git, .a, .b, ...; 1 dangling link: more)'
-  """
-  reasons = []
-  for reason, names in left_out.items():
-    more = ', ...' if len(names) > _NAMED else ''
-    reasons.append(f'{len(names):,} {reason}: {", ".join(_first(names))}{more}')
-  return f' (left out: {"; ".join(reasons)})' if reasons else ''
-
-
-def counted(left_out: LeftOut) -> dict[str, dict[str, int | list[str]]]:
-  """The same for JSON: by reason, the count and the first names."""
-  return {reason: {'count': len(names), 'first': _first(names)} for reason, names in left_out.items()}
-
-
-def _first(names: Sequence[str]) -> list[str]:
-  """Some of the names. One that is not UTF-8 can be a path, but cannot be printed."""
-  return [os.fsencode(name).decode(errors='backslashreplace') for name in names[:_NAMED]]
+    raise UserError(
+      f'{key} seems to be a work directory or a part of one (docs/data.md); give a folder of texts'
+    )
+  names = sorted(found.names, key=lambda name: name.split('/'))
+  return Listing(root=root, names=names, left_out=found.left_out, again=found.again)
 
 
 def listing_key(root: pathlib.Path, names: Iterable[str]) -> str:
@@ -133,27 +114,41 @@ def listing_key(root: pathlib.Path, names: Iterable[str]) -> str:
 _WORKDIR = 'work directory'
 
 
+class _Found(NamedTuple):
+  """An entry of a folder."""
+
+  entry: os.DirEntry[str]
+  name: str  # its path relative to the root
+  parent: str  # the real path of the folder
+  positions: frozenset[int]  # in the pattern
+  above: tuple[str, ...]  # the real paths of the folders that lead here
+
+
 class _Walk:
   """A walk through folders; the positions in the pattern after a path are a set, since '**' is ambiguous."""
 
   def __init__(self, pattern: Sequence[str], workdir: str | None):
     self.names: list[str] = []
     self.left_out: dict[str, list[str]] = {}
+    self.again: dict[str, str] = {}
     self._pattern, self._workdir = list(pattern), workdir
-    self._seen: set[object] = set()
+    self._links: list[_Found] = []
+    self._seen: dict[object, str] = {}
 
-  def enter(
+  def walk(self, root: str, real: str) -> None:
+    """Lists the root: first folders and files with names of splits, and in each part links at the end."""
+    found = self._entries(root, '', real, frozenset([0]), ())
+    for first in (True, False):
+      for one in found:
+        if first == (one.entry.name.partition('.')[0].lower() in ALIASES):
+          self._take(one)
+      while self._links:
+        self._take(self._links.pop(0), follow=True)
+
+  def _entries(
     self, folder: str, prefix: str, real: str, positions: frozenset[int], above: tuple[str, ...]
-  ) -> None:
-    """Lists a folder.
-
-    Args:
-      folder: its path.
-      prefix: its path relative to the root, with a slash at the end; '' for the root.
-      real: its path without links.
-      positions: in the pattern.
-      above: the real paths of the folders that lead here.
-    """
+  ) -> list[_Found]:
+    """What is in a folder and matches the pattern so far; nothing if it is a work directory."""
     try:
       with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
@@ -163,16 +158,17 @@ class _Walk:
       ) from None
     if _is_workdir({entry.name for entry in found}):
       self._leave_out(_WORKDIR, prefix[:-1])
-      return
-    for entry in found:
-      after = self._after(positions, entry.name)
-      if after:
-        self._take(entry, f'{prefix}{entry.name}', real, after, (*above, real))
+      return []
+    after = [(entry, self._after(positions, entry.name)) for entry in found]
+    return [_Found(entry, f'{prefix}{entry.name}', real, p, (*above, real)) for entry, p in after if p]
 
-  def _take(
-    self, entry: os.DirEntry[str], name: str, parent: str, positions: frozenset[int], above: tuple[str, ...]
-  ) -> None:
+  def _take(self, found: _Found, *, follow: bool = False) -> None:
+    """Takes a file, or what is in a folder. Links wait in `_links` unless they are to be followed."""
+    entry, name, parent, positions, above = found
     linked = entry.is_symlink()
+    if linked and not follow:
+      self._links.append(found)
+      return
     try:
       is_dir, is_file = entry.is_dir(), entry.is_file()
     except OSError:  # A link to itself.
@@ -189,19 +185,23 @@ class _Walk:
         self._leave_out('link to a folder above', name)
       elif positions == {len(self._pattern)}:
         self._leave_out('folder that the glob does not enter', name)
-      elif (real, positions) in self._seen:
-        self._leave_out('folder under another name', name)
-      else:
-        self._seen.add((real, positions))
-        self.enter(entry.path, f'{name}/', real, positions, above)
+      elif self._is_first((real, positions), f'{name}/', 'folder under another name'):
+        for inside in self._entries(entry.path, f'{name}/', real, positions, above):
+          self._take(inside)
     elif not is_file:
       self._leave_out('dangling link' if linked else 'not a file', name)
-    elif len(self._pattern) in self._closed(positions):
-      if real in self._seen:
-        self._leave_out('file under another name', name)
-      else:
-        self._seen.add(real)
-        self.names.append(name)
+    elif len(self._pattern) in self._closed(positions) and self._is_first(
+      real, name, 'file under another name'
+    ):
+      self.names.append(name)
+
+  def _is_first(self, key: object, name: str, reason: str) -> bool:
+    """Whether a real path occurs for the first time; otherwise its other name is left out."""
+    first = self._seen.setdefault(key, name)
+    if first != name:
+      self.again[name] = first
+      self._leave_out(reason, name.removesuffix('/'))
+    return first == name
 
   def _closed(self, positions: Iterable[int]) -> set[int]:
     """The positions, and those that follow them because '**' may stand for nothing."""
@@ -234,5 +234,6 @@ def _is_workdir(names: set[str]) -> bool:
     ('config.json' in names and bool(names & {'data.json', 'checkpoints'}))
     or {'points', 'ablation.json'} <= names
     or {'lock', 'tokens'} <= names  # of a run that was killed before it wrote its config
+    or names == {'lock'}  # of a run that has just started
     or {'ids', 'split.json'} <= names  # tokens
   )

@@ -3,8 +3,8 @@
 import pathlib
 from collections.abc import Collection
 
-from infformer_jax.data import listing
 from infformer_jax.data.base import Corpus, DataConfig, missing_split
+from infformer_jax.data.left_out import counted, described
 from infformer_jax.data.tokenizers import Tokenizer, are_files_of_one_kind
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import read_json
@@ -26,7 +26,7 @@ def load_corpus(config: DataConfig, workdir: pathlib.Path, splits: Collection[st
   available = source.splits(tokenizer)
   for name in splits or ():
     if name not in available:
-      raise ConfigError(f'{missing_split(name, available)}{listing.described(source.left_out)}')
+      raise ConfigError(f'{missing_split(name, available)}{described(source.left_out)}')
   loaded = {name: load() for name, load in available.items() if splits is None or name in splits}
   facts = {name: facts for name, (_, facts) in loaded.items()}
   counts = [f'{name} {f["tokens"]:,} tokens in {f["documents"]:,} documents' for name, f in facts.items()]
@@ -39,9 +39,9 @@ def load_corpus(config: DataConfig, workdir: pathlib.Path, splits: Collection[st
       'tokenizer': config.tokenizer,
       'tokenizer_sha256': tokenizer.identity,
       'splits': facts,
-      'left_out': listing.counted(source.left_out),
+      'left_out': counted(source.left_out),
     },
-    note=f'{config.kind}, {config.tokenizer}: {"; ".join(counts)}{listing.described(source.left_out)}',
+    note=f'{config.kind}, {config.tokenizer}: {"; ".join(counts)}{described(source.left_out)}',
   )
 
 

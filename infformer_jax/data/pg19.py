@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from infformer_jax.console import tracked
 from infformer_jax.data import documents, listing, split_names, text_files, tfds
+from infformer_jax.data.left_out import described
 from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import ConfigError, UserError, check_local
 
@@ -86,7 +87,7 @@ def books(
   if not any(splits.values()):
     raise UserError(
       f'{key} has no books; the layout of PG-19 is train/ID.txt, validation/ID.txt and test/ID.txt'
-      f'{listing.described(left_out)}'
+      f'{described(left_out)}'
     )
   return {split: names for split, names in splits.items() if names}, left_out
 
@@ -135,7 +136,7 @@ def builder(source_dir: pathlib.Path, data_dir: pathlib.Path) -> Any:
     if not path.stem.isdecimal() or int(path.stem) not in facts:
       raise UserError(f'{source_dir / _METADATA} has no row for the book {path}; add it')
   if left_out:
-    print(f'{source_dir}{listing.described(left_out)}', file=sys.stderr)
+    print(f'{source_dir}{described(left_out)}', file=sys.stderr)
   tensorflow_datasets.disable_progress_bar()  # It does not know how many books there are.
 
   with core.registered.skip_registration():  # The name is the catalog's.

@@ -1,7 +1,8 @@
 """Splits that the names of folders and files state."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from infformer_jax.errors import UserError
@@ -15,6 +16,7 @@ ALIASES = {
   'val': 'validation',
   'dev': 'validation',
   'test': 'test',
+  'testing': 'test',
 }
 """Names of splits, in lower case; the case of a folder or file does not matter."""
 
@@ -29,7 +31,9 @@ class Division(NamedTuple):
   outside: list[str]
 
 
-def divided(names: Sequence[str], *, key: str) -> Division | None:
+def divided(
+  names: Sequence[str], *, again: Mapping[str, str] = MappingProxyType({}), key: str
+) -> Division | None:
   """Divides files by their names, in the first way that applies:
 
   - Top-level folders have names of splits: other files are outside.
@@ -38,20 +42,25 @@ def divided(names: Sequence[str], *, key: str) -> Division | None:
 
   Args:
     names: paths relative to the folder of the data, with slashes.
+    again: other names of files and folders (with a slash at the end), and the names under which these count.
     key: the key that names the folder, and its value, for errors.
   Returns:
     The division; None if the names state no splits.
   Raises:
-    UserError: the names are ambiguous. Either a split has two names ('valid' and 'val'), or only a part of
-      the files have names of splits, and these are not accidental: a file is called 'test' or
-      'test-00000-of-00010', or two names differ only in the split.
+    UserError: the names are ambiguous: two names of one file are in different splits, or a split has two
+      names ('valid' and 'val'), or only a part of the files have names of splits, and these are not
+      accidental: a file or folder is called 'test', 'test-00000-of-00010' or 'a.test', or two names differ
+      only in the split.
   """
-  top = [name.split('/')[0] if '/' in name else '' for name in names]
-  if any(folder.lower() in ALIASES for folder in top):
-    return _division(names, [folder if folder.lower() in ALIASES else None for folder in top], key)
-  for found in (_folder_alias, _name_alias):
+  if any(map(_top_alias, names)):
+    _require_unambiguous([name for name in names if '/' not in name], key)
+  for found, must_be_all in ((_top_alias, False), (_folder_alias, True), (_name_alias, True)):
     aliases = [found(name) for name in names]
-    if all(aliases):
+    if all(aliases) if must_be_all else any(aliases):
+      for name, first in again.items():
+        splits = [alias and ALIASES[alias.lower()] for alias in (found(name), found(first))]
+        if None not in splits and splits[0] != splits[1]:
+          raise UserError(f'{key} has {first} also as {name}, which is another split; remove one of the two')
       return _division(names, aliases, key)
   _require_unambiguous(names, key)
   return None
@@ -80,6 +89,11 @@ def _one(words: Iterable[str]) -> str | None:
   return found.pop() if len(found) == 1 else None
 
 
+def _top_alias(name: str) -> str | None:
+  folder, slash, _ = name.partition('/')
+  return folder if slash and folder.lower() in ALIASES else None
+
+
 def _folder_alias(name: str) -> str | None:
   return _one(name.split('/')[:-1])
 
@@ -90,11 +104,14 @@ def _name_alias(name: str) -> str | None:
 
 def _require_unambiguous(names: Sequence[str], key: str) -> None:
   """Raises UserError if the names of some files, but not of all, state splits."""
-  stated = _pair(names) or next(([name] for name in names if _is_exact(name)), None)
+  stated = _pair(names) or next(([found] for found in map(_exact, names) if found), None)
   if stated is not None:
-    other = next((name for name in names if name not in stated and _name_alias(name) is None), names[-1])
+    other = next(
+      (n for n in names if not any(n == s or n.startswith(f'{s}/') for s in stated) and not _name_alias(n)),
+      names[-1],
+    )
     raise UserError(
-      f'{key} has {" and ".join(stated)}, which seem to be splits, and other files such as {other}; move all '
+      f'{key} has {" and ".join(stated)} with the name of a split, and other files such as {other}; move all '
       'files into folders train, validation and test, or rename them'
     )
 
@@ -121,6 +138,12 @@ def _folders(name: str) -> Iterator[str]:
     yield name
 
 
-def _is_exact(name: str) -> bool:
-  stem = _EXACT.fullmatch(name.rpartition('/')[2].partition('.')[0])
-  return stem is not None and stem[1].lower() in ALIASES
+def _exact(name: str) -> str | None:
+  """The file, or a folder above it, if it is called like a split: train/, test_2.txt, a.test.txt."""
+  for path in (*_folders(name), name):
+    *parts, last = path.rpartition('/')[2].split('.')
+    for part in parts or [last]:
+      word = _EXACT.fullmatch(part)
+      if word is not None and word[1].lower() in ALIASES:
+        return path
+  return None

@@ -34,7 +34,7 @@ class TextConfig(StoredConfig):
 
   def open(self, workdir: pathlib.Path) -> documents.FixedSplits:
     found, key = listing.find(self.source_dir, workdir), f"data.source_dir = '{self.source_dir}'"
-    left_out, division = dict(found.left_out), split_names.divided(found.names, key=key)
+    left_out, division = dict(found.left_out), split_names.divided(found.names, again=found.again, key=key)
     if division is not None:
       own = self._files(found.root, division.splits)
       if division.outside:
@@ -53,7 +53,7 @@ class TextConfig(StoredConfig):
     if len(names) < 2:
       raise UserError(
         f'{key} has a single file, which cannot serve for both training and '
-        'validation; add files, or move it into a folder train, validation or test'
+        'validation; add files, or divide it into train.txt and validation.txt'
       )
     order = sorted(names, key=documents.name_hash)
     count = _validation_count(len(names))
@@ -80,7 +80,7 @@ class _Share:
     if total < 2:
       raise UserError(
         f'{self._source} has a single document, which cannot serve for both training and validation; '
-        'add documents, or move it into a folder train, validation or test'
+        'add documents, or divide it into train.jsonl and validation.jsonl'
       )
     order, count = documents.hash_order(total), _validation_count(total)
     return sorted(order[count:] if self._is_train else order[:count])

@@ -106,9 +106,10 @@ def _moved(
   folder = cache_dir / f'{kind}_{content.short}'
   try:
     found, facts = _open(folder), about(folder)
+    facts = {**facts, 'seen': [*facts['seen'], seen]}
   except DAMAGED:
     return None
-  files.write_json(folder / 'about.json', {**facts, 'seen': [*facts['seen'], seen]})
+  files.write_json(folder / 'about.json', facts)
   return found
 
 

@@ -140,7 +140,7 @@ def check_spec(spec: str) -> None:
   if bool(argument) != (':' in forms[name]) or spec.endswith(':'):
     raise ConfigError(f"tokenizer = '{spec}' must have the form '{forms[name]}'")
   if name in ('gpt2', 'sentencepiece'):
-    check_local('tokenizer', argument)
+    check_local('tokenizer', spec, argument)
   if name == 'bpe' and not (argument.isdecimal() and len(argument) < 8 and int(argument) >= 257):
     raise ConfigError(
       f"tokenizer = '{spec}' must have 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'"

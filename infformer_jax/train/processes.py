@@ -55,7 +55,8 @@ def _require(names: tuple[str, ...], *, because: str = '') -> None:
   if not because:
     present = next(name for name in names if name in os.environ)
     because = f'{present} = {os.environ[present]}'
-  remedy = f'set {", ".join(_OWN)}' if names is not _OWN else f'set it, or unset {because.split(" ")[0]}'
+  own = f'set {", ".join(_OWN)}' if names is not _OWN else 'set it'
+  remedy = f'{own}, or unset {because.split(" ")[0]}'
   raise UserError(f'the environment variable {missing[0]} is missing with {because}; {remedy}')
 
 

@@ -90,7 +90,7 @@ def test_what_is_left_out_is_named_in_note_fingerprint_and_errors(folder, tmp_pa
   (folder / '.git').mkdir()
   (folder / 'train/more').symlink_to('nowhere')
   corpus = load_corpus(config, folder / 'run')
-  left_out = '(left out: 1 hidden: .git; 1 work directory: run; 1 dangling link: train/more)'
+  left_out = '(left out: 1 dangling link: train/more; 1 hidden: .git; 1 work directory: run)'
   assert corpus.note.endswith(left_out)
   assert corpus.fingerprint['left_out']['work directory'] == {'count': 1, 'first': ['run']}
   assert corpus.fingerprint['splits'] == before['splits']

@@ -49,14 +49,17 @@ def test_other_names_state_no_split(names):
   [
     (
       ('test.txt', 'a.txt'),
-      'K has test.txt, which seem to be splits, and other files such as a.txt;',
+      'K has test.txt with the name of a split, and other files such as a.txt;',
     ),
-    (('a', 'x/test-00000-of-00002.jsonl'), 'K has x/test-00000-of-00002.jsonl, which'),
+    (('a', 'x/test-00000-of-00002.jsonl'), 'K has x/test-00000-of-00002.jsonl with'),
     (
       ('README', 'wiki.test.tokens', 'wiki.train.tokens'),
-      'test.tokens and wiki.train.tokens, .* README;',
+      'test.tokens and wiki.train.tokens with .* README;',
     ),
-    (('README', 'en/train/a', 'en/val/b'), 'K has en/train and en/val, which seem'),
+    (('README', 'en/train/a', 'en/val/b'), 'K has en/train and en/val with'),
+    (('en/b', 'en/c', 'en/test/a'), 'K has en/test with the name of a split, and other files such as en/b;'),
+    (('a.txt', 'corpus.test.txt'), 'K has corpus.test.txt with'),
+    (('train.txt', 'valid/a'), 'K has train.txt with'),
     (('valid/a', 'val/b'), "K has two names for the split 'validation': valid and val; use only one of them"),
     (('train/a', 'Train/b'), "two names for the split 'train': train and Train"),
     (('train.txt', 'dev.txt', 'val.txt'), "two names for the split 'validation': dev and val"),
@@ -65,3 +68,20 @@ def test_other_names_state_no_split(names):
 def test_ambiguous_names_are_refused(names, message):
   with pytest.raises(UserError, match=message):
     splits(*names)
+
+
+@pytest.mark.parametrize(
+  ('names', 'again'),
+  [
+    (['train/a', 'valid/b'], {'valid/c': 'train/a'}),
+    (['train/a', 'valid/b'], {'train/o/back/': 'valid/'}),
+    (['train.txt', 'valid.txt'], {'test.txt': 'train.txt'}),
+    (['en/train/a', 'en/test/b'], {'de/test/': 'en/train/'}),
+  ],
+)
+def test_one_file_in_two_splits_is_an_error(names, again):
+  ((name, first),) = again.items()
+  with pytest.raises(UserError, match=f'^K has {first} also as {name}, which is another split; remove one'):
+    divided(names, again=again, key='K')
+  same = dict.fromkeys((first, f'other/{first}'), first)
+  assert divided(names, again=same, key='K') == divided(names, key='K')
