@@ -11,8 +11,8 @@ install_package test
 run() { "$@" || { local status=$?; ((status == 5 && arguments)) || return "$status"; }; }
 arguments=$#
 failed=0
-# The tests of a file share compiled functions, so a file stays with one worker.
-pytest=(.venv/bin/python -m pytest -n auto --maxprocesses=4 --dist=loadfile)
+# The tests of a file share compiled functions, so a file stays with one worker; tests/conftest.py orders the files.
+pytest=(.venv/bin/python -m pytest -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder)
 run "${pytest[@]}" "$@" || failed=1
 JAX_ENABLE_X64=1 run "${pytest[@]}" tests/x64 "$@" || failed=1
 exit $failed

@@ -21,3 +21,23 @@ def _compiled_programs_are_freed():
   """Hundreds of compiled programs in one process exhaust its memory mappings."""
   yield
   jax.clear_caches()
+
+
+_LONG = (
+  'main',
+  'ablate',
+  'sharding',
+  'readme',
+  'job',
+  'generate',
+  'registry',
+  'configs',
+  'plot',
+  'open_segment',
+)
+
+
+def pytest_collection_modifyitems(items):
+  """Files that take long, most of which start programs, come first: one at the end would run on one core."""
+  first = {f'test_{name}.py': place for place, name in enumerate(_LONG)}
+  items.sort(key=lambda item: first.get(item.path.name, len(first)))

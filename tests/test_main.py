@@ -144,6 +144,7 @@ def test_other_training_documents_are_rejected(program, undisturbed, tmp_path):
   assert err.startswith('error: the training documents have changed since')
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_a_longer_cache_does_not_change_the_run(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   flags = '--mode=eval', '--name=longer', '--config.model.short_term_length=32'

@@ -37,10 +37,10 @@ def segments():
   ('sampling', 'num_basis', 'settings'),
   [
     ('even', 64, {}),
-    ('sticky', 64, {}),
+    pytest.param('sticky', 64, {}, marks=pytest.mark.slow),
     pytest.param('random', 64, {}, marks=pytest.mark.slow),
     pytest.param('even', 16, {}, marks=pytest.mark.slow),
-    pytest.param('sticky', 16, {}, marks=pytest.mark.slow),
+    ('sticky', 16, {}),
     pytest.param('sticky', 16, {'basis': 'fourier'}, marks=pytest.mark.slow),
     pytest.param('sticky', 16, {'contraction': 'equal'}, marks=pytest.mark.slow),
   ],
