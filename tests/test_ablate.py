@@ -46,6 +46,7 @@ def finished(workdir: pathlib.Path) -> list[str]:
   return sorted(path.parent.name for path in workdir.glob('points/*/point.json'))
 
 
+@pytest.mark.slow
 def test_one_index_runs_one_point_and_a_killed_sweep_resumes(config, tmp_path):
   workdir = tmp_path / 'sweep'
   out, err = start(config, workdir, '--index=1').communicate()

@@ -62,6 +62,7 @@ def test_an_evaluation_of_the_same_model_writes_equal_results_to_separate_files(
   assert f'--against={workdir / "inspection_again"}' in stream.getvalue()
 
 
+@pytest.mark.slow
 def test_a_model_can_be_evaluated_in_another_compute_dtype(trained, experiment, tmp_path, monkeypatch):
   """The parameters are float32 in both; the losses differ by the rounding of bfloat16."""
   for name in ('_inspect', '_plot'):

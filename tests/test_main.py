@@ -189,6 +189,7 @@ def test_a_second_training_run_in_a_work_directory_is_rejected(program, undistur
   assert 'another run is training' in err
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_reported_and_the_previous_one_is_used(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   largest = max((workdir / 'checkpoints/30/state').rglob('*'), key=lambda path: path.stat().st_size)

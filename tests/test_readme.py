@@ -95,6 +95,7 @@ def test_all_commands_run_in_the_order_of_the_readme(places):
     assert done.returncode == 0, f'{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
 
 
+@pytest.mark.slow
 def test_all_python_programs_run(tmp_path):
   for program in blocks('python'):
     if "load('W')" in program:  # Needs a trained model; tests/test_trained_model.py runs it.
