@@ -40,8 +40,8 @@ ARGUMENTS = {
 
 FILES = sorted(file for file in CONFIGS.glob('*.py') if file.stem != '__init__')
 ALL = [f'{file}:{a}' if a else str(file) for file in FILES for a in ARGUMENTS.get(file.name, ('',))]
-# 'large' has 24 layers. The larger sizes of the tasks have the same parts as size=cpu.
-SLOW = re.compile(r'size=large|memory=(none|recent|compressive|neighbours),size=(gpu|paper)')
+# 'base' and 'large' have many layers. The larger sizes of the tasks have the same parts as size=cpu.
+SLOW = re.compile(r'size=(base|large)|memory=(none|recent|compressive|neighbours),size=(gpu|paper)')
 STEPS = [pytest.param(p, marks=[pytest.mark.slow] if SLOW.search(p) else []) for p in ALL]
 
 

@@ -89,6 +89,7 @@ def train_on(devices: int, steps: int, workdir: pathlib.Path, kind: str = 'conti
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_eight_devices_and_one_give_equal_losses_and_resume_each_others_checkpoints(tmp_path):
   one = train_on(1, 6, tmp_path / 'one')
   assert len(set(one.values())) == 6
