@@ -53,11 +53,13 @@ def check_local(name: str, value: str, path: str | None = None) -> None:
     value: its value.
     path: the path, if it is only a part of the value.
   Raises:
-    ConfigError: it has a scheme. For `pathlib`, 'gs://bucket/run' is in a folder called 'gs:'.
+    ConfigError: it is empty, or has a scheme. For `pathlib`, 'gs://bucket/run' is in a folder called 'gs:'.
 
   >>> check_local('--workdir', 'gs://bucket/run')
   Traceback (most recent call last):
   infformer_jax.errors.ConfigError: --workdir = 'gs://bucket/run' must be a local path; gs:// is not supported
   """
+  if not (value if path is None else path):  # pathlib would take it for the current directory.
+    raise ConfigError(f"{name} = '' must be a path")
   if scheme := re.match(r'[a-zA-Z][\w+.-]*://', value if path is None else path):
     raise ConfigError(f"{name} = '{value}' must be a local path; {scheme[0]} is not supported")

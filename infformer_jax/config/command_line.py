@@ -53,10 +53,9 @@ def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> pathlib.
   Raises:
     ConfigError: it is empty, or has a scheme, such as gs://.
   """
-  if not flag.value:
-    raise ConfigError(f"--{flag.name} = '' must be a path")
-  check_local(f'--{flag.name}', flag.value)
-  return pathlib.Path(flag.value).expanduser()
+  text = flag.value or ''
+  check_local(f'--{flag.name}', text)
+  return pathlib.Path(text).expanduser()
 
 
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:

@@ -79,7 +79,7 @@ class _Share:
     total = len(self._records)
     if total < 2:
       raise UserError(
-        f'{self._source} has a single document, which cannot serve for both training and validation; '
+        f'{self._source} has {total} of the 2 documents that training and validation need at least; '
         'add documents, or divide it into train.jsonl and validation.jsonl'
       )
     order, count = documents.hash_order(total), _validation_count(total)

@@ -56,7 +56,9 @@ def test_one_file_of_records_serves_for_training_and_validation(tmp_path):
   assert {name: len(own) for name, own in found.items()} == {'train': 95, 'validation': 5}
   assert found['train'] | found['validation'] == {f'a.jsonl:{i + 1}': f'text {i}' for i in range(100)}
   path.write_text('{"text": "x"}')
-  with pytest.raises(UserError, match=r"data\.source_dir = '.*' has a single document, which cannot serve"):
+  with pytest.raises(
+    UserError, match=r"data\.source_dir = '.*' has 1 of the 2 documents that training and validation need"
+  ):
     splits(text_config(path))
 
 
