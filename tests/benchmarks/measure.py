@@ -1,0 +1,95 @@
+"""Times of several contestants, measured in turn, and the temporary memory of a program.
+
+A load of the machine, or its clock, changes during minutes. Contestants that run one after another in every
+round are slowed down alike, so that the ratio of two runs of one round is steadier than either time.
+"""
+
+import ctypes
+import dataclasses
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+PAUSE_S = 0.005
+"""Between two runs: threads of the last contestant stop waiting for work (OpenMP's spin for milliseconds)."""
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt's numbers in glibc's malloc.h
+
+Times = Mapping[str, list[float]]
+"""Seconds of every contestant, one value per round."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Effort:
+  """How long contestants are measured: at least `rounds` rounds, and more until `seconds` have passed."""
+
+  rounds: int
+  seconds: float
+
+
+FULL = Effort(rounds=7, seconds=4)
+QUICK = Effort(rounds=1, seconds=0)
+
+
+def interleaved(contestants: Mapping[str, Callable[[], Any]], effort: Effort) -> Times:
+  """Runs every contestant once without measuring it, then all of them in every round.
+
+  Args:
+    contestants: each computes once and returns its results, on which we wait; the order is reversed in every
+      second round.
+    effort: how many rounds.
+  """
+  for run in contestants.values():
+    jax.block_until_ready(run())
+  times: dict[str, list[float]] = {name: [] for name in contestants}
+  start, rounds = time.perf_counter(), 0
+  while rounds < effort.rounds or time.perf_counter() - start < effort.seconds:
+    for name in list(contestants)[:: -1 if rounds % 2 else 1]:
+      time.sleep(PAUSE_S)
+      before = time.perf_counter()
+      jax.block_until_ready(contestants[name]())
+      times[name].append(time.perf_counter() - before)
+    rounds += 1
+  return times
+
+
+def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> jax.stages.Compiled:
+  """The program of a function for these arguments; `options` are jax.jit's."""
+  return jax.jit(function, **options).lower(*arguments).compile()
+
+
+def temporary_mib(program: jax.stages.Compiled) -> float:
+  """What the program allocates besides its arguments and results, as the compiler reports it."""
+  return program.memory_analysis().temp_size_in_bytes / 2**20
+
+
+def installed(package: str) -> bool:
+  """Whether an optional contestant can be imported."""
+  return importlib.util.find_spec(package) is not None
+
+
+def num_threads() -> int:
+  """The cores that this process may use, for contestants that must be told."""
+  return len(os.sched_getaffinity(0))
+
+
+def keep_freed_memory() -> None:
+  """Makes glibc reuse freed memory instead of returning it to the system, for all contestants.
+
+  By default each large array is fetched from the system with zeroed pages and returned when it is freed.
+  Eager PyTorch allocates every intermediate result and would be measured page by page.
+  """
+  if sys.platform == 'linux':
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def note(text: str) -> None:
+  """A line of progress."""
+  print(text, file=sys.stderr, flush=True)
