@@ -20,6 +20,7 @@ _MODULES = {
     'capacity',
     'compression',
     'density',
+    'gaussian_context',
     'gibbs',
     'located',
     'losses',

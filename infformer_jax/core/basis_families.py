@@ -76,17 +76,17 @@ class GaussianBasis(Basis):
 
   def functions(self, t: Float[ArrayT, '*b'], xp: ModuleType) -> Float[ArrayT, '*b n']:
     variance_n = xp.asarray(self.sigmas_n, t.dtype) ** 2
-    return normal_pdf(self._offsets(t), on_last_axis(variance_n, t.ndim + 1), xp)
+    return normal_pdf(self.offsets(t), on_last_axis(variance_n, t.ndim + 1), xp)
 
   def expected(
     self, density: Density, mu: Float[Array, '*b'], sigma_sq: Float[Array, '*b'], *, renormalize: bool
   ) -> Float[Array, '*b n']:
     widths_n = on_last_axis(jnp.asarray(self.sigmas_n, mu.dtype), mu.ndim + 1)
     return density.normals(
-      mu[..., None], sigma_sq[..., None], self._offsets(mu), widths_n, renormalize=renormalize
+      mu[..., None], sigma_sq[..., None], self.offsets(mu), widths_n, renormalize=renormalize
     )
 
-  def _offsets(self, t: Float[ArrayT, '*b']) -> Float[ArrayT, '*b n']:
+  def offsets(self, t: Float[ArrayT, '*b']) -> Float[ArrayT, '*b n']:
     """t - c_n, for centres that t's dtype does not hold exactly: narrow widths magnify their rounding."""
     high_n = self.centres_n.astype(t.dtype)
     low_n = (self.centres_n - high_n.astype(np.float64)).astype(t.dtype)

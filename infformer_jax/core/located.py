@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from infformer_jax.core import gaussian_context
 from infformer_jax.core.basis import Basis, expectation, moment_match
+from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.density import Density, GaussianDensity, bin_masses
 from infformer_jax.core.pytree import pytree
 from infformer_jax.core.read import ReadSpec
@@ -89,6 +91,16 @@ class LocatedRead(ReadSpec):
       basis, self.density, density.mu_bhlc, density.sigma_sq_bhlc, renormalize=self.renormalize
     )
     return (density.weight_bhlc[..., None] * r_bhlcn).sum(axis=-2)
+
+  def context(
+    self, basis: Basis, density: Located, values_bnhk: Float[Array, 'b n h k']
+  ) -> Float[Array, 'b l h k']:
+    """r V; where densities and functions are plain Gaussians, without keeping r for the backward pass."""
+    plain = isinstance(self.density, GaussianDensity) and self.mixture == 1 and not self.renormalize
+    if not (plain and isinstance(basis, GaussianBasis) and len(basis.widths) == 1):
+      return super().context(basis, density, values_bnhk)
+    mu_bhl, sigma_sq_bhl = density.mu_bhlc[..., 0], density.sigma_sq_bhlc[..., 0]
+    return gaussian_context.context(basis, mu_bhl, sigma_sq_bhl, values_bnhk)
 
   def masses(
     self, basis: Basis, density: Located, ok_bl: Bool[Array, 'b l'], *, num_bins: int, margin: float

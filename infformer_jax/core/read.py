@@ -51,6 +51,13 @@ class ReadSpec(abc.ABC):
   def expected(self, basis: Basis, density: Any) -> Float[Array, 'b h l n']:
     """The weights of the values of `prepare`, whose weighted sum is the read."""
 
+  def context(
+    self, basis: Basis, density: Any, values_bnhk: Float[Array, 'b n h k']
+  ) -> Float[Array, 'b l h k']:
+    """The weighted sum of the values, in their dtype. A spec overrides it where a sum can do with less."""
+    r_bhln = self.expected(basis, density).astype(values_bnhk.dtype)
+    return jnp.einsum('bhln,bnhk->blhk', r_bhln, values_bnhk)
+
   @abc.abstractmethod
   def masses(
     self, basis: Basis, density: Any, ok_bl: Bool[Array, 'b l'], *, num_bins: int, margin: float
@@ -90,33 +97,52 @@ def prepare(
       the spec's `num_affines`.
   """
   values_bnhk = jnp.einsum('bnd,dhk->bnhk', b_bnd.astype(w_v_dhk.dtype), w_v_dhk)
+  return Prepared(values_bnhk=values_bnhk, keys_bmhk=keys(b_bnd, w_k_dhk, *affines))
+
+
+@jax.jit
+def keys(
+  b_bnd: Float[Array, 'b n d'], w_k_dhk: Float[Array, 'd h k'], *affines: Float[Array, 'n']
+) -> Float[Array, 'b m h k']:
+  """The keys of `prepare`, in the dtype of the coefficients."""
   pooled_bmd = b_bnd
   if affines:
     w_mn = jnp.stack(affines).astype(b_bnd.dtype)
     pooled_bmd = jnp.einsum('mn,bnd->bmd', w_mn, b_bnd, precision='highest')
-  keys_bmhk = jnp.einsum('bmd,dhk->bmhk', pooled_bmd, w_k_dhk.astype(b_bnd.dtype), precision='highest')
-  return Prepared(values_bnhk=values_bnhk, keys_bmhk=keys_bmhk)
+  return jnp.einsum('bmd,dhk->bmhk', pooled_bmd, w_k_dhk.astype(b_bnd.dtype), precision='highest')
 
 
-def scores(prepared: Prepared, q_blhk: Float[Array, 'b l h k']) -> Float[Array, 'b h l m']:
+def scores(keys_bmhk: Float[Array, 'b m h k'], q_blhk: Float[Array, 'b l h k']) -> Float[Array, 'b h l m']:
   """q·key/√k: the scores or, with affines, their affine functions; in the keys' dtype."""
-  q_blhk = q_blhk.astype(prepared.keys_bmhk.dtype) * q_blhk.shape[-1] ** -0.5
-  return jnp.einsum('blhk,bmhk->bhlm', q_blhk, prepared.keys_bmhk, precision='highest')
+  q_blhk = q_blhk.astype(keys_bmhk.dtype) * q_blhk.shape[-1] ** -0.5
+  return jnp.einsum('blhk,bmhk->bhlm', q_blhk, keys_bmhk, precision='highest')
+
+
+@functools.partial(jax.jit, static_argnames=('spec', 'basis'))
+def locate(
+  spec: ReadSpec, basis: Basis, keys_bmhk: Float[Array, 'b m h k'], q_blhk: Float[Array, 'b l h k']
+) -> Any:
+  """The densities of some queries, in the keys' dtype.
+
+  Args:
+    keys_bmhk: of `keys`, with the affines exactly if the spec has them.
+    q_blhk: queries before any position.
+  """
+  return spec.locate(basis, scores(keys_bmhk, q_blhk))
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'basis'))
 def read(spec: ReadSpec, basis: Basis, prepared: Prepared, q_blhk: Float[Array, 'b l h k']) -> Answer:
-  """Reads the signal for some queries; densities and expectations are computed in the keys' dtype.
+  """Reads the signal for some queries.
 
   Args:
-    prepared: of `prepare`, with the affines exactly if the spec has them.
+    prepared: of `prepare`.
     q_blhk: queries before any position.
   Returns:
     context in q's dtype; the density in the keys'.
   """
-  density = spec.locate(basis, scores(prepared, q_blhk))
-  r_bhln = spec.expected(basis, density).astype(prepared.values_bnhk.dtype)
-  context_blhk = jnp.einsum('bhln,bnhk->blhk', r_bhln, prepared.values_bnhk)
+  density = locate(spec, basis, prepared.keys_bmhk, q_blhk)
+  context_blhk = spec.context(basis, density, prepared.values_bnhk)
   return Answer(context_blhk=context_blhk.astype(q_blhk.dtype), density=density)
 
 

@@ -60,84 +60,6 @@ def first_operator(spec: SignalSpec) -> Float[np.ndarray, 'l n']:
   return constant(ridge_operator(spec.basis, times, spec.ridge)[values])
 
 
-def _apply(
-  operator_pn: Float[np.ndarray, 'p n'], x_bpd: Float[Array, '*b p d'], dtype: jax.typing.DTypeLike
-) -> Float[Array, '*b n d']:
-  """Gᵀ X in the dtype that accumulates."""
-  x_bpd = x_bpd.astype(dtype)
-  return jnp.einsum('pn,...pd->...nd', jnp.asarray(operator_pn, dtype), x_bpd, precision='highest')
-
-
-@functools.partial(jax.jit, static_argnames='spec')
-def first_write(spec: SignalSpec, x_bld: Float[Array, 'b l d']) -> Float[Array, 'b n d']:
-  """C1 X, at least float32: the signal of the first l values of a document."""
-  return _apply(first_operator(spec), x_bld, at_least_float32(x_bld.dtype))
-
-
-@functools.partial(jax.jit, static_argnames='spec')
-def update_even(
-  spec: SignalSpec, b_bnd: Float[Array, 'b n d'], x_bld: Float[Array, 'b l d']
-) -> Float[Array, 'b n d']:
-  """A B + C X: the old signal sampled at (1..P)/P. In B's dtype, at least float32."""
-  dtype = at_least_float32(b_bnd.dtype)
-  constants = operators(spec)
-  return _apply(constants.carry_nn.T, b_bnd, dtype) + _apply(constants.new_ln, x_bld, dtype)
-
-
-@functools.partial(jax.jit, static_argnames='spec')
-def update_at(
-  spec: SignalSpec,
-  b_bnd: Float[Array, 'b n d'],
-  x_bld: Float[Array, 'b l d'],
-  points_bp: Float[Array, 'b p'],
-) -> Float[Array, 'b n d']:
-  """G_pastᵀ Ψ(points)ᵀ B + C X: the old signal sampled at given points, in increasing order.
-
-  The samples are still written at τ(1..P)/P. In B's dtype, at least float32.
-  """
-  dtype = at_least_float32(b_bnd.dtype)
-  constants = operators(spec)
-  # G_pastᵀ Psi first: the points carry no gradient, so that nothing of it is kept for the backward pass.
-  carry_bmn = _apply(constants.past_pn, evaluate(spec.basis, points_bp.astype(dtype)), dtype)
-  old_bnd = jnp.einsum('...mn,...nd->...md', carry_bmn, b_bnd.astype(dtype), precision='highest')
-  return old_bnd + _apply(constants.new_ln, x_bld, dtype)
-
-
-@functools.partial(jax.jit, static_argnames='spec')
-def update_equal(
-  spec: SignalSpec,
-  b_bnd: Float[Array, 'b n d'],
-  writes_b: Int[Array, 'b'],
-  x_bld: Float[Array, 'b l d'],
-  points_bp: Float[Array, 'b p'] | None = None,
-) -> Float[Array, 'b n d']:
-  """The write after k others with τ = k/(k+1): every row solves its own regression.
-
-  A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core
-  for n, l, P 512), instead of a product with constants. In B's dtype, at least float32; the result of rows
-  without writes is meaningless.
-  """
-  dtype = at_least_float32(b_bnd.dtype)
-  even_bp = jnp.broadcast_to(
-    jnp.asarray(even_points(spec.num_samples), dtype), (len(b_bnd), spec.num_samples)
-  )
-  old_bpd = sample(spec.basis, b_bnd.astype(dtype), even_bp if points_bp is None else points_bp)
-  writes_b = writes_b.astype(dtype)
-  tau_b1 = spec.tau(writes_b)[:, None]
-  times_bt = jnp.concatenate([tau_b1 * even_bp, new_times(spec, writes_b)], axis=1)
-  values_btd = jnp.concatenate([old_bpd, x_bld.astype(dtype)], axis=1)
-  return ridge_solve(spec.basis, times_bt, values_btd, spec.ridge)
-
-
-@functools.partial(jax.jit, static_argnames='basis')
-def sample(
-  basis: Basis, b_bnd: Float[Array, 'b n d'], points_bp: Float[Array, 'b p']
-) -> Float[Array, 'b p d']:
-  """The signal at the given times, in B's dtype."""
-  psi_bpn = evaluate(basis, points_bp.astype(b_bnd.dtype))
-  return jnp.einsum('...pn,...nd->...pd', psi_bpn, b_bnd, precision='highest')
-
-
 @functools.partial(jax.jit, static_argnames='spec')
 def write(
   spec: SignalSpec,
@@ -162,12 +84,85 @@ def write(
   >>> write(spec, jnp.zeros((2, 8, 3)), jnp.array([0, 1]), jnp.ones((2, 4, 3))).shape
   (2, 8, 3)
   """
-  dtype = at_least_float32(b_bnd.dtype)
-  first_bnd = first_write(spec, x_bld.astype(dtype))
+  new_bnd = new_part(spec, writes_b, x_bld.astype(at_least_float32(b_bnd.dtype)))
+  return add_old_part(spec, b_bnd, writes_b, new_bnd, points_bp)
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def new_part(
+  spec: SignalSpec, writes_b: Int[Array, 'b'], x_bld: Float[Array, 'b l d']
+) -> Float[Array, 'b n d'] | Float[Array, 'b l d']:
+  """What a write takes from the new values alone, at least float32: C X, or C1 X where writes_b is 0.
+
+  It does not depend on the signal, so that one product serves the writes of a whole chunk. With contraction
+  'equal' every write solves its own regression, and this is X.
+  """
+  dtype = at_least_float32(x_bld.dtype)
+  x_bld = x_bld.astype(dtype)
   if spec.contraction == 'equal':
-    later_bnd = update_equal(spec, b_bnd, writes_b, x_bld, points_bp)
-  elif points_bp is None:
-    later_bnd = update_even(spec, b_bnd, x_bld)
-  else:
-    later_bnd = update_at(spec, b_bnd, x_bld, points_bp)
-  return jnp.where((writes_b == 0)[:, None, None], first_bnd, later_bnd)
+    return x_bld
+  first_ln, later_ln = jnp.asarray(first_operator(spec), dtype), jnp.asarray(operators(spec).new_ln, dtype)
+  operator_bln = jnp.where((writes_b == 0)[:, None, None], first_ln[None], later_ln[None])
+  return jnp.einsum('bln,bld->bnd', operator_bln, x_bld, precision='highest')
+
+
+@functools.partial(jax.jit, static_argnames='spec')
+def add_old_part(
+  spec: SignalSpec,
+  b_bnd: Float[Array, 'b n d'],
+  writes_b: Int[Array, 'b'],
+  new_bnd: Float[Array, 'b n d'] | Float[Array, 'b l d'],
+  points_bp: Float[Array, 'b p'] | None = None,
+) -> Float[Array, 'b n d']:
+  """The rest of `write`: A B, or G_pastᵀ Ψ(points)ᵀ B, added to `new_part` in rows with writes.
+
+  The samples at the points are still written at τ(1..P)/P.
+  """
+  if spec.contraction == 'equal':
+    first_bnd = _apply(first_operator(spec), new_bnd)
+    later_bnd = _solve_again(spec, b_bnd, writes_b, new_bnd, points_bp)
+    return jnp.where((writes_b == 0)[:, None, None], first_bnd, later_bnd)
+  b_bnd = jnp.where((writes_b == 0)[:, None, None], 0, b_bnd.astype(new_bnd.dtype))
+  if points_bp is None:
+    return new_bnd + _apply(operators(spec).carry_nn.T, b_bnd)
+  # G_pastᵀ Ψ first: the points carry no gradient, so that only this product is kept for the backward pass.
+  carry_bmn = _apply(operators(spec).past_pn, evaluate(spec.basis, points_bp.astype(b_bnd.dtype)))
+  return new_bnd + jnp.einsum('bmn,bnd->bmd', carry_bmn, b_bnd, precision='highest')
+
+
+def _apply(operator_pn: Float[np.ndarray, 'p n'], x_bpd: Float[Array, 'b p d']) -> Float[Array, 'b n d']:
+  """Gᵀ X in X's dtype."""
+  return jnp.einsum('pn,bpd->bnd', jnp.asarray(operator_pn, x_bpd.dtype), x_bpd, precision='highest')
+
+
+def _solve_again(
+  spec: SignalSpec,
+  b_bnd: Float[Array, 'b n d'],
+  writes_b: Int[Array, 'b'],
+  x_bld: Float[Array, 'b l d'],
+  points_bp: Float[Array, 'b p'] | None,
+) -> Float[Array, 'b n d']:
+  """The write after k others with τ = k/(k+1): every row solves its own regression.
+
+  A row costs a QR decomposition of [P + l + n, n], about 4 n² (P + l + n) operations (0.3 s on a CPU core
+  for n, l, P 512), instead of a product with constants. The result of rows without writes is meaningless.
+  """
+  dtype = x_bld.dtype
+  even_bp = jnp.broadcast_to(
+    jnp.asarray(even_points(spec.num_samples), dtype), (len(b_bnd), spec.num_samples)
+  )
+  old_bpd = sample(spec.basis, b_bnd.astype(dtype), even_bp if points_bp is None else points_bp)
+  writes_b = writes_b.astype(dtype)
+  tau_b1 = spec.tau(writes_b)[:, None]
+  times_bt = jnp.concatenate([tau_b1 * even_bp, new_times(spec, writes_b)], axis=1)
+  values_btd = jnp.concatenate([old_bpd, x_bld], axis=1)
+  return ridge_solve(spec.basis, times_bt, values_btd, spec.ridge)
+
+
+@functools.partial(jax.jit, static_argnames='basis')
+def sample(
+  basis: Basis, b_bnd: Float[Array, 'b n d'], points_bp: Float[Array, 'b p']
+) -> Float[Array, 'b p d']:
+  """The signal at the given times, in B's dtype."""
+  psi_bpn = evaluate(basis, points_bp.astype(b_bnd.dtype))
+  return jnp.einsum('...pn,...nd->...pd', psi_bpn, b_bnd, precision='highest')

@@ -7,7 +7,6 @@ reproduce the published settings. The default keeps at least .98 n values of the
 """
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -20,7 +19,7 @@ from infformer_jax.core.density import kl_regularizer
 from infformer_jax.core.located import Located
 from infformer_jax.core.pytree import pytree
 from infformer_jax.core.signal_spec import SignalSpec
-from infformer_jax.memory.base import Memory, Site
+from infformer_jax.memory.base import Memory, Site, View, identity
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
@@ -89,9 +88,18 @@ class Continuous(Memory):
   def write(
     self, state: ContinuousState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> ContinuousState:
-    x_bld = self.gated(past.x_bld.astype(state.b_bnd.dtype))
-    written_bnd = signal.write(self.spec, state.b_bnd, state.writes_b, x_bld, self._points(state, key_b))
-    whole_b = past.whole_b
+    new_bnd = self._new_part(state.writes_b, past.x_bld)
+    return self._add_old_part(state, new_bnd, past.whole_b, key_b)
+
+  def _new_part(self, writes_b: Array, x_bld: Array) -> Array:
+    return signal.new_part(self.spec, writes_b, self.gated(x_bld.astype(self.site.state_dtype)))
+
+  def _add_old_part(
+    self, state: ContinuousState, new_bnd: Array, whole_b: Array, key_b: Array | None
+  ) -> ContinuousState:
+    """The rest of a write: what depends on the state."""
+    points_bp = self._points(state, key_b)
+    written_bnd = signal.add_old_part(self.spec, state.b_bnd, state.writes_b, new_bnd, points_bp)
     histogram_bj = state.histogram_bj
     return ContinuousState(
       b_bnd=jnp.where(whole_b[:, None, None], written_bnd, state.b_bnd),
@@ -117,13 +125,11 @@ class Continuous(Memory):
       'blhk,hkd->bld', answer.context_blhk, self.w_o_hkd[...].astype(segment.q_blhk.dtype)
     )
     ok_bl = segment.ok_bl & filled_b[:, None]
-    masses = functools.partial(read.masses, spec, basis, answer.density, ok_bl)
-    plots = {'masses_bhj': masses(num_bins=PLOT_BINS), 'ok_b': filled_b}
+    masses_bhj = read.masses(spec, basis, answer.density, ok_bl, num_bins=PLOT_BINS)
+    plots = {'masses_bhj': masses_bhj, 'ok_b': filled_b}
     stats = None
     if config.sampling != 'even':
-      margin = sticky.PUBLISHED_MARGIN if config.sampling == 'edges' else 0.0
-      stats = masses(num_bins=config.histogram_bins, margin=margin).sum(axis=1)
-      plots['histogram_bj'] = stats
+      stats = plots['histogram_bj'] = self._histogram(answer.density, ok_bl)
     if isinstance(answer.density, Located) and config.mixture == 1:
       plots['mu_bhl'] = answer.density.mu_bhlc[..., 0]
       plots['sigma_sq_bhl'] = answer.density.sigma_sq_bhlc[..., 0]
@@ -138,6 +144,64 @@ class Continuous(Memory):
     if state.histogram_bj is None:
       return state
     return dataclasses.replace(state, histogram_bj=state.histogram_bj + stats)
+
+  def scan(
+    self,
+    state: ContinuousState,
+    segments: Segment,
+    pasts: Past,
+    new_doc_bs: Array,
+    project: Project | None = None,
+    *,
+    keys_bs: Array | None = None,
+    view: View = identity,
+  ) -> tuple[ContinuousState, Read]:
+    """Only what depends on earlier segments is computed one after the other: A B and, if sticky, histograms.
+
+    The new values of all segments are regressed at once before, and all reads are computed at once after.
+    """
+    b, s = new_doc_bs.shape
+    new_rows = self._new_part(
+      _writes_before(state.writes_b, new_doc_bs, pasts.whole_b).reshape(b * s),
+      pasts.x_bld.reshape(b * s, *pasts.x_bld.shape[2:]),
+    )
+    new_bsnd = new_rows.reshape(b, s, *new_rows.shape[1:])
+
+    def step(state: ContinuousState, xs: Any) -> tuple[ContinuousState, tuple[ContinuousState, Array]]:
+      new_bnd, segment, whole_b, new_doc_b, key_b = xs
+      state = self._add_old_part(self.reset(state, new_doc_b), new_bnd, whole_b, key_b)
+      viewed, ok_b = view(self, state)
+      if state.histogram_bj is not None:
+        state = self.observe(state, self._histogram_of(viewed, segment))
+      return state, (viewed, ok_b)
+
+    xs = jax.tree.map(
+      lambda a: jnp.moveaxis(a, 1, 0), (new_bsnd, segments, pasts.whole_b, new_doc_bs, keys_bs)
+    )
+    state, viewed = jax.lax.scan(step, state, xs)
+    viewed, ok_bs = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), viewed)
+    viewed, segments = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (viewed, segments))
+    reads = self.read(viewed, segments, project)
+    aux, reads = reads.aux, dataclasses.replace(reads, aux={}, stats=None)  # aux is summed over all rows.
+    reads = jax.tree.map(lambda a: a.reshape(b, s, *a.shape[1:]), reads)
+    return state, dataclasses.replace(reads, aux=aux, ok_b=ok_bs)
+
+  def _histogram(self, density: Any, ok_bl: Array) -> Array:
+    """The mass of the densities in each bin, summed over heads and real queries: [b, j]."""
+    config = self.config
+    margin = sticky.PUBLISHED_MARGIN if config.sampling == 'edges' else 0.0
+    spec, basis, bins = config.read_spec(), config.basis_spec(), config.histogram_bins
+    return read.masses(spec, basis, density, ok_bl, num_bins=bins, margin=margin).sum(axis=1)
+
+  def _histogram_of(self, state: ContinuousState, segment: Segment) -> Array:
+    """The histogram of a read alone, without its values and without gradients."""
+    spec, basis = self.config.read_spec(), self.config.basis_spec()
+    b_bnd, w_k_dhk, affines, q_blhk = jax.lax.stop_gradient(
+      (state.b_bnd, self.w_k_dhk[...], self._affines(), segment.q_blhk)
+    )
+    keys_bmhk = read.keys(spec.readable(basis, b_bnd), w_k_dhk, *affines)
+    density = read.locate(spec, basis, keys_bmhk, q_blhk)
+    return self._histogram(density, segment.ok_bl & self.filled(state)[:, None])
 
   def _affines(self) -> list[Array]:
     """w_μ of every component, then w_σ, then of a mixture w_π; each [n]."""
@@ -164,3 +228,14 @@ class Continuous(Memory):
     kl_bhlc = kl_regularizer(density.sigma_sq_bhlc, config.kl_sigma, mu=density.mu_bhlc, mu_0=config.kl_mu)
     kl_bhl = (density.weight_bhlc * kl_bhlc).sum(axis=-1)
     return {'kl': losses.masked_sum(kl_bhl, jnp.broadcast_to(ok_bl[:, None], kl_bhl.shape))}
+
+
+def _writes_before(writes_b: Array, new_doc_bs: Array, whole_bs: Array) -> Array:
+  """How many writes each segment's row has had before its own: [b, s]."""
+
+  def step(writes_b: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
+    new_doc_b, whole_b = xs
+    before_b = jnp.where(new_doc_b, 0, writes_b)
+    return before_b + whole_b.astype(writes_b.dtype), before_b
+
+  return jax.lax.scan(step, writes_b, (new_doc_bs.T, whole_bs.T))[1].T

@@ -25,14 +25,18 @@ X_BLD = RNG.normal(size=(3, 16, 5)).astype(np.float32)
 
 def test_a_write_with_a_uniform_histogram_equals_the_even_update():
   points_bp = points(jnp.ones((3, 128)), SPEC.num_samples)
-  even = signal.update_even(SPEC, B_BND, X_BLD)
-  np.testing.assert_allclose(signal.update_at(SPEC, B_BND, X_BLD, points_bp), even, rtol=0, atol=1e-5)
+  writes_b = np.ones(3, np.int32)
+  even = signal.write(SPEC, B_BND, writes_b, X_BLD)
+  np.testing.assert_allclose(signal.write(SPEC, B_BND, writes_b, X_BLD, points_bp), even, rtol=0, atol=1e-5)
 
 
 def test_every_row_is_written_according_to_its_own_number_of_writes():
-  written = np.asarray(signal.write(SPEC, B_BND, np.array([0, 1, 7], np.int32), X_BLD))
-  np.testing.assert_array_equal(written[0], signal.first_write(SPEC, X_BLD)[0])
-  np.testing.assert_array_equal(written[1:], signal.update_even(SPEC, B_BND, X_BLD)[1:])
+  b_bnd = np.concatenate([np.full_like(B_BND[:1], np.nan), B_BND[1:]])  # Ignored in a first write.
+  written = signal.write(SPEC, b_bnd, np.array([0, 1, 7], np.int32), X_BLD)
+  later = signal.operators(SPEC)
+  expected = [signal.first_operator(SPEC).T @ X_BLD[0]]
+  expected += [later.carry_nn @ B_BND[i] + later.new_ln.T @ X_BLD[i] for i in (1, 2)]
+  np.testing.assert_allclose(written, expected, rtol=0, atol=1e-5)
 
 
 def test_the_signal_accumulates_in_float32_for_any_activation_dtype():
@@ -54,7 +58,7 @@ def test_float32_stays_close_to_float64_over_many_writes():
 
 
 def test_the_signal_reproduces_the_values_of_a_write():
-  first = signal.first_write(SPEC, jnp.ones((1, 16, 1)))
+  first = signal.write(SPEC, jnp.zeros((1, 32, 1)), np.zeros(1, np.int32), jnp.ones((1, 16, 1)))
   inner = np.linspace(0.1, 0.9, 50, dtype=np.float32)[None]
   np.testing.assert_allclose(signal.sample(SPEC.basis, first, inner), 1, atol=0.05)
 

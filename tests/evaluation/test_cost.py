@@ -33,6 +33,17 @@ def test_the_bytes_of_a_memory_equal_those_computed_by_hand():
   assert cost(model, 10)['cache_bytes_per_lane'] == 2 * 16 * 16 * 4  # The lag is 2.
 
 
+def test_the_flops_of_a_long_memory_are_those_of_its_matrix_products():
+  """At a size at which a CPU reads one head after the other."""
+  length, n, d = 128, 256, 32
+  memory = CONFIGS['continuous'](num_basis=n, num_samples=n, sampling='even')
+  sizes = {'d_model': d, 'num_layers': 1, 'num_heads': 4, 'd_ff': 16}
+  model = ModelConfig(**sizes, segment_length=length, short_term_length=0, memory=memory)
+  # C X and r V, the output projection, and, once per segment, A B and V.
+  products = 2 * (2 * n * d + d * d + (n * n * d + n * d * d) / length)
+  assert products < cost(model, 10)['memory_flops_per_token'] < 1.4 * products
+
+
 def test_times_and_peak_memory_are_measured():
   figures = timed(toy.config(toy.MEMORIES['recent']), toy.VOCABULARY, lanes=2, segments=3, repeats=1)
   assert_conforms(figures, Timing)

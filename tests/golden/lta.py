@@ -141,7 +141,7 @@ def _check_values(
   report.compare(f'{seg}/context_pre', case.published(head_context_blhk))
   # Training never computes these scores with affines; use its preparation without affines.
   all_keys = read.prepare(written.b_bnd, memory.w_k_dhk[...], memory.w_v_dhk[...])
-  scores_bhln = read.scores(all_keys, case.queries(q))
+  scores_bhln = read.scores(all_keys.keys_bmhk, case.queries(q))
   scores_bhln = scores_bhln if config.affine else jax.nn.softmax(scores_bhln)
   stored = report.arrays.get(f'{seg}/scores')
   stride = 1 if stored is None or stored.shape[2] == scores_bhln.shape[2] else case.r_stride

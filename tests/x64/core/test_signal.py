@@ -1,6 +1,7 @@
 """The operators of the signal, tested against stacked least-squares problems."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -81,13 +82,12 @@ def test_padded_writes_equal_stacked_regressions_with_zeros(length, num_samples)
 def test_an_update_is_linear_and_even_sampling_equals_even_points(positions):
   s = spec(positions)
   b, x = RNG.normal(size=(2, 2, 10, 3)), RNG.normal(size=(2, 2, 12, 3))
-  mixed = signal.update_even(s, 2 * b[0] - b[1], 2 * x[0] - x[1])
-  parts = 2 * signal.update_even(s, b[0], x[0]) - signal.update_even(s, b[1], x[1])
-  np.testing.assert_allclose(mixed, parts, atol=1e-12)
+  update = functools.partial(signal.write, s, writes_b=jnp.ones(2, jnp.int32))
+  mixed = update(b_bnd=2 * b[0] - b[1], x_bld=2 * x[0] - x[1])
+  even = update(b_bnd=b[0], x_bld=x[0])
+  np.testing.assert_allclose(mixed, 2 * even - update(b_bnd=b[1], x_bld=x[1]), atol=1e-12)
   even_bp = jnp.broadcast_to(even_points(8), (2, 8))
-  np.testing.assert_allclose(
-    signal.update_at(s, b[0], x[0], even_bp), signal.update_even(s, b[0], x[0]), atol=1e-12
-  )
+  np.testing.assert_allclose(update(b_bnd=b[0], x_bld=x[0], points_bp=even_bp), even, atol=1e-12)
 
 
 @pytest.mark.parametrize(('positions', 'share'), [('padded', 0.545), ('plain', 0.996)])
