@@ -17,7 +17,7 @@ from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
 from infformer_jax.train.checksum import kind_in
-from infformer_jax.train.sharding import make_mesh, shardings
+from infformer_jax.train.sharding import make_mesh, put_constants, shardings
 from infformer_jax.types import PyTree
 
 _SIZE_FROM = f'params/{vocabulary.SIZE_FROM}'
@@ -97,9 +97,17 @@ class TrainedModel:
     """The config of the model."""
     return self.model().config
 
-  def model(self, params: PyTree | None = None) -> transformer.Transformer:
-    """The Transformer, inside or outside of jit, with these parameters or, if None, with its own."""
-    return transformer.merge(self.graphdef, self.params if params is None else params)
+  @functools.cached_property
+  def constants(self) -> PyTree:
+    """Those of the model, on the mesh."""
+    return put_constants(self.model().constants(), self.mesh)
+
+  def model(self, params: PyTree | None = None, constants: PyTree | None = None) -> transformer.Transformer:
+    """The Transformer, inside or outside of jit, with these parameters or, if None, with its own.
+
+    A jitted function that does not get the constants of the memories as an argument embeds them.
+    """
+    return transformer.merge(self.graphdef, self.params if params is None else params, constants)
 
   def local_params(self) -> PyTree:
     """The parameters on one device of this process, so that one process can use them without the others."""

@@ -14,7 +14,7 @@ Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
+from infformer_jax.core.pytree import pytree
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
 from infformer_jax.core.signal_spec import SignalSpec, even_points, first_times, later_times, new_times
 
@@ -60,6 +61,31 @@ def first_operator(spec: SignalSpec) -> Float[np.ndarray, 'l n']:
   return constant(ridge_operator(spec.basis, times, spec.ridge)[values])
 
 
+@pytree
+class WriteConstants:
+  """The operators that writes multiply with. As arguments of a program they are not embedded in it."""
+
+  first_ln: Any  # arrays of the host or of a device
+  new_ln: Any  # None: contraction 'equal', where every write solves its own regression
+  old_mn: Any  # Aᵀ, m = n, for even sampling; else G_past, m = p
+
+
+@functools.cache
+def write_constants(spec: SignalSpec, *, even: bool, dtype: jax.typing.DTypeLike) -> WriteConstants:
+  """The constants of `new_part` and `add_old_part`, on the host.
+
+  Args:
+    even: whether the old signal is sampled evenly, not at given points.
+    dtype: of the coefficients.
+  """
+  first_ln = first_operator(spec).astype(dtype)
+  if spec.contraction == 'equal':
+    return WriteConstants(first_ln=first_ln, new_ln=None, old_mn=None)
+  later = operators(spec)
+  old_mn = later.carry_nn.T if even else later.past_pn
+  return WriteConstants(first_ln=first_ln, new_ln=later.new_ln.astype(dtype), old_mn=old_mn.astype(dtype))
+
+
 @functools.partial(jax.jit, static_argnames='spec')
 def write(
   spec: SignalSpec,
@@ -84,24 +110,25 @@ def write(
   >>> write(spec, jnp.zeros((2, 8, 3)), jnp.array([0, 1]), jnp.ones((2, 4, 3))).shape
   (2, 8, 3)
   """
-  new_bnd = new_part(spec, writes_b, x_bld.astype(at_least_float32(b_bnd.dtype)))
-  return add_old_part(spec, b_bnd, writes_b, new_bnd, points_bp)
+  dtype = at_least_float32(b_bnd.dtype)
+  constants = write_constants(spec, even=points_bp is None, dtype=dtype)
+  new_bnd = new_part(spec, constants, writes_b, x_bld.astype(dtype))
+  return add_old_part(spec, constants, b_bnd, writes_b, new_bnd, points_bp)
 
 
 @functools.partial(jax.jit, static_argnames='spec')
 def new_part(
-  spec: SignalSpec, writes_b: Int[Array, 'b'], x_bld: Float[Array, 'b l d']
+  spec: SignalSpec, constants: WriteConstants, writes_b: Int[Array, 'b'], x_bld: Float[Array, 'b l d']
 ) -> Float[Array, 'b n d'] | Float[Array, 'b l d']:
-  """What a write takes from the new values alone, at least float32: C X, or C1 X where writes_b is 0.
+  """What a write takes from the new values alone: C X, or C1 X where writes_b is 0; in the constants' dtype.
 
   It does not depend on the signal, so that one product serves the writes of a whole chunk. With contraction
   'equal' every write solves its own regression, and this is X.
   """
-  dtype = at_least_float32(x_bld.dtype)
-  x_bld = x_bld.astype(dtype)
-  if spec.contraction == 'equal':
+  first_ln, later_ln = jnp.asarray(constants.first_ln), constants.new_ln
+  x_bld = x_bld.astype(first_ln.dtype)
+  if later_ln is None:
     return x_bld
-  first_ln, later_ln = jnp.asarray(first_operator(spec), dtype), jnp.asarray(operators(spec).new_ln, dtype)
   operator_bln = jnp.where((writes_b == 0)[:, None, None], first_ln[None], later_ln[None])
   return jnp.einsum('bln,bld->bnd', operator_bln, x_bld, precision='highest')
 
@@ -109,6 +136,7 @@ def new_part(
 @functools.partial(jax.jit, static_argnames='spec')
 def add_old_part(
   spec: SignalSpec,
+  constants: WriteConstants,
   b_bnd: Float[Array, 'b n d'],
   writes_b: Int[Array, 'b'],
   new_bnd: Float[Array, 'b n d'] | Float[Array, 'b l d'],
@@ -118,21 +146,21 @@ def add_old_part(
 
   The samples at the points are still written at τ(1..P)/P.
   """
-  if spec.contraction == 'equal':
-    first_bnd = _apply(first_operator(spec), new_bnd)
+  is_first = (writes_b == 0)[:, None, None]
+  if constants.old_mn is None:
     later_bnd = _solve_again(spec, b_bnd, writes_b, new_bnd, points_bp)
-    return jnp.where((writes_b == 0)[:, None, None], first_bnd, later_bnd)
-  b_bnd = jnp.where((writes_b == 0)[:, None, None], 0, b_bnd.astype(new_bnd.dtype))
+    return jnp.where(is_first, _apply(constants.first_ln, new_bnd), later_bnd)
+  b_bnd = jnp.where(is_first, 0, b_bnd.astype(new_bnd.dtype))
   if points_bp is None:
-    return new_bnd + _apply(operators(spec).carry_nn.T, b_bnd)
+    return new_bnd + _apply(constants.old_mn, b_bnd)
   # G_pastᵀ Ψ first: the points carry no gradient, so that only this product is kept for the backward pass.
-  carry_bmn = _apply(operators(spec).past_pn, evaluate(spec.basis, points_bp.astype(b_bnd.dtype)))
+  carry_bmn = _apply(constants.old_mn, evaluate(spec.basis, points_bp.astype(b_bnd.dtype)))
   return new_bnd + jnp.einsum('bmn,bnd->bmd', carry_bmn, b_bnd, precision='highest')
 
 
-def _apply(operator_pn: Float[np.ndarray, 'p n'], x_bpd: Float[Array, 'b p d']) -> Float[Array, 'b n d']:
-  """Gᵀ X in X's dtype."""
-  return jnp.einsum('pn,bpd->bnd', jnp.asarray(operator_pn, x_bpd.dtype), x_bpd, precision='highest')
+def _apply(operator_pn: Array | np.ndarray, x_bpd: Float[Array, 'b p d']) -> Float[Array, 'b n d']:
+  """Gᵀ X."""
+  return jnp.einsum('pn,bpd->bnd', operator_pn, x_bpd, precision='highest')
 
 
 def _solve_again(

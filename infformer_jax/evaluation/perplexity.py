@@ -171,7 +171,7 @@ def segment_losses(
     placed = sharding.put_batch(batch, trained.mesh)
     given = {}
     for view in views:
-      states[view], given[view] = steps[view](trained.params, states[view], placed)
+      states[view], given[view] = steps[view](trained.params, trained.constants, states[view], placed)
     if waiting is not None:  # The host waits for the previous batch, so that the devices are always busy.
       rows.append(jax.tree.map(np.asarray, waiting))
       progress.update(len(rows), rate)
@@ -213,13 +213,13 @@ def _empty_state(trained: TrainedModel, num_lanes: int) -> PyTree:
 @functools.cache
 def _make_step(
   graphdef: nnx.GraphDef, view: str, mesh: Mesh, num_groups: int, unk_id: int | None
-) -> Callable[[PyTree, PyTree, Batch], Any]:
+) -> Callable[[PyTree, PyTree, PyTree, Batch], Any]:
   """The jitted step of one view, compiled once per run. Without keys, so that there is no dropout."""
   everywhere = NamedSharding(mesh, PartitionSpec())
 
-  @functools.partial(jax.jit, donate_argnums=1)
-  def step(params: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
-    model = transformer.merge(graphdef, params)
+  @functools.partial(jax.jit, donate_argnums=2)
+  def step(params: PyTree, constants: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
+    model = transformer.merge(graphdef, params, constants)
     output = model(batch, state, view=VIEWS[view])
     nll_bsl, correct_bsl = model.vocabulary.losses_and_hits(output.hidden_bsld, batch.targets_bsl)
     counts_bslg = batch.group_bsl[..., None] == jnp.arange(num_groups)

@@ -11,7 +11,7 @@ of that softmax before W_o (core/attention.py `mixed`). README has a layer that 
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import chex
@@ -66,6 +66,10 @@ def segments_back(num_slots: int, slots_per_segment: int) -> np.ndarray:
   return np.arange(num_slots)[::-1] // slots_per_segment
 
 
+class Constant(nnx.Variable):
+  """Arrays that a memory multiplies with but does not train: `Memory.constants` as arguments of a program."""
+
+
 class Memory(nnx.Module):
   """A memory of one layer. Subclasses implement init_state, filled, write, prepare and answer.
 
@@ -93,6 +97,13 @@ class Memory(nnx.Module):
   def part_states(self, state: State) -> dict[str, State]:
     """The states of `parts`, by the same places."""
     return {'': state}
+
+  def constants(self) -> dict[str, PyTree]:
+    """Large arrays that programs embed unless `use` gets them, by names that equal memories share."""
+    return {}
+
+  def use(self, constants: Mapping[str, PyTree]) -> None:
+    """Takes the arrays of `constants` from arguments of the program (nn/transformer.py, `merge`)."""
 
   def aux_weights(self) -> dict[str, float]:
     """The weight of each auxiliary loss of `Read.aux` in the training loss; the others are only logged."""

@@ -8,6 +8,7 @@ reproduce the published settings. The default keeps at least .98 n values of the
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -19,7 +20,8 @@ from infformer_jax.core.density import kl_regularizer
 from infformer_jax.core.located import Located
 from infformer_jax.core.pytree import pytree
 from infformer_jax.core.signal_spec import SignalSpec
-from infformer_jax.memory.base import Memory, Site, View, identity
+from infformer_jax.memory import continuous_scan
+from infformer_jax.memory.base import Constant, Memory, Site, View, identity
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment
 
@@ -70,6 +72,14 @@ class Continuous(Memory):
     """Whether affines of the scores locate the density."""
     return self.config.read_spec().num_affines > 0
 
+  def constants(self) -> dict[str, PyTree]:
+    even = self.config.sampling == 'even'
+    return {f'{self.spec} {even}': signal.write_constants(self.spec, even=even, dtype=self.site.state_dtype)}
+
+  def use(self, constants: Mapping[str, PyTree]) -> None:
+    (name,) = self.constants()
+    self.operators = Constant(constants[name])
+
   def aux_weights(self) -> dict[str, float]:
     return {'kl': self.config.kl_weight} if self.config.kl_weight else {}
 
@@ -88,18 +98,23 @@ class Continuous(Memory):
   def write(
     self, state: ContinuousState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> ContinuousState:
-    new_bnd = self._new_part(state.writes_b, past.x_bld)
-    return self._add_old_part(state, new_bnd, past.whole_b, key_b)
+    new_bnd = self.new_part(state.writes_b, past.x_bld)
+    return self.add_old_part(state, new_bnd, past.whole_b, key_b)
 
-  def _new_part(self, writes_b: Array, x_bld: Array) -> Array:
-    return signal.new_part(self.spec, writes_b, self.gated(x_bld.astype(self.site.state_dtype)))
+  def new_part(self, writes_b: Array, x_bld: Array) -> Array:
+    """What a write takes from the new values alone, by the number of writes before it (core/signal.py)."""
+    return signal.new_part(
+      self.spec, self._operators(), writes_b, self.gated(x_bld.astype(self.site.state_dtype))
+    )
 
-  def _add_old_part(
+  def add_old_part(
     self, state: ContinuousState, new_bnd: Array, whole_b: Array, key_b: Array | None
   ) -> ContinuousState:
-    """The rest of a write: what depends on the state."""
+    """The rest of a write: what depends on the state (core/signal.py)."""
     points_bp = self._points(state, key_b)
-    written_bnd = signal.add_old_part(self.spec, state.b_bnd, state.writes_b, new_bnd, points_bp)
+    written_bnd = signal.add_old_part(
+      self.spec, self._operators(), state.b_bnd, state.writes_b, new_bnd, points_bp
+    )
     histogram_bj = state.histogram_bj
     return ContinuousState(
       b_bnd=jnp.where(whole_b[:, None, None], written_bnd, state.b_bnd),
@@ -113,7 +128,7 @@ class Continuous(Memory):
 
   def prepare(self, state: ContinuousState, project: Project | None = None) -> PyTree:
     readable_bnd = self.config.read_spec().readable(self.config.basis_spec(), state.b_bnd)
-    prepared = read.prepare(readable_bnd, self.w_k_dhk[...], self.w_v_dhk[...], *self._affines())
+    prepared = read.prepare(readable_bnd, self.w_k_dhk[...], self.w_v_dhk[...], *self.affines())
     return prepared, self.filled(state)
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
@@ -129,7 +144,7 @@ class Continuous(Memory):
     plots = {'masses_bhj': masses_bhj, 'ok_b': filled_b}
     stats = None
     if config.sampling != 'even':
-      stats = plots['histogram_bj'] = self._histogram(answer.density, ok_bl)
+      stats = plots['histogram_bj'] = self.histogram(answer.density, ok_bl)
     if isinstance(answer.density, Located) and config.mixture == 1:
       plots['mu_bhl'] = answer.density.mu_bhlc[..., 0]
       plots['sigma_sq_bhl'] = answer.density.sigma_sq_bhlc[..., 0]
@@ -156,54 +171,22 @@ class Continuous(Memory):
     keys_bs: Array | None = None,
     view: View = identity,
   ) -> tuple[ContinuousState, Read]:
-    """Only what depends on earlier segments is computed one after the other: A B and, if sticky, histograms.
+    return continuous_scan.scan(self, state, segments, pasts, new_doc_bs, keys_bs=keys_bs, view=view)
 
-    The new values of all segments are regressed at once before, and all reads are computed at once after.
-    """
-    b, s = new_doc_bs.shape
-    new_rows = self._new_part(
-      _writes_before(state.writes_b, new_doc_bs, pasts.whole_b).reshape(b * s),
-      pasts.x_bld.reshape(b * s, *pasts.x_bld.shape[2:]),
-    )
-    new_bsnd = new_rows.reshape(b, s, *new_rows.shape[1:])
-
-    def step(state: ContinuousState, xs: Any) -> tuple[ContinuousState, tuple[ContinuousState, Array]]:
-      new_bnd, segment, whole_b, new_doc_b, key_b = xs
-      state = self._add_old_part(self.reset(state, new_doc_b), new_bnd, whole_b, key_b)
-      viewed, ok_b = view(self, state)
-      if state.histogram_bj is not None:
-        state = self.observe(state, self._histogram_of(viewed, segment))
-      return state, (viewed, ok_b)
-
-    xs = jax.tree.map(
-      lambda a: jnp.moveaxis(a, 1, 0), (new_bsnd, segments, pasts.whole_b, new_doc_bs, keys_bs)
-    )
-    state, viewed = jax.lax.scan(step, state, xs)
-    viewed, ok_bs = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), viewed)
-    viewed, segments = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (viewed, segments))
-    reads = self.read(viewed, segments, project)
-    aux, reads = reads.aux, dataclasses.replace(reads, aux={}, stats=None)  # aux is summed over all rows.
-    reads = jax.tree.map(lambda a: a.reshape(b, s, *a.shape[1:]), reads)
-    return state, dataclasses.replace(reads, aux=aux, ok_b=ok_bs)
-
-  def _histogram(self, density: Any, ok_bl: Array) -> Array:
+  def histogram(self, density: Any, ok_bl: Array) -> Array:
     """The mass of the densities in each bin, summed over heads and real queries: [b, j]."""
     config = self.config
     margin = sticky.PUBLISHED_MARGIN if config.sampling == 'edges' else 0.0
     spec, basis, bins = config.read_spec(), config.basis_spec(), config.histogram_bins
     return read.masses(spec, basis, density, ok_bl, num_bins=bins, margin=margin).sum(axis=1)
 
-  def _histogram_of(self, state: ContinuousState, segment: Segment) -> Array:
-    """The histogram of a read alone, without its values and without gradients."""
-    spec, basis = self.config.read_spec(), self.config.basis_spec()
-    b_bnd, w_k_dhk, affines, q_blhk = jax.lax.stop_gradient(
-      (state.b_bnd, self.w_k_dhk[...], self._affines(), segment.q_blhk)
-    )
-    keys_bmhk = read.keys(spec.readable(basis, b_bnd), w_k_dhk, *affines)
-    density = read.locate(spec, basis, keys_bmhk, q_blhk)
-    return self._histogram(density, segment.ok_bl & self.filled(state)[:, None])
+  def _operators(self) -> signal.WriteConstants:
+    if hasattr(self, 'operators'):
+      return self.operators.get_value()
+    (constants,) = self.constants().values()
+    return constants
 
-  def _affines(self) -> list[Array]:
+  def affines(self) -> list[Array]:
     """w_μ of every component, then w_σ, then of a mixture w_π; each [n]."""
     if not self.located:
       return []
@@ -228,14 +211,3 @@ class Continuous(Memory):
     kl_bhlc = kl_regularizer(density.sigma_sq_bhlc, config.kl_sigma, mu=density.mu_bhlc, mu_0=config.kl_mu)
     kl_bhl = (density.weight_bhlc * kl_bhlc).sum(axis=-1)
     return {'kl': losses.masked_sum(kl_bhl, jnp.broadcast_to(ok_bl[:, None], kl_bhl.shape))}
-
-
-def _writes_before(writes_b: Array, new_doc_bs: Array, whole_bs: Array) -> Array:
-  """How many writes each segment's row has had before its own: [b, s]."""
-
-  def step(writes_b: Array, xs: tuple[Array, Array]) -> tuple[Array, Array]:
-    new_doc_b, whole_b = xs
-    before_b = jnp.where(new_doc_b, 0, writes_b)
-    return before_b + whole_b.astype(writes_b.dtype), before_b
-
-  return jax.lax.scan(step, writes_b, (new_doc_bs.T, whole_bs.T))[1].T

@@ -1,7 +1,7 @@
 """Two memories side by side behind one contract: several time scales, or exact slots beside a signal."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -82,6 +82,13 @@ class Stacked(Memory):
 
   def part_states(self, state: StackedState) -> dict[str, State]:
     return _named(self.first.part_states(state.first), self.second.part_states(state.second))
+
+  def constants(self) -> dict[str, PyTree]:
+    return self.first.constants() | self.second.constants()
+
+  def use(self, constants: Mapping[str, PyTree]) -> None:
+    self.first.use(constants)
+    self.second.use(constants)
 
   def aux_weights(self) -> dict[str, float]:
     return _named(self.first.aux_weights(), self.second.aux_weights())

@@ -67,6 +67,10 @@ class Transformer(nnx.Module):
     segments_b, index_b = jnp.zeros((batch,), jnp.int32), jnp.zeros((batch,), jnp.int32)
     return ModelState(segments_b=segments_b, index_b=index_b, blocks=blocks)
 
+  def constants(self) -> dict[str, PyTree]:
+    """Large arrays of the memories, on the host, for programs that take them as arguments (`merge`)."""
+    return {name: value for block in self.blocks for name, value in block.memory.constants().items()}
+
   def aux_weights(self) -> dict[str, float]:
     """The weight of each auxiliary loss in the training loss."""
     return {name: weight for block in self.blocks for name, weight in block.memory.aux_weights().items()}
@@ -177,6 +181,14 @@ def build(config: ModelConfig, vocab_size: int, key: jax.Array) -> tuple[nnx.Gra
   return graphdef, nnx.to_pure_dict(params)
 
 
-def merge(graphdef: nnx.GraphDef, params: PyTree) -> Transformer:
-  """The model of a graphdef and parameters, inside or outside of jit."""
-  return nnx.merge(graphdef, nnx.State(params))
+def merge(graphdef: nnx.GraphDef, params: PyTree, constants: PyTree | None = None) -> Transformer:
+  """The model of a graphdef and parameters, inside or outside of jit.
+
+  Args:
+    graphdef, params: of `build`.
+    constants: of `Transformer.constants`, as arguments of the program; None: the program embeds them.
+  """
+  model = nnx.merge(graphdef, nnx.State(params))
+  for block in model.blocks if constants is not None else ():
+    block.memory.use(constants)
+  return model

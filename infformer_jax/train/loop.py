@@ -11,6 +11,7 @@ import jax
 
 from infformer_jax.console import Console
 from infformer_jax.errors import check_range
+from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import NotFiniteError, Terminated
@@ -18,7 +19,7 @@ from infformer_jax.train.hooks import Best, Every, Hook, Run, Save, StatusLine, 
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
 from infformer_jax.train.restore import replaced
-from infformer_jax.train.sharding import make_mesh, put_batch, shardings
+from infformer_jax.train.sharding import make_mesh, put_batch, put_constants, shardings
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import Report, make_train_step
 from infformer_jax.train.termination import Termination
@@ -120,7 +121,8 @@ def train(
   batch = put_batch(next(stream), mesh)
   console.status('compiling the training step')
   schedules = make_schedules(config.optimizer, config.num_steps)
-  train_step = make_train_step(graphdef, optimizer, schedules).lower(run.state, batch).compile()
+  constants = put_constants(transformer.merge(graphdef, run.state.params).constants(), mesh)
+  train_step = make_train_step(graphdef, optimizer, schedules).lower(run.state, batch, constants).compile()
   save = Save(config.checkpoint_every, checkpoints)
   status = StatusLine(console, step=run.step, num_steps=run.num_steps)
   hooks = [status, Every(config.log_every, log), *hooks, save]
@@ -128,7 +130,7 @@ def train(
   try:
     with Termination() as termination:
       while not run.ended:
-        run.state, report = train_step(run.state, batch)
+        run.state, report = train_step(run.state, batch, constants)
         run.step += 1
         run.stopping = termination.requested(run.step)
         reports.add(report)

@@ -81,3 +81,11 @@ def put_batch(batch: Batch, mesh: Mesh) -> Batch:
   """The batch of all lanes, split over the devices, from this process's lanes."""
   sharding = jax.tree.leaves(shardings({'batch': batch}, mesh))[0]
   return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batch)
+
+
+def put_constants(constants: PyTree, mesh: Mesh) -> PyTree:
+  """`Transformer.constants` on all devices; every process computes the same ones."""
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  return jax.tree.map(
+    lambda a: jax.make_array_from_callback(a.shape, everywhere, lambda index: a[index]), constants
+  )

@@ -28,11 +28,13 @@ class Report:
 def make_train_step(
   graphdef: Any, optimizer: optax.GradientTransformation, schedules: Mapping[str, Schedule]
 ) -> jax.stages.Wrapped:
-  """The jitted step, (TrainState, Batch) -> (TrainState, Report). It donates the state.
+  """The jitted step, (TrainState, Batch, constants) -> (TrainState, Report). It donates the state.
 
   The loss is Σ nll / number of targets that count, over all lanes of all devices, plus for every auxiliary
   loss its weight times its own Σ / count. If a value is not finite, the step changes only `finite`, and later
   steps change nothing. The host, which reads the report one step late, still has the last good state.
+
+  The constants are those of `Transformer.constants`; without them the program embeds them.
 
   Args:
     graphdef: of the model (transformer.build).
@@ -40,8 +42,10 @@ def make_train_step(
     schedules: of the learning rates, by their names in the metrics.
   """
 
-  def loss_and_rest(params: PyTree, state: TrainState, batch: Batch) -> tuple[Array, tuple[Any, dict]]:
-    model = transformer.merge(graphdef, params)
+  def loss_and_rest(
+    params: PyTree, state: TrainState, batch: Batch, constants: PyTree | None
+  ) -> tuple[Array, tuple[Any, dict]]:
+    model = transformer.merge(graphdef, params, constants)
     output = model(batch, state.memory, key=state.key)
     nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
     scored_bsl = batch.group_bsl >= 0
@@ -55,9 +59,11 @@ def make_train_step(
       loss += weight * mean(sums[key])
     return loss, (output.state, sums)
 
-  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Report]:
+  def train_step(
+    state: TrainState, batch: Batch, constants: PyTree | None = None
+  ) -> tuple[TrainState, Report]:
     (_, (memory, sums)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
-      state.params, state, batch
+      state.params, state, batch, constants
     )
     updates, new_optimizer = optimizer.update(gradients, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -1,6 +1,7 @@
 """The training step: its loss and gradient, and its handling of values that are not finite."""
 
 import dataclasses
+import re
 
 import chex
 import jax
@@ -157,3 +158,18 @@ def test_the_groups_are_in_the_order_of_computation(step, state, batch):
   places = [groups.index(f'gradient of {module}') for module in modules]
   assert places[:3] == sorted(places[:3])
   assert max(places[:3]) < min(places[3:])  # The gradients of shared parameters are complete last.
+
+
+def test_constants_that_are_arguments_are_not_in_the_program(start, step, state, batch):
+  constants = transformer.merge(start[0], state.params).constants()
+  (write,) = constants.values()
+  shapes = ['x'.join(map(str, leaf.shape)) for leaf in jax.tree.leaves(write)]
+
+  def is_embedded(*args):
+    lines = [line for line in step.lower(state, batch, *args).as_text().splitlines() if 'constant' in line]
+    return [any(re.search(rf'dense<["\[].*tensor<{shape}x', line) for line in lines) for shape in shapes]
+
+  assert all(is_embedded())
+  assert not any(is_embedded(constants))
+  other = jax.tree.map(jnp.copy, state)
+  chex.assert_trees_all_equal(bits(step(state, batch)[0]), bits(step(other, batch, constants)[0]))
