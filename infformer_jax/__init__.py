@@ -6,8 +6,85 @@ gives classes by their names and the pure mathematics by its module. Importing t
 nor flax; they come with the first name that is asked for.
 """
 
+# It would repeat the module for every name.
+# ruff: isort: skip_file
+
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # Type checkers and editors read these; at run time the tables below have the same names.
+  from infformer_jax.core import (
+    arrays as arrays,
+    attention as attention,
+    basis as basis,
+    basis_families as basis_families,
+    capacity as capacity,
+    compression as compression,
+    density as density,
+    gaussian_context as gaussian_context,
+    gibbs as gibbs,
+    located as located,
+    losses as losses,
+    nearest_neighbours as nearest_neighbours,
+    normal as normal,
+    positions as positions,
+    quadrature as quadrature,
+    read as read,
+    ridge as ridge,
+    signal as signal,
+    signal_spec as signal_spec,
+    sticky as sticky,
+  )
+  from infformer_jax.core.basis import Basis as Basis
+  from infformer_jax.core.basis_families import (
+    FourierBasis as FourierBasis,
+    GaussianBasis as GaussianBasis,
+    RectangularBasis as RectangularBasis,
+  )
+  from infformer_jax.core.density import (
+    GaussianDensity as GaussianDensity,
+    SparsemaxDensity as SparsemaxDensity,
+  )
+  from infformer_jax.core.gibbs import GibbsRead as GibbsRead
+  from infformer_jax.core.located import LocatedRead as LocatedRead
+  from infformer_jax.core.pytree import pytree as pytree
+  from infformer_jax.core.read import ReadSpec as ReadSpec
+  from infformer_jax.core.ridge import ridge_operator as ridge_operator, ridge_solve as ridge_solve
+  from infformer_jax.core.signal_spec import SignalSpec as SignalSpec
+  from infformer_jax.errors import ConfigError as ConfigError, UserError as UserError
+  from infformer_jax.experiment import Experiment as Experiment
+  from infformer_jax.memory import registry as registry, views as views
+  from infformer_jax.memory.base import Memory as Memory, Site as Site
+  from infformer_jax.memory.compressive import (
+    Compressive as Compressive,
+    CompressiveConfig as CompressiveConfig,
+  )
+  from infformer_jax.memory.continuous import Continuous as Continuous
+  from infformer_jax.memory.continuous_config import (
+    PUBLISHED_GPT2 as PUBLISHED_GPT2,
+    PUBLISHED_SORTING as PUBLISHED_SORTING,
+    ContinuousConfig as ContinuousConfig,
+  )
+  from infformer_jax.memory.memory_config import MemoryConfig as MemoryConfig, Traits as Traits
+  from infformer_jax.memory.neighbours import Neighbours as Neighbours, NeighboursConfig as NeighboursConfig
+  from infformer_jax.memory.none import Nothing as Nothing, NothingConfig as NothingConfig
+  from infformer_jax.memory.recent import Recent as Recent, RecentConfig as RecentConfig
+  from infformer_jax.memory.stacked import Stacked as Stacked, StackedConfig as StackedConfig
+  from infformer_jax.nn.model_config import ModelConfig as ModelConfig
+  from infformer_jax.nn.transformer import (
+    ModelState as ModelState,
+    Output as Output,
+    Transformer as Transformer,
+  )
+  from infformer_jax.trained_model import TrainedModel as TrainedModel
+  from infformer_jax.types import (
+    Batch as Batch,
+    Gated as Gated,
+    Past as Past,
+    Read as Read,
+    Segment as Segment,
+    Slots as Slots,
+  )
 
 __version__ = '0.1.0'
 

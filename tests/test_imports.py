@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import pkgutil
 import subprocess
 import sys
 
@@ -18,7 +19,6 @@ MODEL = (*BASE, 'core', 'memory', 'nn')
 HOST = ('files', 'console')  # Shared by programs, independent of models.
 WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
-  '': (),  # The lazy __init__ of the package.
   'types': ('core.pytree',),
   'errors': (),
   'files': ('errors',),
@@ -79,7 +79,7 @@ def starts_with(name: str, prefixes: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize('path', FILES, ids=part_of)
 def test_parts_import_only_allowed_parts(path):
   part = part_of(path)
-  if starts_with(part, COMMAND_LINES):
+  if part == '' or starts_with(part, COMMAND_LINES):  # The package's __init__ has names of all parts.
     return
   home = part.split('.')[0]
   assert home in MAY_IMPORT, f'{part}: add its allowed imports to MAY_IMPORT'
@@ -137,6 +137,19 @@ def test_core_loads_only_jax_and_the_errors():
 def test_every_public_name_can_be_imported(name):
   assert getattr(infformer_jax, name) is not None
   assert name in dir(infformer_jax)
+
+
+def test_type_checkers_see_the_public_names():
+  tree = ast.parse((PACKAGE / '__init__.py').read_text(encoding='utf-8'))
+  for_types = next(node for node in tree.body if isinstance(node, ast.If))
+  seen = {}
+  for node in for_types.body:
+    for alias in node.names:
+      assert alias.asname == alias.name, 'only `import name as name` exports a name to type checkers'
+      seen[alias.name] = f'{node.module}.{alias.name}'
+  assert sorted(seen) == infformer_jax.__all__
+  for name, path in seen.items():
+    assert pkgutil.resolve_name(path) is getattr(infformer_jax, name)
 
 
 def test_custom_layers_can_import_the_types_of_memories_and_all_modules_of_core():
