@@ -48,6 +48,8 @@ class Part:
   # Which keys a query sees: see `seen`. A memory's slots are seen where the distance is not negative.
   window: WindowKind = dataclasses.field(default='block', metadata={'static': True})
   reach: int = dataclasses.field(default=0, metadata={'static': True})
+  # Whether all keys and values are finite, also those that are not ok: then no copy is needed to mask them.
+  finite: bool = dataclasses.field(default=False, metadata={'static': True})
 
 
 @pytree
@@ -73,9 +75,14 @@ def attend(
     The context of every query; exactly 0 for a query that sees no key.
   """
   num_heads = queries.q_blhk.shape[2]
-  ok_bm = jnp.concatenate([seen_by(queries, part).any(axis=1) for part in parts], axis=1)
-  v_bmhk = jnp.concatenate([by_head(part.v_bmhk, num_heads) for part in parts], axis=1)
-  v_bmhk = jnp.where(ok_bm[:, :, None, None], v_bmhk, 0)  # A weight of 0 times NaN is NaN.
+
+  def values(part: Part) -> Array:
+    v_bmhk = part.v_bmhk
+    if not part.finite:  # A weight of 0 times NaN is NaN.
+      v_bmhk = jnp.where(seen_by(queries, part).any(axis=1)[:, :, None, None], v_bmhk, 0)
+    return by_head(v_bmhk, num_heads)
+
+  v_bmhk = jnp.concatenate([values(part) for part in parts], axis=1)
   weights_bhlm = weights(queries, parts)
   if dropout is not None:
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - dropout.rate, weights_bhlm.shape[1:]))
@@ -144,7 +151,7 @@ def position_scores(queries: Queries, part: Part) -> Float[Array, '#b h l m'] | 
   if (q_blhk := queries.position_q_blhk) is None:
     raise ValueError(f'position_q_blhk = None: {type(term).__name__} positions need q + v')
   if isinstance(term, Relative):
-    return positions.relative_scores(q_blhk, term.r_mhk)
+    return positions.relative_scores(q_blhk, term.r_mhk, term.after_bl)
   return positions.aged_scores(q_blhk, queries.offset_bl, part.age_bm, term.w_dhk, term.clamp_length)
 
 

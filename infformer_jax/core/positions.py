@@ -18,9 +18,10 @@ from infformer_jax.core.pytree import pytree
 
 @pytree
 class Relative:
-  """Transformer-XL's (q + v)·r(distance), for m consecutive keys the last of which are the queries' own."""
+  """Transformer-XL's (q + v)·r(distance), for m consecutive keys, among them the queries' own."""
 
   r_mhk: Array  # W_R R for the distances m-1 .. 0, in this order
+  after_bl: Array | None = None  # int, how many keys follow the query's own; None: l-1 .. 0
 
 
 @pytree
@@ -86,16 +87,22 @@ def relative_shift(scores: Float[Array, '*b l w']) -> Float[Array, '*b l w']:
   return padded.reshape(*batch, width + 1, length)[..., 1:, :].reshape(*batch, length, width)
 
 
-def relative_scores(q_blhk: Float[Array, 'b l h k'], r_mhk: Float[Array, 'm h k']) -> Float[Array, 'b h l m']:
-  """q·r(distance), unscaled; entries above the diagonal are meaningless and must be masked.
+def relative_scores(
+  q_blhk: Float[Array, 'b l h k'], r_mhk: Float[Array, 'm h k'], after_bl: Int[Array, 'b l'] | None = None
+) -> Float[Array, 'b h l m']:
+  """q·r(distance), unscaled; the scores of keys after the query's own are meaningless and must be masked.
 
   Source: Dai et al. 2019, equation of section 3.3.
 
   Args:
     q_blhk: Transformer-XL's q + v.
-    r_mhk: of `Relative`.
+    r_mhk, after_bl: of `Relative`.
   """
-  return relative_shift(jnp.einsum('blhk,mhk->bhlm', q_blhk, r_mhk))
+  scores_bhlm = jnp.einsum('blhk,mhk->bhlm', q_blhk, r_mhk)
+  if after_bl is None:
+    return relative_shift(scores_bhlm)
+  column_blm = after_bl[:, :, None] + jnp.arange(len(r_mhk), dtype=after_bl.dtype)[None, None]
+  return jnp.take_along_axis(scores_bhlm, column_blm[:, None], axis=-1, mode='clip')
 
 
 def aged_scores(

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.evaluation.not_finite import require_finite
-from infformer_jax.nn import open_segment
-from infformer_jax.nn.open_segment import Open
+from infformer_jax.nn import append_token, open_segment
+from infformer_jax.nn.open_segment import Open, Prepared, Tokens
 from infformer_jax.nn.transformer import ModelState, Transformer
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, Batch, PyTree
@@ -60,7 +61,7 @@ class Generator:
   """A model with compiled functions, which prompts of the same batch size share."""
 
   def __init__(self, trained: TrainedModel, *, bos_id: int, segments_per_chunk: int = 8):
-    self.params, self.bos_id, self.segments_per_chunk = trained.params, bos_id, segments_per_chunk
+    self.params, self.bos_id, self.segments_per_chunk = _cast_once(trained), bos_id, segments_per_chunk
     model = trained.model()
     self.segment_length, self.init_state = model.config.segment_length, model.init_state
 
@@ -72,8 +73,10 @@ class Generator:
 
     self._read_chunk = with_model(_read_chunk, donate_argnums=2)
     self._open = with_model(open_segment.open_segment)
-    self._append = with_model(open_segment.append, donate_argnums=1)
-    self._next = with_model(_next, static_argnums=3, donate_argnums=1)
+    self._append = with_model(append_token.append, donate_argnums=2)
+    self._read_out = with_model(_read_out)
+    self._next = with_model(_next, static_argnums=4, donate_argnums=2)
+    self._renew = with_model(open_segment.renew, donate_argnums=1)
 
   def read(
     self, prompts: Sequence[np.ndarray], progress: Callable[[int], None] | None = None
@@ -107,15 +110,15 @@ class Generator:
         progress(read * self.segment_length)
     opened = self._open(self.params, state, jnp.asarray(whole == 0))
     rest = [ids[count * self.segment_length :] for ids, count in zip(inputs, whole, strict=True)]
-    logits_bv: Any = None
-    for i in range(max(map(len, rest))):
+    tokens = opened.tokens
+    for i in range(max(map(len, rest))):  # At most a segment, so that none is full before the last token.
       active_b = np.array([i < len(ids) for ids in rest])
       token_b = np.array([ids[i] if i < len(ids) else 0 for ids in rest], np.int32)
-      new_bv, opened = self._append(self.params, opened, token_b, active_b)
-      logits_bv = new_bv if logits_bv is None else jnp.where(active_b[:, None], new_bv, logits_bv)
-    for finite_bi in (*checks, opened.finite_bi):
+      tokens = self._append(self.params, opened.prepared, tokens, token_b, active_b)
+    logits_bv, last_bi = self._read_out(self.params, tokens)
+    for finite_bi in (*checks, last_bi):
       self._require_finite(finite_bi, 'in the prompt')
-    return logits_bv, opened
+    return logits_bv, Open(prepared=opened.prepared, tokens=tokens)
 
   def generate(
     self, logits_bv: Array, opened: Open, max_new_tokens: int, sampling: Sampling, key: jax.Array
@@ -126,12 +129,19 @@ class Generator:
       NotFiniteModelError: a value is not finite; the tokens before it have been yielded.
     """
     token_b = jax.jit(sample, static_argnums=1)(logits_bv, sampling, jax.random.fold_in(key, 0))
+    count_b = np.asarray(
+      opened.tokens.count_b
+    )  # Counted on the host from here on, which need not wait for it.
     for i in range(max_new_tokens):
       yield np.asarray(token_b)
       if i + 1 < max_new_tokens:
-        key_i = jax.random.fold_in(key, i + 1)
-        token_b, opened = self._next(self.params, opened, token_b, sampling, key_i)
-        self._require_finite(opened.finite_bi, f'after {i + 1} generated tokens')
+        if (full_b := count_b == self.segment_length).any():
+          opened, count_b = self._renew(self.params, opened), np.where(full_b, 0, count_b)
+        token_b, tokens, finite_bi = self._next(
+          self.params, opened.prepared, opened.tokens, token_b, sampling, key, i + 1
+        )
+        opened, count_b = dataclasses.replace(opened, tokens=tokens), count_b + 1
+        self._require_finite(finite_bi, f'after {i + 1} generated tokens')
 
   def _require_finite(self, finite_bi: Array, when: str) -> None:
     require_finite(finite_bi, self.params, when)
@@ -162,8 +172,41 @@ def _read_chunk(model: Transformer, batch: Batch, state: ModelState) -> tuple[Mo
   return output.state, output.finite_bi
 
 
+def _read_out(model: Transformer, tokens: Tokens) -> tuple[Array, Array]:
+  """The logits of every row's next token, and which parts of the model are finite."""
+  logits_bv = model.vocabulary.logits(tokens.hidden_bd)
+  finite_b1 = jnp.isfinite(logits_bv).all(axis=-1, keepdims=True)
+  return logits_bv, jnp.concatenate([tokens.finite_bi, finite_b1], axis=1)
+
+
 def _next(
-  model: Transformer, opened: Open, token_b: Array, sampling: Sampling, key: jax.Array
-) -> tuple[Array, Open]:
-  logits_bv, opened = open_segment.append(model, opened, token_b, jnp.ones_like(token_b, bool))
-  return sample(logits_bv, sampling, key), opened
+  model: Transformer,
+  prepared: Prepared,
+  tokens: Tokens,
+  token_b: Array,
+  sampling: Sampling,
+  key: jax.Array,
+  index: Array,
+) -> tuple[Array, Tokens, Array]:
+  """Appends a token of every row and samples the next one with key `index`."""
+  tokens = append_token.append(model, prepared, tokens, token_b, jnp.ones_like(token_b, bool))
+  logits_bv, finite_bi = _read_out(model, tokens)
+  return sample(logits_bv, sampling, jax.random.fold_in(key, index)), tokens, finite_bi
+
+
+def _cast_once(trained: TrainedModel) -> PyTree:
+  """The parameters, those of dense layers and embeddings in the dtype to which each use casts them."""
+  if trained.config.compute_dtype == trained.config.param_dtype:
+    return trained.params
+
+  @jax.jit
+  def cast(params: PyTree) -> PyTree:
+    model = trained.model(params)
+    for _, module in nnx.iter_modules(model):
+      if isinstance(module, nnx.Linear | nnx.Embed) and module.dtype is not None:
+        for param in vars(module).values():
+          if isinstance(param, nnx.Param):
+            param.set_value(param[...].astype(module.dtype))
+    return nnx.to_pure_dict(nnx.state(model))
+
+  return cast(trained.params)

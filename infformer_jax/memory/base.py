@@ -165,7 +165,10 @@ class Memory(nnx.Module):
 
   @abc.abstractmethod
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
-    """Reads for some tokens of the open segment. No randomness; `ok_b` stays None."""
+    """Reads for some tokens of the open segment. No randomness; `ok_b` stays None.
+
+    Its slots are the same for all tokens of the segment: they depend on `prepared` alone.
+    """
 
   def read(self, state: State, segment: Segment, project: Project | None = None) -> Read:
     """Reads for a whole segment; never changes the state."""

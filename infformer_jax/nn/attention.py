@@ -90,15 +90,21 @@ class Attention(nnx.Module):
   def window(self, k_bwhk: Array, v_bwhk: Array, ok_bw: Array) -> Part:
     """w = M + l consecutive tokens, the last l of them the segment whose queries see them."""
     width = k_bwhk.shape[1]
-    age_w = (width - self.config.segment_length) - np.arange(width)
-    part = self.keys(k_bwhk, v_bwhk, jnp.asarray(age_w, self._wide)[None], ok_bw)
+    part = self.keys(k_bwhk, v_bwhk, self.ages(width), ok_bw)
     if self.config.positions != 'xl':
       return part
+    return dataclasses.replace(part, position=positions.Relative(r_mhk=self.relative(width)))
+
+  def ages(self, width: int) -> Array:
+    """The ages [1, w] of w consecutive tokens, the last l of them the segment."""
+    return jnp.asarray((width - self.config.segment_length) - np.arange(width), self._wide)[None]
+
+  def relative(self, width: int) -> Array:
+    """Transformer-XL's W_R R [w, h, k] for the distances w-1 .. 0."""
     distance_w = jnp.asarray(np.arange(width)[::-1], self.w_r.param_dtype)
     if self.config.clamp_length is not None:
       distance_w = jnp.minimum(distance_w, self.config.clamp_length)
-    r_whk = self._heads(self.w_r(positions.sinusoids(distance_w, self.config.d_model)))
-    return dataclasses.replace(part, position=positions.Relative(r_mhk=r_whk))
+    return self._heads(self.w_r(positions.sinusoids(distance_w, self.config.d_model)))
 
   def keys(
     self, k_bmhk: Array, v_bmhk: Array, age_bm: Array, ok_bm: Array, *, window: WindowKind | None = None
@@ -111,20 +117,30 @@ class Attention(nnx.Module):
       ok_bm: which of them exist.
       window: which of them a query sees; None: as of the tokens of the short-term window.
     """
-    k_bmhk, age_bm = self._normalized(k_bmhk), age_bm.astype(self._wide)
+    return self.placed_keys(self.placed(k_bmhk, age_bm), v_bmhk, age_bm, ok_bm, window=window)
+
+  def placed(self, k_bmhk: Array, age_bm: Array) -> Array:
+    """Keys as they enter the scores: of `project`, normalized and rotated where the config says so."""
+    k_bmhk = self._normalized(k_bmhk)
+    if self.config.positions != 'rotary':
+      return k_bmhk
+    return positions.rotary(k_bmhk, -age_bm.astype(self._wide))
+
+  def placed_keys(
+    self, k_bmhk: Array, v_bmhk: Array, age_bm: Array, ok_bm: Array, *, window: WindowKind | None = None
+  ) -> Part:
+    """`keys` that are already `placed`."""
     term: positions.PositionTerm = None
     if self.config.positions == 'xl':
       w_dhk = self._heads(self.w_r.kernel[...]).astype(k_bmhk.dtype)
       term = positions.Aged(w_dhk=w_dhk, clamp_length=self.config.clamp_length)
     elif self.config.positions == 't5':
       term = positions.Buckets(table_jh=self.bias_jh[...])
-    elif self.config.positions == 'rotary':
-      k_bmhk = positions.rotary(k_bmhk, -age_bm)
     return Part(
       k_bmhk=k_bmhk,
       v_bmhk=v_bmhk,
       ok_bm=jnp.asarray(ok_bm),
-      age_bm=age_bm,
+      age_bm=age_bm.astype(self._wide),
       position=term,
       window=window or self.config.window,
       reach=self.config.short_term_length,

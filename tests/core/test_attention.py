@@ -140,7 +140,9 @@ def test_masked_values_that_are_not_finite_have_no_effect():
   clean, ok = part(), np.asarray(part().ok_bm)[..., None, None]
   dirty = part(k_bmhk=jnp.where(ok, clean.k_bmhk, jnp.inf), v_bmhk=jnp.where(ok, clean.v_bmhk, jnp.nan))
   assert not ok.all()
-  chex.assert_trees_all_equal(attention.attend(queries(), [dirty]), attention.attend(queries(), [clean]))
+  expected = attention.attend(queries(), [clean])
+  chex.assert_trees_all_equal(attention.attend(queries(), [dirty]), expected)
+  chex.assert_trees_all_equal(attention.attend(queries(), [part(finite=True)]), expected)
 
 
 @pytest.mark.parametrize('term', TERMS)

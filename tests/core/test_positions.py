@@ -20,3 +20,16 @@ def test_the_relative_shift_aligns_every_distance_with_its_key(length, width):
   distance = (width - length) + np.arange(length)[:, None] - np.arange(width)
   seen = distance >= 0
   assert np.array_equal(positions.relative_shift(jnp.asarray(by_distance, toy.DTYPE))[seen], distance[seen])
+
+
+def test_relative_scores_of_single_queries_equal_those_of_the_whole_segment():
+  """Each row asks for one query of the segment, at its own place."""
+  rng = np.random.default_rng(0)
+  q_blhk, r_mhk = rng.normal(size=(1, 4, 2, 3)), jnp.asarray(rng.normal(size=(6, 2, 3)), toy.DTYPE)
+  whole_hlm = positions.relative_scores(jnp.asarray(q_blhk, toy.DTYPE), r_mhk)[0]
+  place_b = np.array([3, 0, 2])
+  single_bhm = positions.relative_scores(
+    jnp.asarray(q_blhk[0, place_b][:, None], toy.DTYPE), r_mhk, jnp.asarray(3 - place_b)[:, None]
+  )[:, :, 0]
+  for single_hm, place in zip(single_bhm, place_b, strict=True):
+    assert toy.error(single_hm[:, : place + 3], whole_hlm[:, place, : place + 3]) < toy.TOLERANCE

@@ -9,6 +9,7 @@ import pytest
 
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation.generation import Generator, Sampling, sample
+from infformer_jax.train import sharding
 from infformer_jax.train.exits import NotFiniteModelError
 from tests import toy
 
@@ -65,6 +66,25 @@ def test_generation_equals_the_forward_pass(name, generators):
     before = [document[: len(document) - back] for document in documents]
     expected = forward(trained, before).argmax(axis=-1)
     np.testing.assert_array_equal(expected, written_tb[steps - back])
+
+
+@pytest.mark.skipif(toy.WIDE, reason='casts float32 to bfloat16')
+def test_parameters_are_cast_to_the_dtype_in_which_they_are_used_without_any_effect():
+  config = toy.config(toy.MEMORIES['gate'], num_layers=1, compute_dtype='bfloat16', param_dtype='float32')
+  trained = toy.trained(config, spread=0.1)
+  generator = Generator(trained, bos_id=BOS)
+  wide = {
+    sharding.name(path)
+    for path, leaf in jax.tree.leaves_with_path(generator.params)
+    if leaf.dtype != jnp.bfloat16
+  }
+  assert 'blocks/0/attention_norm/scale' in wide
+  assert 'blocks/0/memory/w_v_dhk' in wide
+  assert not [each for each in wide if 'kernel' in each and 'gate' not in each]
+  prompt = np.array([1, 2])
+  logits_bv, _ = generator.read([prompt])
+  generator.params = trained.params
+  np.testing.assert_array_equal(generator.read([prompt])[0], logits_bv)
 
 
 def test_a_prompt_is_read_independently_of_the_others(generators):

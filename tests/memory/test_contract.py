@@ -139,7 +139,7 @@ def test_statistics_carry_no_gradient(name):
 
 @every_memory
 def test_reading_token_by_token_equals_reading_a_whole_segment(name):
-  """Contexts are equal for each token; statistics and losses are equal in their sums."""
+  """Contexts are equal for each token, statistics and losses in their sums; the slots are always the same."""
   case, (segments, _, _) = trial(name), material()
   segment, state = at(segments, 3), used(name)
   prepared = case.memory.prepare(state, project)
@@ -151,6 +151,7 @@ def test_reading_token_by_token_equals_reading_a_whole_segment(name):
   parts = [(read.added_bld, read.gated) for read in reads]
   joined = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *parts)
   assert toy.error(joined, (whole.added_bld, whole.gated)) < toy.TOLERANCE
+  chex.assert_trees_all_equal(*[read.slots for read in reads])
 
 
 @every_memory

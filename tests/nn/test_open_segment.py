@@ -1,11 +1,13 @@
 """Decoding token by token equals the forward pass over a chunk, for every row."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from infformer_jax.memory.stacked import StackedConfig
-from infformer_jax.nn import open_segment, transformer
+from infformer_jax.nn import append_token, open_segment, transformer
 from tests import toy
 
 TWO_KINDS = StackedConfig(first=toy.small('compressive'), second=toy.small('neighbours', source='evicted'))
@@ -30,8 +32,11 @@ def test_decoding_token_by_token_equals_the_chunk(name):
     model = transformer.merge(graphdef, params)
 
     def step(opened, now):
-      logits_bv, opened = open_segment.append(model, opened, *now)
-      return opened, logits_bv
+      full_b = opened.tokens.count_b == toy.LENGTH
+      opened = jax.lax.cond(full_b.any(), lambda: open_segment.renew(model, opened), lambda: opened)
+      tokens = append_token.append(model, opened.prepared, opened.tokens, *now)
+      logits_bv = model.vocabulary.logits(tokens.hidden_bd)
+      return dataclasses.replace(opened, tokens=tokens), logits_bv
 
     opened = open_segment.open_segment(model, model.init_state(2), np.ones(2, bool))
     return jax.lax.scan(step, opened, (tokens_tb, active_tb))[1]

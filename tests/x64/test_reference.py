@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.memory.stacked import StackedConfig
-from infformer_jax.nn import open_segment, transformer
+from infformer_jax.nn import append_token, open_segment, transformer
 from tests import reference, toy
 from tests.nn.test_chunks import cases
 
@@ -105,8 +105,11 @@ def test_open_segments_equal_the_plain_loop(name):
     model = transformer.merge(graphdef, params)
 
     def step(opened, now):
-      logits_bv, opened = open_segment.append(model, opened, *now)
-      return opened, logits_bv
+      full_b = opened.tokens.count_b == toy.LENGTH
+      opened = jax.lax.cond(full_b.any(), lambda: open_segment.renew(model, opened), lambda: opened)
+      tokens = append_token.append(model, opened.prepared, opened.tokens, *now)
+      logits_bv = model.vocabulary.logits(tokens.hidden_bd)
+      return dataclasses.replace(opened, tokens=tokens), logits_bv
 
     opened = open_segment.open_segment(model, model.init_state(2), np.ones(2, bool))
     return jax.lax.scan(step, opened, (tokens_tb, go_tb))[1]
