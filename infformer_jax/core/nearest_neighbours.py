@@ -5,12 +5,18 @@ Source: Wu et al. 2022, Memorizing Transformers, section 3.2; published code: me
 fewer keys than requested returns only those.
 """
 
+import functools
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from infformer_jax.core import attention
 from infformer_jax.core.arrays import at_least_float32
+
+TILE_SCORES = 2**23
+"""Scores that a search on a CPU computes at a time, for some queries of one group: 32 MiB in float32."""
 
 
 def search(
@@ -23,6 +29,8 @@ def search(
 ) -> Int[Array, 'b l h j']:
   """The slots of the `num` largest dot products, per query and head; it carries no gradient.
 
+  This is the only place that chooses an implementation by the backend.
+
   Args:
     q_blhk, k_bmgk: unit vectors; h / g consecutive heads share the keys of one group.
     ok_bm: which slots hold a key; the others are ranked last.
@@ -31,11 +39,13 @@ def search(
   """
   num_heads, groups = q_blhk.shape[2], k_bmgk.shape[2]
   q_blgk, k_bmgk = jax.lax.stop_gradient((_by_group(q_blhk, groups), k_bmgk))
-  wide = at_least_float32(q_blgk.dtype)
-  scores_blgm = jnp.einsum('blgk,bmgk->blgm', q_blgk, k_bmgk, preferred_element_type=wide)
-  scores_blgm = jnp.where(ok_bm[:, None, None], scores_blgm, attention.MASKED)
-  # Not jax.lax.top_k, for which XLA gathers the lanes of all devices; with a target of 1 this is exact.
-  index_blgj = jax.lax.approx_max_k(scores_blgm, num, recall_target=0.95 if approximate else 1.0)[1]
+  index_blgj = jax.lax.platform_dependent(
+    q_blgk,
+    k_bmgk,
+    ok_bm,
+    cpu=functools.partial(_search_by_tiles, num=num),
+    default=functools.partial(_search_at_once, num=num, recall=0.95 if approximate else 1.0),
+  )
   return _by_head(index_blgj, num_heads)
 
 
@@ -73,6 +83,61 @@ def recall(
   """
   hit_blhj = (found_blhj[..., :, None] == nearest_blhj[..., None, :]).any(axis=-2) & ok_blhj
   return hit_blhj.sum(axis=-1) / jnp.maximum(ok_blhj.sum(axis=-1), 1)
+
+
+def _search_at_once(
+  q_blgk: Array, k_bmgk: Array, ok_bm: Array, *, num: int, recall: float
+) -> Int[Array, 'b l g j']:
+  """All scores, then the selection for which a TPU has hardware; it is exact for a recall of 1."""
+  wide = at_least_float32(q_blgk.dtype)
+  scores_blgm = jnp.einsum('blgk,bmgk->blgm', q_blgk, k_bmgk, preferred_element_type=wide)
+  scores_blgm = jnp.where(ok_bm[:, None, None], scores_blgm, attention.MASKED)
+  # Not jax.lax.top_k, for which XLA gathers the lanes of all devices.
+  return jax.lax.approx_max_k(scores_blgm, num, recall_target=recall)[1]
+
+
+def _search_by_tiles(q_blgk: Array, k_bmgk: Array, ok_bm: Array, *, num: int) -> Int[Array, 'b l g j']:
+  """One group at a time, and of it a tile of queries whose scores fit into the cache of a CPU; no sorting."""
+  b, length, groups, _ = q_blgk.shape
+  tile = min(length, max(1, TILE_SCORES // ok_bm.size))
+  padded = jnp.pad(q_blgk, ((0, 0), (0, -length % tile), (0, 0), (0, 0)))
+  q_gibtk = jnp.transpose(padded.reshape(b, -1, tile, groups, q_blgk.shape[-1]), (3, 1, 0, 2, 4))
+  largest = jax.vmap(jax.vmap(functools.partial(_largest, num=num)))
+
+  def of_group(group_queries: tuple[Array, Array]) -> Int[Array, 'i b t j']:
+    group, q_ibtk = group_queries
+    k_bmk = jax.lax.dynamic_index_in_dim(k_bmgk, group, axis=2, keepdims=False)
+
+    def of_tile(q_btk: Array) -> Int[Array, 'b t j']:
+      # Not einsum, which may compute the transpose: the scores of a query must be contiguous.
+      by_row, wide = (((2,), (2,)), ((0,), (0,))), at_least_float32(q_btk.dtype)
+      scores_btm = jax.lax.dot_general(q_btk, k_bmk, by_row, preferred_element_type=wide)
+      return largest(jnp.where(ok_bm[:, None], scores_btm, attention.MASKED))
+
+    return jax.lax.map(of_tile, q_ibtk)
+
+  index_gibtj = jax.lax.map(of_group, (jnp.arange(groups), q_gibtk))
+  return jnp.transpose(index_gibtj, (2, 1, 3, 0, 4)).reshape(b, -1, groups, num)[:, :length]
+
+
+def _largest(scores_m: Float[Array, ' m'], num: int) -> Int[Array, '{num}']:
+  """The places of the largest scores, in descending order.
+
+  The scores are an array [c, m/c], and the largest of every column is known. Each step takes the largest of
+  these, and searches the rest of its column for the next one: m + num (c + m/c) operations.
+  """
+  rows = 2 ** max(0, round(math.log2(scores_m.shape[0]) / 2) - 1)  # c: √m / 2, the fastest of those tried
+  scores_cm = jnp.pad(scores_m, (0, -scores_m.shape[0] % rows), constant_values=-jnp.inf).reshape(rows, -1)
+
+  def take(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+    scores_cm, largest_m = carry
+    column = jnp.argmax(largest_m)
+    row = jnp.argmax(scores_cm[:, column])
+    rest_c = scores_cm[:, column].at[row].set(-jnp.inf)
+    carry = scores_cm.at[row, column].set(-jnp.inf), largest_m.at[column].set(rest_c.max())
+    return carry, (row * scores_cm.shape[1] + column).astype(jnp.int32)
+
+  return jax.lax.scan(take, (scores_cm, scores_cm.max(axis=0)), length=num)[1]
 
 
 def _by_group(x_blh: Array, groups: int) -> Array:

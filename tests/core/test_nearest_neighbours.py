@@ -29,6 +29,27 @@ class SearchTest(chex.TestCase):
     np.testing.assert_array_equal(np.sort(found[1][..., :3]), np.broadcast_to(np.arange(3), (L, H, 3)))
 
 
+@pytest.mark.parametrize('tile_scores', [1, 3 * B * 150, 2**23])
+def test_the_search_of_any_number_of_queries_at_a_time_finds_the_same_slots(monkeypatch, tile_scores):
+  """All slots are found, in the order of their scores, also if there are more than fit into whole columns."""
+  slots = 150
+  keys = normalized(jax.random.normal(jax.random.key(3), (B, slots, H, K)))
+  ok = jnp.arange(slots)[None] < jnp.array([[slots], [100]])
+  monkeypatch.setattr(nearest_neighbours, 'TILE_SCORES', tile_scores)
+  found = np.asarray(nearest_neighbours.search(jnp.tile(Q, (1, 3, 1, 1))[:, :7], keys, ok, slots))
+  np.testing.assert_array_equal(np.sort(found), np.broadcast_to(np.arange(slots), found.shape))
+  scores = np.einsum('blhk,bmhk->blhm', np.tile(Q, (1, 3, 1, 1))[:, :7], keys)
+  assert (np.diff(np.take_along_axis(scores, found, -1)[0]) < 1e-6).all()
+  assert (np.diff(np.take_along_axis(scores, found, -1)[1, ..., :100]) < 1e-6).all()
+  assert (found[1, ..., :100] < 100).all()
+
+
+def test_slots_with_equal_keys_are_found_once_each():
+  found = nearest_neighbours.search(Q, jnp.tile(KEYS[:, :3], (1, 3, 1, 1)), jnp.ones((B, M), bool), 3)
+  best = np.einsum('blhk,bmhk->blhm', Q, KEYS[:, :3]).argmax(axis=-1)
+  np.testing.assert_array_equal(np.sort(found), best[..., None] + np.array([0, 3, 6]))
+
+
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_attention_over_the_results_is_a_softmax(dtype):
   index_blhj = jnp.asarray(exact_search())
