@@ -1,7 +1,7 @@
 """The recurrence of a chunk, forward and backward: `Continuous.scan` against a scan of whole steps.
 
 The contestant `steps` is the scan of the contract, one `step` per segment, with the library's own write and
-read. `plain steps` is the same with the formulas as they are written (plain_memory.py): both kinds of write are
+read. `plain steps` is the same with the formulas as they are written (plain_memory.py): both writes are
 computed for every row, and the weights r of every query are stored for the backward pass.
 """
 

@@ -22,11 +22,11 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from tests.benchmarks import chunk, ltm_layer
+from tests.benchmarks import chunk, local_attention, ltm_layer, neighbours, start, training_step
 from tests.benchmarks.measure import keep_freed_memory, note, num_threads
 from tests.benchmarks.table import HEADER, Row
 
-MODULES = (ltm_layer, chunk)
+MODULES = (ltm_layer, chunk, local_attention, training_step, neighbours, start)
 SUBJECTS: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in MODULES}
 
 

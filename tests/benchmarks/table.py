@@ -83,7 +83,7 @@ class Row:
 
 
 def timed(
-  what: str, times: Times, other: str | None = None, *, goal: Goal | None = None, per: int = 1
+  what: str, times: Times, other: str | None = None, *, goal: Goal | None = None, per: float = 1
 ) -> Row:
   """A row of milliseconds. Its ratio is the median of the ratios of the two runs of every round.
 
@@ -92,7 +92,7 @@ def timed(
     times: of the contestant 'ours' and of the other one, which may be missing (not installed).
     other: the name of the other contestant; None: there is none.
     goal: if any.
-    per: a run counts as so many, such as tokens.
+    per: divides the times, such as thousands of tokens in a run.
   """
   ours = np.array(times['ours']) * 1000 / per
   row = Row(what=what, unit='ms', ours=Spread.of(ours), other_name=other or '', goal=goal)
