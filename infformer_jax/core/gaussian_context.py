@@ -45,17 +45,12 @@ def context(
 def _context(
   basis: GaussianBasis, mu_bhl: Array, sigma_sq_bhl: Array, values_bnhk: Array
 ) -> tuple[Array, tuple[Array, ...]]:
-  by_head = _head_first(mu_bhl, 1), _head_first(sigma_sq_bhl, 1), _head_first(values_bnhk, 2)
-  context_hblk = _each_head(functools.partial(_head_context, basis), *by_head)
-  return jnp.moveaxis(context_hblk, 0, 2), (mu_bhl, sigma_sq_bhl, values_bnhk)
+  kept = mu_bhl, sigma_sq_bhl, values_bnhk
+  return _by_head(functools.partial(_head_context, basis), kept, (1, 1, 2), 2), kept
 
 
 def _gradients(basis: GaussianBasis, kept: tuple[Array, ...], g_blhk: Array) -> tuple[Array, ...]:
-  mu_bhl, sigma_sq_bhl, values_bnhk = kept
-  by_head = _head_first(mu_bhl, 1), _head_first(sigma_sq_bhl, 1), _head_first(values_bnhk, 2)
-  gradients = _each_head(functools.partial(_head_gradients, basis), *by_head, _head_first(g_blhk, 2))
-  mu_hbl, sigma_sq_hbl, values_hbnk = gradients
-  return jnp.moveaxis(mu_hbl, 0, 1), jnp.moveaxis(sigma_sq_hbl, 0, 1), jnp.moveaxis(values_hbnk, 0, 2)
+  return _by_head(functools.partial(_head_gradients, basis), (*kept, g_blhk), (1, 1, 2, 2), (1, 1, 2))
 
 
 context.defvjp(_context, _gradients)
@@ -76,9 +71,15 @@ def _head_gradients(
   g_blk = (norm_bl[..., None] * g_blk).astype(values_bnk.dtype)
   values_gradient = jnp.einsum('bln,blk->bnk', e_bln.astype(g_blk.dtype), g_blk)
   p_bln = jnp.einsum('blk,bnk->bln', g_blk, values_bnk, preferred_element_type=mu_bl.dtype) * e_bln
-  first_bln = p_bln * offset_bln
-  second_bl = inverse_bl * (first_bln * offset_bln).sum(axis=-1)
-  return -inverse_bl * first_bln.sum(-1), 0.5 * inverse_bl * (second_bl - p_bln.sum(-1)), values_gradient
+  # One pass over three operands, which XLA does not form in memory.
+  moments = p_bln, p_bln * offset_bln, p_bln * offset_bln * offset_bln
+  zero = jnp.zeros((), p_bln.dtype)
+  zeroth_bl, first_bl, second_bl = jax.lax.reduce(moments, (zero,) * 3, _add_each, (2,))
+  return -inverse_bl * first_bl, 0.5 * inverse_bl * (inverse_bl * second_bl - zeroth_bl), values_gradient
+
+
+def _add_each(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
+  return tuple(map(jnp.add, left, right))
 
 
 def _unnormalized(
@@ -91,17 +92,25 @@ def _unnormalized(
   return offset_bln, e_bln, inverse_bl, jnp.sqrt(inverse_bl / (2 * math.pi))
 
 
-def _each_head(function: Callable, mu_hbl: Array, sigma_sq_hbl: Array, values_hbnk: Array, *g: Array) -> Any:
-  """The function for every head: on a CPU one after the other, where all expectations exceed its caches."""
-  arrays = mu_hbl, sigma_sq_hbl, values_hbnk, *g
-  if mu_hbl[0].size * values_hbnk.shape[2] <= _FEW:
-    return jax.vmap(function)(*arrays)
+def _by_head(function: Callable, arrays: tuple[Array, ...], axes: tuple[int, ...], out_axes: Any) -> Any:
+  """The function of every head: on a CPU one after the other, where all expectations exceed its caches.
+
+  Args:
+    arrays: μ, σ², V and, in the backward pass, the cotangent.
+    axes, out_axes: the axes of the heads, as of jax.vmap.
+  """
+  at_once = jax.vmap(function, in_axes=axes, out_axes=out_axes)
+  mu_bhl, _, values_bnhk, *_ = arrays
+  num_heads = mu_bhl.shape[1]
+  if mu_bhl.size // num_heads * values_bnhk.shape[1] <= _FEW:
+    return at_once(*arrays)
 
   def in_turn(*arrays: Array) -> Any:
-    return jax.lax.map(lambda each: function(*each), arrays)
+    def of_head(head: Array) -> Any:
+      pairs = zip(arrays, axes, strict=True)
+      return function(*(jax.lax.dynamic_index_in_dim(a, head, axis, keepdims=False) for a, axis in pairs))
 
-  return jax.lax.platform_dependent(*arrays, cpu=in_turn, default=jax.vmap(function))
+    results = jax.lax.map(of_head, jnp.arange(num_heads))
+    return jax.tree.map(lambda axis, a_h: jnp.moveaxis(a_h, 0, axis), out_axes, results)
 
-
-def _head_first(a_bh: Array, axis: int) -> Array:
-  return jnp.moveaxis(a_bh, axis, 0)
+  return jax.lax.platform_dependent(*arrays, cpu=in_turn, default=at_once)

@@ -108,7 +108,8 @@ def keys(
   pooled_bmd = b_bnd
   if affines:
     w_mn = jnp.stack(affines).astype(b_bnd.dtype)
-    pooled_bmd = jnp.einsum('mn,bnd->bmd', w_mn, b_bnd, precision='highest')
+    w_bmn = jnp.broadcast_to(w_mn, (len(b_bnd), *w_mn.shape))  # Else a CPU transposes B.
+    pooled_bmd = jnp.einsum('bmn,bnd->bmd', w_bmn, b_bnd, precision='highest')
   return jnp.einsum('bmd,dhk->bmhk', pooled_bmd, w_k_dhk.astype(b_bnd.dtype), precision='highest')
 
 
