@@ -22,11 +22,29 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-from tests.benchmarks import chunk, local_attention, ltm_layer, neighbours, start, training_step
+from tests.benchmarks import (
+  against_attention,
+  chunk,
+  generation,
+  local_attention,
+  ltm_layer,
+  neighbours,
+  start,
+  training_step,
+)
 from tests.benchmarks.measure import keep_freed_memory, note, num_threads
 from tests.benchmarks.table import HEADER, Row
 
-MODULES = (ltm_layer, chunk, local_attention, training_step, neighbours, start)
+MODULES = (
+  ltm_layer,
+  chunk,
+  local_attention,
+  training_step,
+  generation,
+  against_attention,
+  neighbours,
+  start,
+)
 SUBJECTS: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in MODULES}
 
 
