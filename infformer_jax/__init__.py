@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # Type checkers and editors read these; at run time the table
   from infformer_jax.core import (
     arrays as arrays,
     attention as attention,
+    attention_parts as attention_parts,
+    attention_tiles as attention_tiles,
     basis as basis,
     basis_families as basis_families,
     capacity as capacity,
@@ -92,6 +94,8 @@ _MODULES = {
   'core': (
     'arrays',
     'attention',
+    'attention_parts',
+    'attention_tiles',
     'basis',
     'basis_families',
     'capacity',

@@ -1,63 +1,34 @@
 """Attention over parts: one softmax over the keys of a window and of any memories, each with its positions.
 
 `attend` and `sum_received` are what a layer calls; the other functions are the formulas of these two.
-Offsets, ages and distances are those of core/positions.py.
 """
 
-import dataclasses
+import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from infformer_jax.core import positions
+from infformer_jax.core import attention_parts, attention_tiles, positions
 from infformer_jax.core.arrays import at_least_float32
-from infformer_jax.core.positions import Buckets, PositionTerm, Relative
-from infformer_jax.core.pytree import pytree
-
-WindowKind = Literal['block', 'sliding', 'past']
+from infformer_jax.core.attention_parts import Part as Part
+from infformer_jax.core.attention_parts import Queries as Queries
+from infformer_jax.core.attention_parts import WeightDropout as WeightDropout
+from infformer_jax.core.attention_parts import WindowKind as WindowKind
+from infformer_jax.core.attention_parts import by_head as by_head
+from infformer_jax.core.attention_parts import distance
+from infformer_jax.core.attention_parts import seen as seen
+from infformer_jax.core.attention_parts import seen_by as seen_by
+from infformer_jax.core.positions import Buckets, Relative
 
 MASKED = -1e30
 """A score whose weight is exactly 0 if any other key is seen; finite in float32."""
 
-
-@pytree
-class Queries:
-  """The queries of some tokens of a segment."""
-
-  # Multiplied with the keys: normalized, rotated, with Transformer-XL's u added, where the layer does so.
-  q_blhk: Array
-  offset_bl: Array  # float, tokens from the segment's first; b may be 1
-  position_q_blhk: Array | None = None  # Transformer-XL's q + v, for parts with `Relative` or `Aged`
-  scale_h: Array | None = None  # factor of the scores of each head; None: 1/√k
-
-
-@pytree
-class Part:
-  """Some keys of one softmax. With fewer heads than the queries, each serves a group of consecutive heads."""
-
-  k_bmhk: Array  # normalized and rotated, where the layer does so
-  v_bmhk: Array
-  ok_bm: Array  # bool; the others are never attended; in the forward pass they may be NaN
-  age_bm: Array  # float, tokens back from the segment's first; b may be 1
-  position: PositionTerm = None
-  # Which keys a query sees: see `seen`. A memory's slots are seen where the distance is not negative.
-  window: WindowKind = dataclasses.field(default='block', metadata={'static': True})
-  reach: int = dataclasses.field(default=0, metadata={'static': True})
-  # Whether all keys and values are finite, also those that are not ok: then no copy is needed to mask them.
-  finite: bool = dataclasses.field(default=False, metadata={'static': True})
-
-
-@pytree
-class WeightDropout:
-  """Dropout of the attention weights: each row draws from its own key."""
-
-  key_b: Array
-  rate: float = dataclasses.field(metadata={'static': True})
+MIN_SCORES = 2**20
+"""Fewer scores than this, of all rows and heads, are stored: recomputing them would take longer (measured on
+a CPU with 4 to 12 heads of 32 to 64, where the times are equal at about this number)."""
 
 
 def attend(
@@ -65,7 +36,8 @@ def attend(
 ) -> Float[Array, 'b l h k']:
   """The values of all parts, weighted by one softmax of their scores, in the dtype of the values.
 
-  This is the only place that chooses an implementation of attention.
+  This is the only place that chooses an implementation of attention. For the backward pass, only the
+  arguments are stored, unless the scores are few.
 
   Args:
     queries: of some tokens.
@@ -74,20 +46,16 @@ def attend(
   Returns:
     The context of every query; exactly 0 for a query that sees no key.
   """
-  num_heads = queries.q_blhk.shape[2]
+  if _few_scores(queries, parts):
+    return _attend_whole(queries, parts, dropout)
 
-  def values(part: Part) -> Array:
-    v_bmhk = part.v_bmhk
-    if not part.finite:  # A weight of 0 times NaN is NaN.
-      v_bmhk = jnp.where(seen_by(queries, part).any(axis=1)[:, :, None, None], v_bmhk, 0)
-    return by_head(v_bmhk, num_heads)
+  def chosen(queries: Queries, parts: Sequence[Part], dropout: WeightDropout | None) -> Array:
+    implementations = {'cpu': _attend_in_tiles, 'tpu': _attend_in_tiles, 'cuda': _attend_in_tiles}
+    return jax.lax.platform_dependent(
+      queries, parts, dropout, **implementations, default=jax.checkpoint(_attend_whole)
+    )
 
-  v_bmhk = jnp.concatenate([values(part) for part in parts], axis=1)
-  weights_bhlm = weights(queries, parts)
-  if dropout is not None:
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - dropout.rate, weights_bhlm.shape[1:]))
-    weights_bhlm = jnp.where(keep(dropout.key_b), weights_bhlm / (1 - dropout.rate), 0)
-  return jnp.einsum('bhlm,bmhk->blhk', weights_bhlm.astype(v_bmhk.dtype), v_bmhk)
+  return jax.checkpoint(chosen)(queries, parts, dropout)
 
 
 def sum_received(
@@ -100,39 +68,22 @@ def sum_received(
     ok_bl: which queries are real.
     width: w.
   """
-  weights_bhlw = jax.lax.stop_gradient(weights(queries, parts)[..., :width])
-  return jnp.where(ok_bl[:, None, :, None], weights_bhlw, 0).sum(axis=(1, 2))
+  queries, parts = jax.lax.stop_gradient((queries, list(parts)))
 
+  def received(queries: Queries, parts: Sequence[Part], head: Array | None = None) -> Array:
+    del head
+    weights_bhlw = weights(queries, parts)[..., :width]
+    return jnp.where(ok_bl[:, None, :, None], weights_bhlw, 0).sum(axis=(1, 2))
 
-def seen(window: WindowKind, distance: Array | np.ndarray, reach: int) -> Array | np.ndarray:
-  """Whether a query sees a key at this distance. M = `reach` tokens of the past and l of the segment:
+  def by_heads(queries: Queries, parts: Sequence[Part]) -> Array:
+    return attention_tiles.map_heads(received, queries, attention_parts.precomputed(queries, parts)).sum(
+      axis=0
+    )
 
-      block, l 3, M 2    sliding, l 3, M 2    past, l 3, M 2
-        1 1 1 0 0           0 1 1 0 0            1 1 0 0 0
-        1 1 1 1 0           0 0 1 1 0            0 1 1 0 0
-        1 1 1 1 1           0 0 0 1 1            0 0 1 1 0
-
-  block: Transformer-XL in training. All of the window, and the segment up to the query itself.
-  sliding: the last M tokens, the query's own included. It is Transformer-XL's same_length
-  (mem_transformer.py): its memory holds c <= M tokens, and it masks key j of c + l where j > i + c or, with
-  s = M - c (where c + l > M; nothing otherwise), j <= i - s. A key's distance is i + c - j, so that the first
-  says distance < 0 and the second distance >= c + s = M; where nothing is masked no distance reaches M.
-  past: the M tokens strictly before the query (Memorizing Transformer; meliad, position.py).
-  """
-  if window == 'block':
-    return distance >= 0
-  return (distance >= 0) & (distance < reach) if window == 'sliding' else (distance > 0) & (distance <= reach)
-
-
-def seen_by(queries: Queries, part: Part) -> Bool[Array, 'b l m']:
-  """Which keys of the part every query sees."""
-  return jnp.asarray(seen(part.window, _distance(queries, part), part.reach)) & part.ok_bm[:, None, :]
-
-
-def by_head(x_bmgk: Float[Array, 'b m g k'], num_heads: int) -> Float[Array, 'b m h k']:
-  """Grouped keys or values, repeated for the heads that share them."""
-  shared = num_heads // x_bmgk.shape[2]
-  return x_bmgk if shared == 1 else jnp.repeat(x_bmgk, shared, axis=2)
+  if _few_scores(queries, parts):
+    return received(queries, parts)
+  implementations = {'cpu': by_heads, 'tpu': by_heads, 'cuda': by_heads}
+  return jax.lax.platform_dependent(queries, parts, **implementations, default=received)
 
 
 def content_scores(queries: Queries, part: Part) -> Float[Array, 'b h l m']:
@@ -143,37 +94,56 @@ def content_scores(queries: Queries, part: Part) -> Float[Array, 'b h l m']:
 
 def position_scores(queries: Queries, part: Part) -> Float[Array, '#b h l m'] | None:
   """The position term of the scores, unscaled; None where there is none."""
-  term = part.position
-  if isinstance(term, Buckets):
-    return positions.bucket_scores(term.table_jh, _distance(queries, part))
+  term, q_blhk = part.position, queries.position_q_blhk
   if term is None:
     return None
-  if (q_blhk := queries.position_q_blhk) is None:
+  if isinstance(term, Buckets) and part.consecutive:
+    return positions.consecutive_bucket_scores(term.table_jh, queries.q_blhk.shape[1], part.ok_bm.shape[1])
+  term = positions.precomputed(term, queries.offset_bl, part.age_bm, queries.q_blhk.dtype)
+  if isinstance(term, Buckets):
+    return positions.bucket_scores(term)
+  if q_blhk is None:
     raise ValueError(f'position_q_blhk = None: {type(term).__name__} positions need q + v')
   if isinstance(term, Relative):
     return positions.relative_scores(q_blhk, term.r_mhk, term.after_bl)
-  return positions.aged_scores(q_blhk, queries.offset_bl, part.age_bm, term.w_dhk, term.clamp_length)
+  return positions.aged_scores(q_blhk, term, distance(queries, part))
+
+
+def scores(queries: Queries, part: Part) -> Float[Array, 'b h l m']:
+  """The scores of the keys of a part, float32 or wider."""
+  content, position = content_scores(queries, part), position_scores(queries, part)
+  scores_bhlm = content if position is None else content + position
+  scores_bhlm = scores_bhlm.astype(at_least_float32(scores_bhlm.dtype))
+  if queries.scale_h is None:
+    return scores_bhlm / math.sqrt(queries.q_blhk.shape[-1])
+  return scores_bhlm * queries.scale_h[None, :, None, None]
+
+
+def exponentials(
+  scores: Sequence[Float[Array, '*b _']], ok: Sequence[Bool[Array, '*#b _']]
+) -> tuple[list[Float[Array, '*b _']], Float[Array, '*b 1']]:
+  """The numerators of one softmax over the last axes of all scores, where ok, and its denominator.
+
+  All numerators are 0 where nothing is ok; the denominator is then 1.
+  """
+  masked = [jnp.where(where, each, MASKED) for each, where in zip(scores, ok, strict=True)]
+  highest = functools.reduce(jnp.maximum, [each.max(axis=-1, keepdims=True) for each in masked])
+  highest = jax.lax.stop_gradient(highest)
+  numerators = [jnp.where(where, jnp.exp(each - highest), 0) for each, where in zip(masked, ok, strict=True)]
+  total = functools.reduce(jnp.add, [each.sum(axis=-1, keepdims=True) for each in numerators])
+  return numerators, jnp.where(total > 0, total, 1)
 
 
 def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:
   """The softmax over the keys of all parts, float32 or wider."""
-  scores, wide = [], at_least_float32(queries.q_blhk.dtype)
-  for part in parts:
-    content, position = content_scores(queries, part), position_scores(queries, part)
-    scores.append((content if position is None else content + position).astype(wide))
-  scores_bhlm = jnp.concatenate(scores, axis=-1)
-  if queries.scale_h is None:
-    scores_bhlm = scores_bhlm / math.sqrt(queries.q_blhk.shape[-1])
-  else:
-    scores_bhlm = scores_bhlm * queries.scale_h[None, :, None, None]
-  ok_blm = jnp.concatenate([seen_by(queries, part) for part in parts], axis=-1)
-  return softmax(scores_bhlm, ok_blm[:, None])
+  numerators, total_bhl1 = _exponentials(queries, parts)
+  return jnp.concatenate(numerators, axis=-1) / total_bhl1
 
 
 def softmax(scores: Float[Array, '*b m'], ok: Bool[Array, '*#b m']) -> Float[Array, '*b m']:
   """Softmax over the last axis where ok, float32 or wider; all weights are 0 where nothing is ok."""
-  scores = scores.astype(at_least_float32(scores.dtype))
-  return jnp.where(ok, jax.nn.softmax(jnp.where(ok, scores, MASKED), axis=-1), 0)
+  (numerator,), total = exponentials([scores.astype(at_least_float32(scores.dtype))], [ok])
+  return numerator / total
 
 
 def normalized(x: Float[Array, '*b k']) -> Float[Array, '*b k']:
@@ -190,5 +160,55 @@ def mixed(
   return (gate_blh1 * other_blhk + (1 - gate_blh1) * local_blhk).astype(local_blhk.dtype)
 
 
-def _distance(queries: Queries, part: Part) -> Float[Array, 'b l m']:
-  return queries.offset_bl[:, :, None] + part.age_bm[:, None, :]
+def context(
+  queries: Queries,
+  parts: Sequence[Part],
+  keep: Sequence[Bool[Array, 'b h l _']] | None = None,
+  rate: float = 0.0,
+) -> Float[Array, 'b l h k']:
+  """The formula of `attend`; `keep` are the weights of each part that dropout keeps."""
+  numerators, total_bhl1 = _exponentials(queries, parts)
+  if keep is not None:
+    numerators = [jnp.where(kept, e_bhlm, 0) for kept, e_bhlm in zip(keep, numerators, strict=True)]
+  dtype, wide, num_heads = parts[0].v_bmhk.dtype, total_bhl1.dtype, queries.q_blhk.shape[2]
+  sums_blhk = [
+    jnp.einsum('bhlm,bmhk->blhk', e_bhlm.astype(dtype), by_head(part.v_bmhk, num_heads)).astype(wide)
+    for e_bhlm, part in zip(numerators, parts, strict=True)
+  ]
+  total_blh1 = jnp.moveaxis(total_bhl1, 1, 2) * (1 - rate)
+  return (functools.reduce(jnp.add, sums_blhk) / total_blh1).astype(dtype)
+
+
+def _attend_whole(queries: Queries, parts: Sequence[Part], dropout: WeightDropout | None) -> Array:
+  """Whole arrays."""
+  parts = attention_parts.finite(queries, parts)
+  if dropout is None:
+    return context(queries, parts)
+  keep = dropout.keep(jnp.arange(queries.q_blhk.shape[2]), queries, parts)
+  return context(queries, parts, keep, dropout.rate)
+
+
+def _attend_in_tiles(queries: Queries, parts: Sequence[Part], dropout: WeightDropout | None) -> Array:
+  """One head after another, in tiles of queries."""
+
+  @functools.partial(jax.checkpoint, prevent_cse=False)
+  def of_head(queries: Queries, parts: Sequence[Part], head: Array) -> Array:
+    if dropout is None:
+      return attention_tiles.map_queries(context, queries, parts)
+    keep = dropout.keep(head[None], queries, parts)
+    return attention_tiles.map_queries(functools.partial(context, rate=dropout.rate), queries, parts, keep)
+
+  parts = attention_parts.precomputed(queries, attention_parts.finite(queries, parts))
+  context_hblk = attention_tiles.map_heads(of_head, queries, parts)[:, :, :, 0]
+  return jnp.moveaxis(context_hblk, 0, 2)
+
+
+def _few_scores(queries: Queries, parts: Sequence[Part]) -> bool:
+  """Whether whole arrays are faster. For a single query they are: its keys are far larger than its scores."""
+  batch, length, num_heads, _ = queries.q_blhk.shape
+  return length == 1 or batch * length * num_heads * sum(part.ok_bm.shape[1] for part in parts) < MIN_SCORES
+
+
+def _exponentials(queries: Queries, parts: Sequence[Part]) -> tuple[list[Array], Array]:
+  ok = [seen_by(queries, part)[:, None] for part in parts]
+  return exponentials([scores(queries, part) for part in parts], ok)

@@ -7,6 +7,7 @@ from it to that first token (0 or negative: inside the segment). Their distance 
 import dataclasses
 import functools
 import math
+from typing import TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +31,9 @@ class Aged:
 
   w_dhk: Array  # W_R
   clamp_length: int | None = dataclasses.field(default=None, metadata={'static': True})
+  # Sinusoids of the offsets and of the ages, which all heads share; None: computed where they are used.
+  of_offset_bld: Array | None = None
+  of_age_bmd: Array | None = None
 
 
 @pytree
@@ -37,7 +41,10 @@ class Buckets:
   """T5's bias per head and bucket of distances."""
 
   table_jh: Array
+  index_blm: Array | None = None  # the buckets, which all heads share; None: computed where they are used
 
+
+TermT = TypeVar('TermT', bound=Relative | Aged | Buckets | None)
 
 PositionTerm = Relative | Aged | Buckets | None
 """None: the score depends on the content alone, or the positions are rotations of queries and keys."""
@@ -106,11 +113,7 @@ def relative_scores(
 
 
 def aged_scores(
-  q_blhk: Float[Array, 'b l h k'],
-  offset_bl: Float[Array, '#b l'],
-  age_bm: Float[Array, '#b m'],
-  w_dhk: Float[Array, 'd h k'],
-  clamp_length: int | None = None,
+  q_blhk: Float[Array, 'b l h k'], term: Aged, distance_blm: Float[Array, '#b l m']
 ) -> Float[Array, '#b h l m']:
   """`relative_scores` for keys of any real age: angle addition splits the distance offset + age.
 
@@ -119,23 +122,24 @@ def aged_scores(
 
   Args:
     q_blhk: Transformer-XL's q + v.
-    offset_bl, age_bm: tokens; b may be 1.
-    w_dhk: W_R.
-    clamp_length: distances above it score as it does; None: no limit.
+    term: with its sinusoids.
+    distance_blm: compared with the clamp length.
   """
+  w_dhk, of_offset_bld, of_age_bmd = term.w_dhk, term.of_offset_bld, term.of_age_bmd
+  assert of_offset_bld is not None
+  assert of_age_bmd is not None
   z_blhd = jnp.einsum('blhk,dhk->blhd', q_blhk, w_dhk)
-  size = w_dhk.shape[0]
-  sin_i, cos_i = jnp.split(sinusoids(offset_bl, size)[:, :, None, :].astype(z_blhd.dtype), 2, axis=-1)
+  sin_i, cos_i = jnp.split(of_offset_bld[:, :, None, :], 2, axis=-1)
   z_sin, z_cos = jnp.split(z_blhd, 2, axis=-1)
   of_query = jnp.concatenate([z_sin * cos_i - z_cos * sin_i, z_sin * sin_i + z_cos * cos_i], axis=-1)
-  of_age = sinusoids(age_bm, size).astype(z_blhd.dtype)
-  of_age = jnp.broadcast_to(of_age, (len(q_blhk), *of_age.shape[1:]))
-  scores_bhlm = jnp.einsum('blhd,bmd->bhlm', of_query, of_age)
-  if clamp_length is None:
+  of_age_bmd = jnp.broadcast_to(of_age_bmd, (len(q_blhk), *of_age_bmd.shape[1:]))
+  scores_bhlm = jnp.einsum('blhd,bmd->bhlm', of_query, of_age_bmd)
+  if term.clamp_length is None:
     return scores_bhlm
-  at_clamp_d = sinusoids(jnp.asarray(clamp_length, age_bm.dtype), size).astype(z_blhd.dtype)
-  far_blm = offset_bl[:, :, None] + age_bm[:, None, :] > clamp_length
-  return jnp.where(far_blm[:, None], jnp.einsum('blhd,d->bhl', z_blhd, at_clamp_d)[..., None], scores_bhlm)
+  at_clamp_d = sinusoids(jnp.asarray(term.clamp_length, distance_blm.dtype), w_dhk.shape[0])
+  clamped_bhl = jnp.einsum('blhd,d->bhl', z_blhd, at_clamp_d.astype(z_blhd.dtype))
+  far_blm = distance_blm > term.clamp_length
+  return jnp.where(far_blm[:, None], clamped_bhl[..., None], scores_bhlm)
 
 
 def bucket(distance: Float[Array, '*t'], *, num: int = 32, furthest: int = 128) -> Int[Array, '*t']:
@@ -153,11 +157,35 @@ def bucket(distance: Float[Array, '*t'], *, num: int = 32, furthest: int = 128) 
   return jnp.minimum(index, num - 1).astype(jnp.int32)
 
 
-def bucket_scores(
-  table_jh: Float[Array, 'j h'], distance_blm: Float[Array, 'b l m']
-) -> Float[Array, 'b h l m']:
-  """T5's bias of every pair; one bucket per row of the table."""
-  return jnp.moveaxis(table_jh[bucket(distance_blm, num=len(table_jh))], -1, 1)
+def bucket_scores(term: Buckets) -> Float[Array, 'b h l m']:
+  """T5's bias of every pair, for a term with the indices of its buckets."""
+  assert term.index_blm is not None
+  return jnp.moveaxis(term.table_jh[term.index_blm], -1, 1)
+
+
+def consecutive_bucket_scores(
+  table_jh: Float[Array, 'j h'], length: int, width: int
+) -> Float[Array, '1 h l w']:
+  """`bucket_scores` for the keys of `Relative`; entries above the diagonal must be masked.
+
+  The bias is looked up once per distance, not per pair, and its gradient is a sum along the diagonals.
+  """
+  distance_w = jnp.arange(width, dtype=jnp.float32)[::-1]
+  bias_hw = table_jh[bucket(distance_w, num=len(table_jh))].T
+  return relative_shift(jnp.broadcast_to(bias_hw[None, :, None], (1, len(bias_hw), length, width)))
+
+
+def precomputed(
+  term: TermT, offset_bl: Float[Array, '#b l'], age_bm: Float[Array, '#b m'], dtype: jnp.dtype
+) -> TermT:
+  """The term with what all heads share: the sinusoids of `Aged`, in `dtype`, or the indices of `Buckets`."""
+  if isinstance(term, Aged) and term.of_age_bmd is None:
+    of_offset, of_age = (sinusoids(at, term.w_dhk.shape[0]).astype(dtype) for at in (offset_bl, age_bm))
+    return dataclasses.replace(term, of_offset_bld=of_offset, of_age_bmd=of_age)
+  if isinstance(term, Buckets) and term.index_blm is None:
+    distance_blm = offset_bl[:, :, None] + age_bm[:, None, :]
+    return dataclasses.replace(term, index_blm=bucket(distance_blm, num=len(term.table_jh)))
+  return term
 
 
 def _angles(distance: Float[Array, '*t'], size: int) -> Float[Array, '*t half']:

@@ -90,7 +90,7 @@ class Attention(nnx.Module):
   def window(self, k_bwhk: Array, v_bwhk: Array, ok_bw: Array) -> Part:
     """w = M + l consecutive tokens, the last l of them the segment whose queries see them."""
     width = k_bwhk.shape[1]
-    part = self.keys(k_bwhk, v_bwhk, self.ages(width), ok_bw)
+    part = dataclasses.replace(self.keys(k_bwhk, v_bwhk, self.ages(width), ok_bw), consecutive=True)
     if self.config.positions != 'xl':
       return part
     return dataclasses.replace(part, position=positions.Relative(r_mhk=self.relative(width)))
