@@ -6,7 +6,7 @@ gives classes by their names and the pure mathematics by its module. Importing t
 nor flax; they come with the first name that is asked for.
 """
 
-# It would repeat the module for every name.
+# isort would repeat the module for every name.
 # ruff: isort: skip_file
 
 import importlib
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # Type checkers and editors read these; at run time the table
     density as density,
     gaussian_context as gaussian_context,
     gibbs as gibbs,
+    initializers as initializers,
     located as located,
     losses as losses,
     nearest_neighbours as nearest_neighbours,
@@ -103,6 +104,7 @@ _MODULES = {
     'density',
     'gaussian_context',
     'gibbs',
+    'initializers',
     'located',
     'losses',
     'nearest_neighbours',

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.core import compression, losses
+from infformer_jax.core import compression, initializers, losses
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.base import Memory, Site, segments_back
@@ -74,7 +74,7 @@ class Compressor(nnx.Module):
     self.config = config
     if config.compression not in LEARNED:
       return
-    dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=(0, 1), out_axis=2)
+    dense = initializers.fan_in(in_axis=(0, 1), out_axis=2)
 
     def kernel(width: int) -> nnx.Param:
       return nnx.Param(dense(rngs.params(), (width, d_model, d_model), param_dtype))
@@ -104,7 +104,7 @@ class Decoder(nnx.Module):
   """Decodes slots to tokens; used only by the auto-encoding loss."""
 
   def __init__(self, rate: int, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
-    dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=1, out_axis=(0, 2))
+    dense = initializers.fan_in(in_axis=1, out_axis=(0, 2))
     self.w_cde = nnx.Param(dense(rngs.params(), (rate, d_model, d_model), param_dtype))
     self.b_ce = nnx.Param(jnp.zeros((rate, d_model), param_dtype))
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core import losses, read, signal, sticky
+from infformer_jax.core import initializers, losses, read, signal, sticky
 from infformer_jax.core.density import kl_regularizer
 from infformer_jax.core.located import Located
 from infformer_jax.core.pytree import pytree
@@ -46,13 +46,13 @@ class Continuous(Memory):
   def __init__(self, config: ContinuousConfig, site: Site, *, rngs: nnx.Rngs):
     super().__init__(config, site, rngs=rngs)
     d, h, k, n, dtype = site.d_model, site.num_heads, site.head_dim, config.num_basis, site.param_dtype
-    dense = nnx.initializers.variance_scaling(1.0, 'fan_in', 'truncated_normal', in_axis=0, out_axis=(1, 2))
+    dense = initializers.fan_in(in_axis=0, out_axis=(1, 2))
     # Nearly zero at first: an untrained memory adds noise, which slows the training of the layers below.
-    out = nnx.initializers.variance_scaling(1e-4, 'fan_in', 'truncated_normal', in_axis=(0, 1), out_axis=2)
+    out = initializers.fan_in(1e-4, in_axis=(0, 1), out_axis=2)
     self.w_k_dhk = nnx.Param(dense(rngs.params(), (d, h, k), dtype))
     self.w_v_dhk = nnx.Param(dense(rngs.params(), (d, h, k), dtype))
     self.w_o_hkd = nnx.Param(out(rngs.params(), (h, k, d), dtype))
-    affine = nnx.initializers.normal(1 / math.sqrt(n))
+    affine = initializers.normal(1 / math.sqrt(n))
     if self.located and config.mixture == 1:
       self.w_mu_n = nnx.Param(affine(rngs.params(), (n,), dtype))
       self.w_sigma_n = nnx.Param(affine(rngs.params(), (n,), dtype))
@@ -61,7 +61,8 @@ class Continuous(Memory):
       self.w_sigma_cn = nnx.Param(affine(rngs.params(), (config.mixture, n), dtype))
       self.w_pi_cn = nnx.Param(affine(rngs.params(), (config.mixture, n), dtype))
     if config.gate:
-      self.gate = nnx.Conv(d, d, 3, padding='SAME', param_dtype=dtype, rngs=rngs)
+      kernel = initializers.fan_in()
+      self.gate = nnx.Conv(d, d, 3, padding='SAME', kernel_init=kernel, param_dtype=dtype, rngs=rngs)
 
   @property
   def spec(self) -> SignalSpec:

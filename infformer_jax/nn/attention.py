@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import attention as attention_core
-from infformer_jax.core import positions
+from infformer_jax.core import initializers, positions
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.attention import Part, Queries, WeightDropout, WindowKind
 from infformer_jax.nn.layers import linear
@@ -51,7 +51,7 @@ class Attention(nnx.Module):
     if config.positions == 'xl':
       self.w_r = linear(d, size, bias=False, **common)
     if config.positions == 't5':  # A table per layer, as in meliad; T5 shares one. Initialized as T5's.
-      table = nnx.initializers.normal(1 / math.sqrt(d))
+      table = initializers.normal(1 / math.sqrt(d))
       self.bias_jh = nnx.Param(table(rngs.params(), (NUM_BUCKETS, config.num_heads), param_dtype))
     if config.normalize_qk:
       self.scale_h = nnx.Param(jnp.full((config.num_heads,), math.sqrt(k), param_dtype))

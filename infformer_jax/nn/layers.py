@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infformer_jax.core import initializers
 from infformer_jax.types import Array
 
 EPSILON = 1e-5  # of every norm, as in Transformer-XL and GPT-2
@@ -26,7 +27,7 @@ def linear(
   d_in: int, d_out: int, *, bias: bool, dtype: Any, param_dtype: Any, rngs: nnx.Rngs, gain: float = 1.0
 ) -> nnx.Linear:
   """A dense layer whose outputs have the variance gain² of its inputs."""
-  init = nnx.initializers.variance_scaling(gain**2, 'fan_in', 'truncated_normal')
+  init = initializers.fan_in(gain**2)
   return nnx.Linear(
     d_in, d_out, use_bias=bias, kernel_init=init, dtype=dtype, param_dtype=param_dtype, rngs=rngs
   )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infformer_jax.core import initializers
 from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import View, identity
 from infformer_jax.nn import vocabulary
@@ -49,7 +50,7 @@ class Transformer(nnx.Module):
     common: dict[str, Any] = {'dtype': dtype, 'param_dtype': param_dtype, 'rngs': rngs}
     self.vocabulary = Vocabulary(config, vocab_size, rngs=rngs)
     if config.positions == 'learned':
-      init = nnx.initializers.normal(0.02)
+      init = initializers.normal(0.02)
       self.position_embedding = nnx.Embed(config.segment_length, d, embedding_init=init, **common)
     if config.positions == 'xl':
       shape = (config.num_heads, config.width_of_head)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core import losses
+from infformer_jax.core import initializers, losses
 from infformer_jax.core.arrays import at_least_float32, on_last_axis
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array
@@ -82,7 +82,7 @@ class Vocabulary(nnx.Module):
     return nnx.Embed(
       self.size,
       self.config.d_model,
-      embedding_init=nnx.initializers.normal(0.02),
+      embedding_init=initializers.normal(0.02),
       dtype=jnp.dtype(self.config.compute_dtype),
       param_dtype=jnp.dtype(self.config.param_dtype),
       rngs=rngs,

@@ -98,7 +98,7 @@ def train(
     state, saved = restored
     console.say(f'resuming from checkpoint {int(state.step)}')
   else:
-    state = jax.jit(lambda: start()[1], out_shardings=places)()
+    _, state = start(places=places)
     state = dataclasses.replace(state, params=replaced(state.params, initial or {}))
     saved = {'data_position': 0, 'totals': {}, 'best': None}
   run = Run(

@@ -36,10 +36,12 @@ def initial_state(
   vocab_size: int,
   batch_size: int,
   seed: int,
+  places: PyTree | None = None,
 ) -> tuple[nnx.GraphDef, TrainState]:
   """The model's graph definition and the state before the first step.
 
-  Call it under jax.jit, with the shardings of the outputs, or under jax.eval_shape, for the shapes alone.
+  Call it under jax.eval_shape for the shapes alone. Not under jax.jit: one program for all parameters takes
+  longer to compile than the training step, and has the same values (core/initializers.py).
 
   Args:
     model: the trunk and its memories.
@@ -47,15 +49,19 @@ def initial_state(
     vocab_size: v.
     batch_size: lanes over all devices.
     seed: for the parameters, dropout and random sampling in memories.
+    places: the shardings of the state; None: one device.
   """
   key_of_parameters, key_of_draws = jax.random.split(jax.random.key(seed))
   graphdef, params = transformer.build(model, vocab_size, key_of_parameters)
-  state = TrainState(
-    step=jnp.int32(0),
-    params=params,
-    optimizer=optimizer.init(params),
-    memory=transformer.merge(graphdef, params).init_state(batch_size),
-    key=key_of_draws,
-    finite=jnp.bool_(True),
-  )
-  return graphdef, state
+
+  def start(params: PyTree, key: jax.Array) -> TrainState:
+    return TrainState(
+      step=jnp.int32(0),
+      params=params,
+      optimizer=optimizer.init(params),
+      memory=transformer.merge(graphdef, params).init_state(batch_size),
+      key=key,
+      finite=jnp.bool_(True),
+    )
+
+  return graphdef, jax.jit(start, out_shardings=places)(params, key_of_draws)

@@ -16,14 +16,14 @@ MODEL = toy.config(toy.MEMORIES['stacked'])
 LANES = 3
 
 
-def begin(seed: int = 0):
+def begin(seed: int = 0, model=MODEL):
   optimizer = make_optimizer(OptimizerConfig(), 10)
-  return initial_state(MODEL, optimizer, vocab_size=toy.VOCABULARY, batch_size=LANES, seed=seed)
+  return initial_state(model, optimizer, vocab_size=toy.VOCABULARY, batch_size=LANES, seed=seed)
 
 
 @pytest.fixture(scope='module')
 def state():
-  return jax.jit(lambda: begin()[1])()
+  return begin()[1]
 
 
 def test_abstract_shapes_equal_those_of_the_arrays(state):
@@ -41,7 +41,7 @@ def test_the_seed_determines_the_parameters_and_the_key_of_all_draws(state):
   build = jax.jit(lambda key: transformer.build(MODEL, toy.VOCABULARY, key)[1])
   chex.assert_trees_all_equal(bits(state.params), bits(build(key_of_parameters)))
   chex.assert_trees_all_equal(bits(state.key), bits(key_of_draws))
-  other = jax.jit(lambda: begin(seed=1)[1])()
+  other = begin(seed=1)[1]
   kernel = 'blocks', 0, 'attention', 'w_q', 'kernel'
   mine, others = (functools.reduce(lambda tree, key: tree[key], kernel, s.params) for s in (state, other))
   assert (mine != others).any()
@@ -50,3 +50,22 @@ def test_the_seed_determines_the_parameters_and_the_key_of_all_draws(state):
 def test_the_initial_step_is_zero_and_all_values_are_finite(state):
   assert int(state.step) == 0
   assert bool(state.finite)
+
+
+def test_more_layers_need_no_more_programs():
+  programs, numbers = [], []
+
+  def count(event, seconds, **about):
+    if event.endswith('backend_compile_duration'):
+      programs.append(about)
+
+  jax.monitoring.register_event_duration_secs_listener(count)
+  try:
+    for layers in (2, 4):
+      jax.clear_caches()
+      programs.clear()
+      begin(model=toy.config(toy.small('continuous'), num_layers=layers))
+      numbers.append(len(programs))
+  finally:
+    jax.monitoring.unregister_event_duration_listener(count)
+  assert numbers[0] == numbers[1] > 0

@@ -27,8 +27,7 @@ TOLERANCE = 1e-5
 def start():
   """(graphdef, initial state); copy the state, because the step donates its argument."""
   optimizer, sizes = make_optimizer(OPTIMIZER, 10), {'vocab_size': toy.VOCABULARY, 'batch_size': 4}
-  begin = jax.jit(lambda: initial_state(MODEL, optimizer, **sizes, seed=0))
-  return begin()
+  return initial_state(MODEL, optimizer, **sizes, seed=0)
 
 
 @pytest.fixture(scope='module')
