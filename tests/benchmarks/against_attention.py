@@ -1,8 +1,8 @@
 """A long-term memory layer against exact attention over the whole past, by the length of the past.
 
 Both get a segment of l tokens and its queries, and end with the output projection. The memory writes the
-segment and reads itself. Exact attention projects the segment to keys and values, stores them as the last l of
-T, and attends to all T. It has no causal mask, which would concern only l of the T keys. jax.nn stores the
+segment and reads itself. Exact attention projects the segment to keys and values, stores them as the last l
+of T, and attends to all T. It has no causal mask, which would concern only l of the T keys. jax.nn stores the
 scores, and gets so many queries at a time that these take at most a GiB; PyTorch does not store them.
 """
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 PAUSE_S = 0.005
-"""Between two runs: threads of the last contestant stop waiting for work (OpenMP's spin for milliseconds)."""
+"""Between two runs, in which the threads of the last contestant stop waiting for work."""
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt's numbers in glibc's malloc.h
 
@@ -78,12 +78,15 @@ def num_threads() -> int:
   return len(os.sched_getaffinity(0))
 
 
-def keep_freed_memory() -> None:
-  """Makes glibc reuse freed memory instead of returning it to the system, for all contestants.
+def tune_process() -> None:
+  """The settings of the C libraries that are best for all contestants; call it before they are imported.
 
-  By default each large array is fetched from the system with zeroed pages and returned when it is freed.
-  Eager PyTorch allocates every intermediate result and would be measured page by page.
+  glibc keeps freed memory: by default each large array is fetched from the system as zeroed pages and returned
+  when it is freed, so that eager PyTorch, which allocates every intermediate result, is measured page by page.
+  OpenMP's threads (PyTorch, faiss) sleep while they wait: if they spin, other work on the cores slows them down
+  several times.
   """
+  os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
   if sys.platform == 'linux':
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(M_MMAP_MAX, 0)

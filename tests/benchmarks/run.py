@@ -32,7 +32,7 @@ from tests.benchmarks import (
   start,
   training_step,
 )
-from tests.benchmarks.measure import keep_freed_memory, note, num_threads
+from tests.benchmarks.measure import note, num_threads, tune_process
 from tests.benchmarks.table import HEADER, Row
 
 MODULES = (
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument('--quick', action='store_true', help='tiny sizes, one round')
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
   asked = parser.parse_args(arguments)
-  keep_freed_memory()
+  tune_process()
   header = environment()
   print(', '.join(f'{name} {value or "not installed"}' for name, value in header.items()))
   print(f'\n{HEADER}', flush=True)

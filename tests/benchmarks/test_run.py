@@ -16,7 +16,7 @@ def subject(monkeypatch):
     yield exact(f'quick {quick}', 'MiB', 3.0, goal=Goal(at_most=2, of='ours'))
 
   monkeypatch.setattr(run, 'SUBJECTS', {'sizes': types.SimpleNamespace(rows=rows), 'broken': None})
-  monkeypatch.setattr(run, 'keep_freed_memory', lambda: None)
+  monkeypatch.setattr(run, 'tune_process', lambda: None)
 
 
 def test_the_table_and_the_json_have_the_rows_of_the_selected_subjects(tmp_path, capsys):
