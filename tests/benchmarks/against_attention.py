@@ -47,14 +47,14 @@ def rows(quick: bool) -> Iterator[Row]:
   times = {length: times_at(case, length, QUICK if quick else few(length)) for length in lengths}
   for name in (JAX, TORCH):
     for length in lengths:
-      yield timed(f'a segment with {length} tokens of context, {_sizes(case)}', times[length], name)
+      what = f'a segment with {length} tokens of context, {_sizes(case)}'
+      yield dataclasses.replace(timed(what, times[length], name), at=length)
     if installed('torch') or name == JAX:
       crossing = crossover(lengths, [np.median(np.divide(t['ours'], t[name])) for t in times.values()])
       if crossing is not None:
         yield exact(f'context from which the memory is faster than {name}', 'tokens', crossing)
-  cache_mib = 2 * lengths[-1] * case.d_model * 4 / 2**20
   what = f'what is kept of {lengths[-1]} tokens, {_sizes(case)}'
-  yield exact(what, 'MiB', state_mib(case), cache_mib, 'keys and values')
+  yield exact(what, 'MiB', state_mib(case), cache_mib(case, lengths[-1]), 'keys and values')
   yield from _streamed(TINY if quick else STREAM_CASE, 2**12 if quick else STREAMED, QUICK if quick else FULL)
 
 
@@ -94,6 +94,11 @@ def crossover(lengths: Sequence[int], ratios: Sequence[float]) -> float | None:
 def state_mib(case: Case) -> float:
   """The size of the memory's state."""
   return sum(leaf.nbytes for leaf in jax.tree.leaves(Inputs(case).rest[0])) / 2**20
+
+
+def cache_mib(case: Case, length: int) -> float:
+  """The size of the keys and values of a context, in float32."""
+  return case.batch * 2 * length * case.d_model * 4 / 2**20
 
 
 class JaxAttention:

@@ -6,7 +6,7 @@
 import functools
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,19 @@ def rows(quick: bool) -> Iterator[Row]:
 def _of(positions: Positions, b: int, length: int, h: int, k: int, *, effort: Effort) -> Iterator[Row]:
   what = f'local attention, {positions}, {b} rows, l {length}, M {length}, {h} x {k}'
   note(what)
+  arguments = inputs(positions, b, length, h, k)
+  programs = {
+    name: compiled(jax.value_and_grad(function), *arguments)
+    for name, function in (('ours', loss), (STORED, _stored_loss))
+  }
+  times = interleaved({name: functools.partial(run, *arguments) for name, run in programs.items()}, effort)
+  yield timed(f'{what}, forward and backward', times, STORED, goal=TIME_GOAL)
+  ours, stored = (temporary_mib(programs[name]) for name in ('ours', STORED))
+  yield exact(f'{what}, temporary memory', 'MiB', ours, stored, STORED, goal=MEMORY_GOAL)
+
+
+def inputs(positions: Positions, b: int, length: int, h: int, k: int) -> tuple[Any, ...]:
+  """The arguments of `loss`: queries, keys and values (differentiated), valid keys, offsets, ages."""
   rng = np.random.default_rng(0)
 
   def normal(*shape: int) -> Array:
@@ -44,22 +57,19 @@ def _of(positions: Positions, b: int, length: int, h: int, k: int, *, effort: Ef
   if positions == 'xl':
     arrays += [normal(b, length, h, k), normal(width, h, k)]  # q + v, r
   age_1m = (length - jnp.arange(width, dtype=jnp.float32))[None]
-  arguments = (tuple(arrays), jnp.ones((b, width), bool), jnp.arange(length, dtype=jnp.float32)[None], age_1m)
-  programs = {
-    name: compiled(jax.value_and_grad(_loss(function)), *arguments)
-    for name, function in (('ours', _ours), (STORED, _stored))
-  }
-  times = interleaved({name: functools.partial(run, *arguments) for name, run in programs.items()}, effort)
-  yield timed(f'{what}, forward and backward', times, STORED, goal=TIME_GOAL)
-  ours, stored = (temporary_mib(programs[name]) for name in ('ours', STORED))
-  yield exact(f'{what}, temporary memory', 'MiB', ours, stored, STORED, goal=MEMORY_GOAL)
+  return tuple(arrays), jnp.ones((b, width), bool), jnp.arange(length, dtype=jnp.float32)[None], age_1m
 
 
-def _loss(function):
-  return lambda *arguments: half_square(function(*arguments))
+def loss(*arguments: Any) -> Array:
+  """Of what the library's `attend` returns."""
+  return half_square(_attend(*arguments))
 
 
-def _ours(arrays: tuple[Array, ...], ok_bm: Array, offset_1l: Array, age_1m: Array) -> Array:
+def _stored_loss(*arguments: Any) -> Array:
+  return half_square(_stored(*arguments))
+
+
+def _attend(arrays: tuple[Array, ...], ok_bm: Array, offset_1l: Array, age_1m: Array) -> Array:
   q_blhk, k_bmhk, v_bmhk, *rest = arrays
   position_q_blhk, r_mhk = rest or (None, None)
   term = None if r_mhk is None else Relative(r_mhk=r_mhk)

@@ -81,10 +81,10 @@ def num_threads() -> int:
 def tune_process() -> None:
   """The settings of the C libraries that are best for all contestants; call it before they are imported.
 
-  glibc keeps freed memory: by default each large array is fetched from the system as zeroed pages and returned
-  when it is freed, so that eager PyTorch, which allocates every intermediate result, is measured page by page.
-  OpenMP's threads (PyTorch, faiss) sleep while they wait: if they spin, other work on the cores slows them down
-  several times.
+  glibc keeps freed memory: by default each large array is fetched from the system as zeroed pages and
+  returned when it is freed, and eager PyTorch allocates every intermediate result.
+  OpenMP's threads (PyTorch, faiss) sleep while they wait: if they spin, other work on the cores slows them
+  down several times.
   """
   os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
   if sys.platform == 'linux':

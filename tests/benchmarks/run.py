@@ -29,6 +29,7 @@ from tests.benchmarks import (
   local_attention,
   ltm_layer,
   neighbours,
+  parts,
   start,
   training_step,
 )
@@ -40,6 +41,7 @@ MODULES = (
   chunk,
   local_attention,
   training_step,
+  parts,
   generation,
   against_attention,
   neighbours,
@@ -86,12 +88,13 @@ def selected(only: str | None) -> list[str]:
   return names
 
 
-def measured(names: Sequence[str], *, quick: bool) -> Iterator[Row]:
-  """The rows of some subjects as they are measured."""
+def measured(names: Sequence[str], *, quick: bool) -> Iterator[tuple[str, Row]]:
+  """The rows of some subjects as they are measured, with the names of the subjects."""
   for i, name in enumerate(names, 1):
     start = time.perf_counter()
     note(f'== {name} ({i} of {len(names)})')
-    yield from SUBJECTS[name].rows(quick)
+    for row in SUBJECTS[name].rows(quick):
+      yield name, row
     note(f'== {name}: {time.perf_counter() - start:.0f} s')
 
 
@@ -103,14 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
   asked = parser.parse_args(arguments)
   tune_process()
   header = environment()
-  print(', '.join(f'{name} {value or "not installed"}' for name, value in header.items()))
+  print(', '.join(f'{key} {value or "not installed"}' for key, value in header.items()))
   print(f'\n{HEADER}', flush=True)
   rows = []
-  for row in measured(selected(asked.only), quick=asked.quick):
+  for name, row in measured(selected(asked.only), quick=asked.quick):
     if asked.quick:  # The goals are about the full sizes.
       row = dataclasses.replace(row, goal=None)
     print(row.markdown(), flush=True)
-    rows.append(row.json())
+    rows.append({'subject': name, **row.json()})
   if asked.json:
     asked.json.write_text(json.dumps({**header, 'rows': rows}, indent=1) + '\n')
 

@@ -53,6 +53,7 @@ class Row:
   other_name: str = ''
   ratio: Spread | None = None
   goal: Goal | None = None
+  at: int | None = None  # the place on the axis of a plot, such as tokens of context
 
   @property
   def met(self) -> bool | None:

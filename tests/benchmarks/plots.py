@@ -1,0 +1,74 @@
+"""The pictures of docs/performance.md, from the figures of a run of all benchmarks.
+
+python -m tests.benchmarks.run --json FILE
+python -m tests.benchmarks.plots FILE docs
+"""
+
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from infformer_jax.plotting import style
+from tests.benchmarks.against_attention import CASE, JAX, TORCH, cache_mib, state_mib
+
+NAMES = {JAX: 'exact attention, jax.nn', TORCH: 'exact attention, PyTorch'}
+COLORS = {JAX: style.COLORS['emptied'], TORCH: style.COLORS['exchanged']}
+
+
+def step_profile(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+  """The time of every part of a training step, and the time of its matrix products."""
+  *shown, whole = rows
+  names = [row['what'].partition(': ')[2] for row in shown]
+  with style.canvas(path, 7, 3) as figure:
+    axes = figure.subplots()
+    axes.barh(names, [row['ours']['median'] for row in shown], color=style.COLORS['memory'])
+    bare = [(i, row['other']['median']) for i, row in enumerate(shown) if row['other']]
+    axes.scatter([ms for _, ms in bare], [i for i, _ in bare], marker='|', s=300, color=style.INK, zorder=3)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis='y')
+    axes.set_xlabel('ms per step, forward and backward')
+    subtitle = (
+      '3 layers, width 768, l 512, M 512, s 4, batch 1, sticky memory; each part alone. Black: its matrix '
+      f'products at the rate of a large one. The whole step takes {whole["ours"]["median"]:.0f} ms.'
+    )
+    style.headline(figure, 'Where the time of a training step goes', subtitle)
+
+
+def context_length(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Time of a segment and memory against the length of the context."""
+  lengths = sorted({row['at'] for row in rows})
+  ours = {row['at']: row['ours']['median'] for row in rows}
+  with style.canvas(path, 8, 3.4) as figure:
+    of_time, of_memory = figure.subplots(1, 2)
+    memory: dict[str, Any] = {'color': style.COLORS['memory'], 'marker': 'o', 'label': 'long-term memory'}
+    of_time.plot(lengths, [ours[length] for length in lengths], **memory)
+    of_memory.plot(lengths, [state_mib(CASE)] * len(lengths), **memory)
+    for name, label in NAMES.items():
+      ms = {row['at']: row['other']['median'] for row in rows if row['other_name'] == name and row['other']}
+      of_time.plot(list(ms), list(ms.values()), marker='s', color=COLORS[name], label=label)
+    cache = [cache_mib(CASE, length) for length in lengths]
+    of_memory.plot(lengths, cache, marker='s', color=COLORS[JAX], label='keys and values')
+    of_time.set_ylabel('ms per segment of 512 tokens')
+    of_memory.set_ylabel('MiB that are kept')
+    for axes in (of_time, of_memory):
+      axes.set_xscale('log', base=2)
+      axes.set_yscale('log')
+      axes.set_xticks(lengths, [f'{length // 1024}k' for length in lengths])
+      axes.set_xlabel('tokens of context')
+      axes.legend()
+    subtitle = f'12 heads of 64, {CASE}; a segment of 512 tokens is stored and read'
+    style.headline(figure, 'One layer against exact attention over the whole past', subtitle)
+
+
+def main() -> None:
+  figures, folder = map(pathlib.Path, sys.argv[1:])
+  rows = json.loads(figures.read_text())['rows']
+  step_profile(folder / 'step_profile.png', [row for row in rows if row['subject'] == 'parts'])
+  of_context = [row for row in rows if row['subject'] == 'against_attention' and row['at']]
+  context_length(folder / 'context_length.png', of_context)
+
+
+if __name__ == '__main__':
+  main()
