@@ -69,7 +69,7 @@ class ReadSpec(abc.ABC):
 class Prepared:
   """What stays constant while one segment is read; n and m are p for a Gibbs density."""
 
-  values_bnhk: Array  # V = B W_V
+  values_bhnk: Array  # V = B W_V; heads first, so that a read of single tokens copies nothing
   keys_bmhk: Array  # m = 2 K: (Bᵀw_μ) W_K and (Bᵀw_σ) W_K; 3 K in a mixture; without affines n: K = B W_K
 
 
@@ -96,8 +96,8 @@ def prepare(
     affines: w_μ of every component, then w_σ, then in a mixture w_π, shared by the heads; as many as
       the spec's `num_affines`.
   """
-  values_bnhk = jnp.einsum('bnd,dhk->bnhk', b_bnd.astype(w_v_dhk.dtype), w_v_dhk)
-  return Prepared(values_bnhk=values_bnhk, keys_bmhk=keys(b_bnd, w_k_dhk, *affines))
+  values_bhnk = jnp.einsum('bnd,dhk->bhnk', b_bnd.astype(w_v_dhk.dtype), w_v_dhk)
+  return Prepared(values_bhnk=values_bhnk, keys_bmhk=keys(b_bnd, w_k_dhk, *affines))
 
 
 @jax.jit
@@ -143,7 +143,7 @@ def read(spec: ReadSpec, basis: Basis, prepared: Prepared, q_blhk: Float[Array, 
     context in q's dtype; the density in the keys'.
   """
   density = locate(spec, basis, prepared.keys_bmhk, q_blhk)
-  context_blhk = spec.context(basis, density, prepared.values_bnhk)
+  context_blhk = spec.context(basis, density, prepared.values_bhnk.swapaxes(1, 2))
   return Answer(context_blhk=context_blhk.astype(q_blhk.dtype), density=density)
 
 

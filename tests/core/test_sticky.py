@@ -76,7 +76,7 @@ def density_of(spec, q_blhk):
   """The density that queries compute from random keys."""
   count, nodes = (33, 33) if isinstance(spec, GibbsRead) else (spec.num_affines, 16)
   keys_bmhk = jax.random.normal(jax.random.key(2), (len(q_blhk), count, 3, 4))
-  prepared = read.Prepared(keys_bmhk=keys_bmhk, values_bnhk=jnp.ones((len(q_blhk), nodes, 3, 4)))
+  prepared = read.Prepared(keys_bmhk=keys_bmhk, values_bhnk=jnp.ones((len(q_blhk), 3, nodes, 4)))
   return read.read(spec, BASIS, prepared, q_blhk).density
 
 
