@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 from infformer_jax.core import attention as attention_core
 from infformer_jax.core.attention import Part, WindowKind
-from infformer_jax.core.positions import Relative
+from infformer_jax.core.positions import Aged, Relative
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn.attention import Attention, Biases
 from infformer_jax.nn.block import Block
 from infformer_jax.nn.key_values import KeyValues, put
-from infformer_jax.nn.open_segment import BlockPrepared, BlockTokens, Prepared, Tokens
+from infformer_jax.nn.open_segment import BlockPrepared, BlockTokens, OpenSlots, Prepared, Tokens
 from infformer_jax.nn.transformer import Transformer, all_finite
 from infformer_jax.types import Array, Segment
 
@@ -67,7 +67,7 @@ def _append_block(
   kv = tokens.kv.put(own, block.config.short_term_length + now.count_b)
   read = block.memory.answer(prepared.memory, Segment(q_blhk=q_blhk, ok_bl=ok_bl, offset_bl=offset_bl))
   parts = [_window(block, kv, now, relative_hkw)]
-  parts += [_part(attention, each.kv, each.age_bm, each.ok_bm, window='block') for each in prepared.slots]
+  parts += [_slots(attention, slots, offset_bl) for slots in prepared.slots]
   queries = attention.ask(q_blhk, offset_bl, now.biases)
   out_bld = attention.attend(queries, parts, read.gated)
   if read.added_bld is not None:
@@ -96,6 +96,15 @@ def _window(block: Block, kv: KeyValues, now: _Now, relative_hkw: Array | None) 
     return part
   relative = Relative(r_mhk=relative_hkw.transpose(2, 0, 1), after_bl=(length - 1) - now.count_b[:, None])
   return dataclasses.replace(part, position=relative)
+
+
+def _slots(attention: Attention, slots: OpenSlots, offset_bl: Array) -> Part:
+  part = _part(attention, slots.kv, slots.age_bm, slots.ok_bm, window='block')
+  if not isinstance(part.position, Aged):
+    return part
+  of_offset_bld = attention.sinusoids(offset_bl)
+  term = dataclasses.replace(part.position, of_offset_bld=of_offset_bld, of_age_bmd=slots.of_age_bmd)
+  return dataclasses.replace(part, position=term)
 
 
 def _part(

@@ -106,6 +106,11 @@ class Attention(nnx.Module):
       distance_w = jnp.minimum(distance_w, self.config.clamp_length)
     return self._heads(self.w_r(positions.sinusoids(distance_w, self.config.d_model)))
 
+  def sinusoids(self, place_bm: Array) -> Array:
+    """Transformer-XL's R [b, m, d] of ages or offsets, in the dtype of the activations."""
+    encoded = positions.sinusoids(place_bm.astype(self._wide), self.config.d_model)
+    return encoded.astype(self.config.compute_dtype)
+
   def keys(
     self, k_bmhk: Array, v_bmhk: Array, age_bm: Array, ok_bm: Array, *, window: WindowKind | None = None
   ) -> Part:

@@ -26,6 +26,7 @@ class OpenSlots:
   kv: KeyValues
   age_bm: Array
   ok_bm: Array
+  of_age_bmd: Array | None  # their sinusoids, where the positions need them
 
 
 @pytree
@@ -193,4 +194,7 @@ def _open_slots(attention: Attention, slots: Slots) -> OpenSlots:
   ok_bm11 = slots.ok_bm[:, :, None, None]
   k_bmhk = attention.placed(jnp.where(ok_bm11, slots.k_bmhk, 0), slots.age_bm)
   kv = KeyValues.of(k_bmhk, jnp.where(ok_bm11, slots.v_bmhk, 0))
-  return OpenSlots(kv=kv, age_bm=jnp.broadcast_to(slots.age_bm, slots.ok_bm.shape), ok_bm=slots.ok_bm)
+  age_bm, of_age_bmd = jnp.broadcast_to(slots.age_bm, slots.ok_bm.shape), None
+  if attention.config.positions == 'xl':
+    of_age_bmd = attention.sinusoids(age_bm)
+  return OpenSlots(kv=kv, age_bm=age_bm, ok_bm=slots.ok_bm, of_age_bmd=of_age_bmd)
