@@ -73,7 +73,7 @@ def _attend(arrays: tuple[Array, ...], ok_bm: Array, offset_1l: Array, age_1m: A
   q_blhk, k_bmhk, v_bmhk, *rest = arrays
   position_q_blhk, r_mhk = rest or (None, None)
   term = None if r_mhk is None else Relative(r_mhk=r_mhk)
-  part = Part(k_bmhk=k_bmhk, v_bmhk=v_bmhk, ok_bm=ok_bm, age_bm=age_1m, position=term)
+  part = Part(k_bmhk=k_bmhk, v_bmhk=v_bmhk, ok_bm=ok_bm, age_bm=age_1m, position=term, consecutive=True)
   return attend(Queries(q_blhk=q_blhk, offset_bl=offset_1l, position_q_blhk=position_q_blhk), [part])
 
 
