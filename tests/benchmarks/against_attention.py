@@ -33,7 +33,7 @@ from tests.benchmarks.measure import (
 from tests.benchmarks.table import Goal, Row, exact, timed
 
 JAX, TORCH = 'jax.nn', 'torch'
-LENGTHS = (1024, 2048, 4096, 16384, 65536, 262144)  # T, ascending
+LENGTHS = (512, 1024, 2048, 4096, 16384, 65536, 262144)  # T, ascending
 CASE = Case(batch=1, num_basis=512, sampling='sticky')
 TINY = Case(batch=1, num_basis=16, sampling='sticky', num_heads=2, head_dim=8, length=32)
 STREAM_CASE = Case(batch=1, num_basis=512, sampling='sticky', num_heads=4)
@@ -60,7 +60,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def few(length: int) -> Effort:
   """Fewer rounds where one takes many seconds."""
-  return dataclasses.replace(FULL, rounds=5 if length <= 16384 else 3, seconds=1)
+  return dataclasses.replace(FULL, rounds=5 if length <= 16384 else 2, seconds=1)
 
 
 def times_at(case: Case, length: int, effort: Effort) -> Times:

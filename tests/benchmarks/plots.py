@@ -55,7 +55,7 @@ def context_length(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> Non
     for axes in (of_time, of_memory):
       axes.set_xscale('log', base=2)
       axes.set_yscale('log')
-      axes.set_xticks(lengths, [f'{length // 1024}k' for length in lengths])
+      axes.set_xticks(lengths, [f'{length / 1024:g}k' for length in lengths])
       axes.set_xlabel('tokens of context')
       axes.legend()
     subtitle = f'12 heads of 64, {CASE}; a segment of 512 tokens is stored and read'
