@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+import jax
+
 from tests.benchmarks import (
   against_attention,
   chunk,
@@ -105,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
   asked = parser.parse_args(arguments)
   tune_process()
+  if asked.quick:
+    jax.config.update('jax_disable_most_optimizations', True)  # Compiling takes most of the time.
   header = environment()
   print(', '.join(f'{key} {value or "not installed"}' for key, value in header.items()))
   print(f'\n{HEADER}', flush=True)

@@ -3,6 +3,7 @@
 import json
 import types
 
+import jax
 import pytest
 
 from tests.benchmarks import run
@@ -17,6 +18,8 @@ def subject(monkeypatch):
 
   monkeypatch.setattr(run, 'SUBJECTS', {'sizes': types.SimpleNamespace(rows=rows), 'broken': None})
   monkeypatch.setattr(run, 'tune_process', lambda: None)
+  yield
+  jax.config.update('jax_disable_most_optimizations', False)
 
 
 def test_the_table_and_the_json_have_the_rows_of_the_selected_subjects(tmp_path, capsys):
