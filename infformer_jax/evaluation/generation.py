@@ -66,17 +66,18 @@ class Generator:
     self.segment_length, self.init_state = model.config.segment_length, model.init_state
 
     def with_model(function: Callable, **options: Any) -> Callable:
-      def run(params: PyTree, *args: Any) -> Any:
-        return function(trained.model(params), *args)
+      def run(params: PyTree, constants: PyTree, *args: Any) -> Any:
+        return function(trained.model(params, constants), *args)
 
-      return jax.jit(run, **options)
+      jitted = jax.jit(run, **options)
+      return lambda *args: jitted(self.params, trained.constants, *args)
 
-    self._read_chunk = with_model(_read_chunk, donate_argnums=2)
+    self._read_chunk = with_model(_read_chunk, donate_argnums=3)
     self._open = with_model(open_segment.open_segment)
-    self._append = with_model(append_token.append, donate_argnums=2)
+    self._append = with_model(append_token.append, donate_argnums=3)
     self._read_out = with_model(_read_out)
-    self._next = with_model(_next, static_argnums=4, donate_argnums=2)
-    self._renew = with_model(open_segment.renew, donate_argnums=1)
+    self._next = with_model(_next, static_argnums=5, donate_argnums=3)
+    self._renew = with_model(open_segment.renew, donate_argnums=2)
 
   def read(
     self, prompts: Sequence[np.ndarray], progress: Callable[[int], None] | None = None
@@ -101,21 +102,21 @@ class Generator:
     checks: list[Array] = []
     for chunk in range(chunks):
       batch = self._chunk(inputs, whole, chunk, chunks)
-      state, finite_bi = self._read_chunk(self.params, batch, state)
+      state, finite_bi = self._read_chunk(batch, state)
       checks.append(finite_bi)
       if chunk:  # One chunk late, so that the device never waits for the host.
         self._require_finite(checks.pop(0), 'in the prompt')
       if progress:
         read = (chunk + 1 - chunks) * self.segments_per_chunk + int(whole.max())
         progress(read * self.segment_length)
-    opened = self._open(self.params, state, jnp.asarray(whole == 0))
+    opened = self._open(state, jnp.asarray(whole == 0))
     rest = [ids[count * self.segment_length :] for ids, count in zip(inputs, whole, strict=True)]
     tokens = opened.tokens
     for i in range(max(map(len, rest))):  # At most a segment, so that none is full before the last token.
       active_b = np.array([i < len(ids) for ids in rest])
       token_b = np.array([ids[i] if i < len(ids) else 0 for ids in rest], np.int32)
-      tokens = self._append(self.params, opened.prepared, tokens, token_b, active_b)
-    logits_bv, last_bi = self._read_out(self.params, tokens)
+      tokens = self._append(opened.prepared, tokens, token_b, active_b)
+    logits_bv, last_bi = self._read_out(tokens)
     for finite_bi in (*checks, last_bi):
       self._require_finite(finite_bi, 'in the prompt')
     return logits_bv, Open(prepared=opened.prepared, tokens=tokens)
@@ -129,17 +130,13 @@ class Generator:
       NotFiniteModelError: a value is not finite; the tokens before it have been yielded.
     """
     token_b = jax.jit(sample, static_argnums=1)(logits_bv, sampling, jax.random.fold_in(key, 0))
-    count_b = np.asarray(
-      opened.tokens.count_b
-    )  # Counted on the host from here on, which need not wait for it.
+    count_b = np.asarray(opened.tokens.count_b)  # From here on the host counts.
     for i in range(max_new_tokens):
       yield np.asarray(token_b)
       if i + 1 < max_new_tokens:
         if (full_b := count_b == self.segment_length).any():
-          opened, count_b = self._renew(self.params, opened), np.where(full_b, 0, count_b)
-        token_b, tokens, finite_bi = self._next(
-          self.params, opened.prepared, opened.tokens, token_b, sampling, key, i + 1
-        )
+          opened, count_b = self._renew(opened), np.where(full_b, 0, count_b)
+        token_b, tokens, finite_bi = self._next(opened.prepared, opened.tokens, token_b, sampling, key, i + 1)
         opened, count_b = dataclasses.replace(opened, tokens=tokens), count_b + 1
         self._require_finite(finite_bi, f'after {i + 1} generated tokens')
 
