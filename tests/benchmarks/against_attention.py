@@ -38,6 +38,7 @@ CASE = Case(batch=1, num_basis=512, sampling='sticky')
 TINY = Case(batch=1, num_basis=16, sampling='sticky', num_heads=2, head_dim=8, length=32)
 STREAM_CASE = Case(batch=1, num_basis=512, sampling='sticky', num_heads=4)
 STREAMED, CHUNK = 2**20, 8  # tokens, segments
+MOST_CHECKED = 4096  # tokens of context up to which the results of the two exact contestants are compared
 CONSTANT_TIME = Goal(at_most=1.03)
 
 
@@ -68,12 +69,15 @@ def times_at(case: Case, length: int, effort: Effort) -> Times:
   note(f'context of {length} tokens')
   inputs = Inputs(case)
   ours = compiled(inputs.forward(Continuous.step), *inputs.arguments)
+  exact_attention = JaxAttention(inputs, length)
   contestants: dict[str, Callable[[], Any]] = {
     'ours': lambda: ours(*inputs.arguments),
-    JAX: JaxAttention(inputs, length).run,
+    JAX: exact_attention.run,
   }
   if installed(TORCH):
-    contestants[TORCH] = torch_attention(inputs, length)
+    contestants[TORCH] = torch_attention(inputs, exact_attention.cache)
+    if length <= MOST_CHECKED:
+      np.testing.assert_allclose(contestants[TORCH](), exact_attention.run(), atol=1e-3)
   return interleaved(contestants, effort)
 
 
@@ -131,21 +135,18 @@ class JaxAttention:
     return out_bld
 
 
-def torch_attention(inputs: Inputs, length: int) -> Callable[[], Any]:
-  """`torch.nn.functional.scaled_dot_product_attention` over a cache that is updated in place."""
+def torch_attention(inputs: Inputs, cache: tuple[Array, Array]) -> Callable[[], Any]:
+  """`torch.nn.functional.scaled_dot_product_attention` over a copy of a cache, updated in place."""
   import torch
+
+  from tests.benchmarks.ltm_torch import tensor
 
   torch.set_num_threads(num_threads())
   case, (params, _, x_bld, q_blhk) = inputs.case, inputs.differentiated
   d = case.d_model
-  w_k, w_v, w_o = (
-    torch.tensor(np.asarray(params[f'w_{name}']).reshape(d, d)) for name in ('k_dhk', 'v_dhk', 'o_hkd')
-  )
-  x_bld, q_bhlk = (
-    torch.tensor(np.asarray(x_bld)),
-    torch.tensor(np.asarray(q_blhk)).transpose(1, 2).contiguous(),
-  )
-  k_bhmk, v_bhmk = (torch.randn(case.batch, case.num_heads, length, case.head_dim) for _ in range(2))
+  w_k, w_v, w_o = (tensor(params[name]).reshape(d, d) for name in ('w_k_dhk', 'w_v_dhk', 'w_o_hkd'))
+  x_bld, q_bhlk = tensor(x_bld), tensor(q_blhk).transpose(1, 2).contiguous()
+  k_bhmk, v_bhmk = (tensor(a).transpose(1, 2).contiguous() for a in cache)
 
   def heads(x_btd: Any) -> Any:
     return x_btd.unflatten(-1, (case.num_heads, case.head_dim)).transpose(1, 2)
