@@ -72,9 +72,10 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def memory_flops() -> float:
   """Of a write and a read with sticky sampling, forward and backward; the products of ltm_layer.py."""
-  carry, constant = 2 * N * N * N, 2 * L * N * D  # G_pastᵀ·Ψ has no gradient, C·X one.
-  varying = 2 * N * N * D + 2 * N * D * D + 4 * N * D + 4 * D * D + 4 * L * D + 2 * L * N * D + 2 * L * D * D
-  return carry + 2 * constant + 3 * varying
+  without_gradient = 2 * N * N * N  # G_pastᵀ·Ψ
+  one_constant = 2 * N * N * D + 2 * L * N * D
+  others = 2 * N * D * D + 4 * N * D + 4 * D * D + 4 * L * D + 2 * L * N * D + 2 * L * D * D
+  return without_gradient + 2 * one_constant + 3 * others
 
 
 def _program(function: Callable[..., Array], arguments: Sequence[Any]) -> Callable[[], Any]:
