@@ -30,27 +30,27 @@ def context(
   basis: GaussianBasis,
   mu_bhl: Float[Array, 'b h l'],
   sigma_sq_bhl: Float[Array, 'b h l'],
-  values_bnhk: Float[Array, 'b n h k'],
+  values_bhnk: Float[Array, 'b h n k'],
 ) -> Float[Array, 'b l h k']:
   """The read r V, in the dtype of the values; equal to that of the general closed forms up to rounding.
 
   Args:
     basis: with one width.
     mu_bhl, sigma_sq_bhl: of a density over all reals.
-    values_bnhk: V.
+    values_bhnk: V.
   """
-  return _context(basis, mu_bhl, sigma_sq_bhl, values_bnhk)[0]
+  return _context(basis, mu_bhl, sigma_sq_bhl, values_bhnk)[0]
 
 
 def _context(
-  basis: GaussianBasis, mu_bhl: Array, sigma_sq_bhl: Array, values_bnhk: Array
+  basis: GaussianBasis, mu_bhl: Array, sigma_sq_bhl: Array, values_bhnk: Array
 ) -> tuple[Array, tuple[Array, ...]]:
-  kept = mu_bhl, sigma_sq_bhl, values_bnhk
-  return _by_head(functools.partial(_head_context, basis), kept, (1, 1, 2), 2), kept
+  kept = mu_bhl, sigma_sq_bhl, values_bhnk
+  return _by_head(functools.partial(_head_context, basis), kept, (1, 1, 1), 2), kept
 
 
 def _gradients(basis: GaussianBasis, kept: tuple[Array, ...], g_blhk: Array) -> tuple[Array, ...]:
-  return _by_head(functools.partial(_head_gradients, basis), (*kept, g_blhk), (1, 1, 2, 2), (1, 1, 2))
+  return _by_head(functools.partial(_head_gradients, basis), (*kept, g_blhk), (1, 1, 1, 2), (1, 1, 1))
 
 
 context.defvjp(_context, _gradients)
@@ -100,9 +100,9 @@ def _by_head(function: Callable, arrays: tuple[Array, ...], axes: tuple[int, ...
     axes, out_axes: the axes of the heads, as of jax.vmap.
   """
   at_once = jax.vmap(function, in_axes=axes, out_axes=out_axes)
-  mu_bhl, _, values_bnhk, *_ = arrays
+  mu_bhl, _, values_bhnk, *_ = arrays
   num_heads = mu_bhl.shape[1]
-  if mu_bhl.size // num_heads * values_bnhk.shape[1] <= _FEW:
+  if mu_bhl.size // num_heads * values_bhnk.shape[2] <= _FEW:
     return at_once(*arrays)
 
   def in_turn(*arrays: Array) -> Any:

@@ -93,14 +93,14 @@ class LocatedRead(ReadSpec):
     return (density.weight_bhlc[..., None] * r_bhlcn).sum(axis=-2)
 
   def context(
-    self, basis: Basis, density: Located, values_bnhk: Float[Array, 'b n h k']
+    self, basis: Basis, density: Located, values_bhnk: Float[Array, 'b h n k']
   ) -> Float[Array, 'b l h k']:
     """r V; where densities and functions are plain Gaussians, without keeping r for the backward pass."""
     plain = isinstance(self.density, GaussianDensity) and self.mixture == 1 and not self.renormalize
     if not (plain and isinstance(basis, GaussianBasis) and len(basis.widths) == 1):
-      return super().context(basis, density, values_bnhk)
+      return super().context(basis, density, values_bhnk)
     mu_bhl, sigma_sq_bhl = density.mu_bhlc[..., 0], density.sigma_sq_bhlc[..., 0]
-    return gaussian_context.context(basis, mu_bhl, sigma_sq_bhl, values_bnhk)
+    return gaussian_context.context(basis, mu_bhl, sigma_sq_bhl, values_bhnk)
 
   def masses(
     self, basis: Basis, density: Located, ok_bl: Bool[Array, 'b l'], *, num_bins: int, margin: float

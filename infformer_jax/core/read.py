@@ -52,11 +52,11 @@ class ReadSpec(abc.ABC):
     """The weights of the values of `prepare`, whose weighted sum is the read."""
 
   def context(
-    self, basis: Basis, density: Any, values_bnhk: Float[Array, 'b n h k']
+    self, basis: Basis, density: Any, values_bhnk: Float[Array, 'b h n k']
   ) -> Float[Array, 'b l h k']:
     """The weighted sum of the values, in their dtype. A spec overrides it where a sum can do with less."""
-    r_bhln = self.expected(basis, density).astype(values_bnhk.dtype)
-    return jnp.einsum('bhln,bnhk->blhk', r_bhln, values_bnhk)
+    r_bhln = self.expected(basis, density).astype(values_bhnk.dtype)
+    return jnp.einsum('bhln,bhnk->blhk', r_bhln, values_bhnk)
 
   @abc.abstractmethod
   def masses(
@@ -143,7 +143,7 @@ def read(spec: ReadSpec, basis: Basis, prepared: Prepared, q_blhk: Float[Array, 
     context in q's dtype; the density in the keys'.
   """
   density = locate(spec, basis, prepared.keys_bmhk, q_blhk)
-  context_blhk = spec.context(basis, density, prepared.values_bhnk.swapaxes(1, 2))
+  context_blhk = spec.context(basis, density, prepared.values_bhnk)
   return Answer(context_blhk=context_blhk.astype(q_blhk.dtype), density=density)
 
 

@@ -14,7 +14,7 @@ B, L, H, K = 2, 33, 3, 4
 RNG = np.random.default_rng(0)
 MU = jnp.asarray(RNG.uniform(size=(B, H, L)), jnp.float32)
 SIGMA_SQ = jnp.asarray(10 ** RNG.uniform(-6, 0, size=(B, H, L)), jnp.float32)
-VALUES = jnp.asarray(RNG.normal(size=(B, 64, H, K)), jnp.float32)
+VALUES = jnp.asarray(RNG.normal(size=(B, H, 64, K)), jnp.float32)
 
 
 def test_expectations_are_not_kept_for_the_backward_pass():
@@ -27,6 +27,6 @@ def test_values_in_bfloat16_are_weighted_by_expectations_in_float32():
   values = jnp.asarray(VALUES, jnp.bfloat16)
   context_blhk = gaussian_context.context(BASIS, MU, SIGMA_SQ, values)
   r_bhln = expectation(BASIS, GaussianDensity(), MU, SIGMA_SQ)
-  expected = jnp.einsum('bhln,bnhk->blhk', r_bhln, values.astype(jnp.float32), precision='highest')
+  expected = jnp.einsum('bhln,bhnk->blhk', r_bhln, values.astype(jnp.float32), precision='highest')
   assert context_blhk.dtype == jnp.bfloat16
   np.testing.assert_allclose(context_blhk, expected, rtol=0, atol=0.01 * np.abs(expected).max())

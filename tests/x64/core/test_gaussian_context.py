@@ -13,16 +13,16 @@ from infformer_jax.core.read import ReadSpec
 BASIS = GaussianBasis(num_basis=12, widths=(0.75,))
 RNG = np.random.default_rng(0)
 MU, SIGMA_SQ = RNG.uniform(size=(2, 3, 5)), 10 ** RNG.uniform(-6, 0, size=(2, 3, 5))
-VALUES, G = RNG.normal(size=(2, 12, 3, 4)), RNG.normal(size=(2, 5, 3, 4))
+VALUES, G = RNG.normal(size=(2, 3, 12, 4)), RNG.normal(size=(2, 5, 3, 4))
 
 
-def general(mu_bhl, sigma_sq_bhl, values_bnhk):
+def general(mu_bhl, sigma_sq_bhl, values_bhnk):
   density = Located(
     mu_bhlc=mu_bhl[..., None],
     sigma_sq_bhlc=sigma_sq_bhl[..., None],
     weight_bhlc=jnp.ones((*mu_bhl.shape, 1)),
   )
-  return ReadSpec.context(LocatedRead(), BASIS, density, values_bnhk)
+  return ReadSpec.context(LocatedRead(), BASIS, density, values_bhnk)
 
 
 @pytest.mark.parametrize('few', [2**14, 0], ids=['at once', 'head by head'])
