@@ -61,7 +61,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def few(length: int) -> Effort:
   """Fewer rounds where one takes many seconds."""
-  return dataclasses.replace(FULL, rounds=5 if length <= 16384 else 2, seconds=1)
+  return Effort(rounds=5 if length <= 16384 else 2, seconds=1)
 
 
 def times_at(case: Case, length: int, effort: Effort) -> Times:

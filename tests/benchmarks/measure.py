@@ -32,7 +32,7 @@ class Effort:
   seconds: float
 
 
-FULL = Effort(rounds=7, seconds=4)
+FULL = Effort(rounds=5, seconds=4)
 QUICK = Effort(rounds=1, seconds=0)
 
 

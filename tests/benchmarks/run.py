@@ -118,8 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
       row = dataclasses.replace(row, goal=None)
     print(row.markdown(), flush=True)
     rows.append({'subject': name, **row.json()})
-  if asked.json:
-    asked.json.write_text(json.dumps({**header, 'rows': rows}, indent=1) + '\n')
+    if asked.json:  # After every row: an interrupted run keeps its figures.
+      asked.json.write_text(json.dumps({**header, 'rows': rows}, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -49,10 +49,9 @@ def rows(quick: bool) -> Iterator[Row]:
   if quick:
     yield from _of('a tiny layer', NARROW, lanes=1, effort=QUICK)
     return
-  few = dataclasses.replace(FULL, rounds=5)
   time_goal, memory_goal = Goal(at_most=1.25), Goal(at_most=1100, of='ours')
   what = '3 layers, d 768, l 512, M 512, s 4, xl, batch 1'
-  yield from _of(what, WIDE, lanes=1, effort=few, time_goal=time_goal, memory_goal=memory_goal)
+  yield from _of(what, WIDE, lanes=1, effort=FULL, time_goal=time_goal, memory_goal=memory_goal)
   lanes = pg19.TRAIN['tiny'].batch_size
   yield from _of('pg19 tiny', pg19.MODELS['tiny'], lanes=lanes, effort=FULL, time_goal=Goal(at_most=1.15))
 
