@@ -1,5 +1,6 @@
 """The trunk: a decoder that takes whole chunks and carries its memories as an argument and a result."""
 
+import functools
 from typing import Any
 
 import jax
@@ -133,17 +134,23 @@ class Transformer(nnx.Module):
   def _run(
     self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View
   ) -> tuple[Array, BlockState, Read]:
-    if not self.config.remat:
-      return block(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
-    graphdef, params = nnx.split(block)
+    graphdef, variables = nnx.split(block)
+    run = functools.partial(_run_block, graphdef, view)
+    return (jax.checkpoint(run) if self.config.remat else run)(variables, x_bsld, state, chunk, keys_bs)
 
-    @jax.checkpoint
-    def run(
-      params: PyTree, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None
-    ) -> tuple[Array, BlockState, Read]:
-      return nnx.merge(graphdef, params)(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
 
-    return run(params, x_bsld, state, chunk, keys_bs)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _run_block(
+  graphdef: nnx.GraphDef,
+  view: View,
+  variables: nnx.State,
+  x_bsld: Array,
+  state: BlockState,
+  chunk: Chunk,
+  keys_bs: Array | None,
+) -> tuple[Array, BlockState, Read]:
+  """A chunk through a block. Equal blocks have equal graphdefs, so that they are traced once."""
+  return nnx.merge(graphdef, variables)(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
 
 
 def all_finite(x: Array, ok: Array) -> Array:

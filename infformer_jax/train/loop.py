@@ -1,10 +1,11 @@
-"""A training run: build, restore, loop."""
+"""A training run: build, restore, compile, loop."""
 
 import dataclasses
 import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -98,9 +99,8 @@ def train(
     state, saved = restored
     console.say(f'resuming from checkpoint {int(state.step)}')
   else:
-    _, state = start(places=places)
-    state = dataclasses.replace(state, params=replaced(state.params, initial or {}))
-    saved = {'data_position': 0, 'totals': {}, 'best': None}
+    # The state is drawn below.
+    state, saved = shapes, {'data_position': 0, 'totals': {}, 'best': None}
   run = Run(
     mesh=mesh,
     graphdef=graphdef,
@@ -116,13 +116,21 @@ def train(
     run.metrics.close()
     return run
 
-  # Loop.
+  # Compile. Meanwhile the parameters of a new run are drawn, which compiles programs too.
   stream = batches(run.step)
   batch = put_batch(next(stream), mesh)
   console.status('compiling the training step')
-  schedules = make_schedules(config.optimizer, config.num_steps)
-  constants = put_constants(transformer.merge(graphdef, run.state.params).constants(), mesh)
-  train_step = make_train_step(graphdef, optimizer, schedules).lower(run.state, batch, constants).compile()
+  with futures.ThreadPoolExecutor(1) as pool:
+    drawing = None if restored else pool.submit(start, places=places)
+    abstract = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, places)
+    constants = put_constants(transformer.merge(graphdef, shapes.params).constants(), mesh)
+    schedules = make_schedules(config.optimizer, config.num_steps)
+    train_step = make_train_step(graphdef, optimizer, schedules).lower(abstract, batch, constants).compile()
+  if drawing is not None:
+    _, state = drawing.result()
+    run.state = dataclasses.replace(state, params=replaced(state.params, initial or {}))
+
+  # Loop.
   save = Save(config.checkpoint_every, checkpoints)
   status = StatusLine(console, step=run.step, num_steps=run.num_steps)
   hooks = [status, Every(config.log_every, log), *hooks, save]
