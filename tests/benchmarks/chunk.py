@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from infformer_jax.memory.base import Memory
 from infformer_jax.memory.continuous import Continuous
 from tests.benchmarks.ltm_case import Case, Inputs
-from tests.benchmarks.measure import FULL, QUICK, Effort, compiled, interleaved, note, temporary_mib
+from tests.benchmarks.measure import (
+  FULL,
+  QUICK,
+  Effort,
+  check_equal,
+  compiled,
+  interleaved,
+  note,
+  temporary_mib,
+)
 from tests.benchmarks.plain_memory import PlainContinuous
 from tests.benchmarks.table import Goal, Row, exact, timed
 
@@ -40,6 +49,7 @@ def _of(case: Case, effort: Effort, *, goal: Goal | None = None) -> Iterator[Row
     STEPS: compiled(inputs.gradients(Memory.scan), *inputs.arguments),
     PLAIN: compiled(inputs.gradients(PlainContinuous.scan, PlainContinuous), *inputs.arguments),
   }
+  check_equal(programs, *inputs.arguments)
   times = interleaved(
     {name: functools.partial(run, *inputs.arguments) for name, run in programs.items()}, effort
   )

@@ -16,7 +16,16 @@ from infformer_jax.core.attention import MASKED, Part, Queries, attend
 from infformer_jax.core.positions import Relative, relative_scores
 from infformer_jax.types import Array
 from tests.benchmarks.ltm_case import half_square
-from tests.benchmarks.measure import FULL, QUICK, Effort, compiled, interleaved, note, temporary_mib
+from tests.benchmarks.measure import (
+  FULL,
+  QUICK,
+  Effort,
+  check_equal,
+  compiled,
+  interleaved,
+  note,
+  temporary_mib,
+)
 from tests.benchmarks.table import Goal, Row, exact, timed
 
 STORED = 'stored scores'
@@ -39,6 +48,7 @@ def _of(positions: Positions, b: int, length: int, h: int, k: int, *, effort: Ef
     name: compiled(jax.value_and_grad(function), *arguments)
     for name, function in (('ours', loss), (STORED, _stored_loss))
   }
+  check_equal(programs, *arguments)
   times = interleaved({name: functools.partial(run, *arguments) for name, run in programs.items()}, effort)
   yield timed(f'{what}, forward and backward', times, STORED, goal=TIME_GOAL)
   ours, stored = (temporary_mib(programs[name]) for name in ('ours', STORED))

@@ -58,6 +58,17 @@ def interleaved(contestants: Mapping[str, Callable[[], Any]], effort: Effort) ->
   return times
 
 
+def check_equal(programs: Mapping[str, jax.stages.Compiled], *arguments: Any) -> None:
+  """Raises AssertionError where programs compute different losses, so that their times could not be compared.
+
+  Args:
+    programs: of the contestants, (loss, gradients).
+    arguments: of all of them.
+  """
+  losses = {name: float(program(*arguments)[0]) for name, program in programs.items()}
+  assert max(losses.values()) - min(losses.values()) < 1e-3 * abs(losses['ours']), losses
+
+
 def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> jax.stages.Compiled:
   """The program of a function for these arguments; `options` are jax.jit's."""
   return jax.jit(function, **options).lower(*arguments).compile()
