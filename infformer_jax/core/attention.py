@@ -21,10 +21,9 @@ from infformer_jax.core.attention_parts import by_head as by_head
 from infformer_jax.core.attention_parts import distance
 from infformer_jax.core.attention_parts import seen as seen
 from infformer_jax.core.attention_parts import seen_by as seen_by
+from infformer_jax.core.attention_softmax import exponentials, weighted_values
+from infformer_jax.core.attention_softmax import softmax as softmax
 from infformer_jax.core.positions import Buckets, Relative
-
-MASKED = -1e30
-"""A score whose weight is exactly 0 if any other key is seen; finite in float32."""
 
 MIN_SCORES = 2**20
 """Fewer scores than this, of all rows and heads, are stored: recomputing them would take longer (measured on
@@ -122,31 +121,10 @@ def scores(queries: Queries, part: Part) -> Float[Array, 'b h l m']:
   return scores_bhlm * queries.scale_h[None, :, None, None]
 
 
-def exponentials(
-  scores: Sequence[Float[Array, '*b _']], ok: Sequence[Bool[Array, '*#b _']]
-) -> tuple[list[Float[Array, '*b _']], Float[Array, '*b 1']]:
-  """The numerators of one softmax over the last axes of all scores, where ok, and its denominator.
-
-  All numerators are 0 where nothing is ok; the denominator is then 1.
-  """
-  masked = [jnp.where(where, each, MASKED) for each, where in zip(scores, ok, strict=True)]
-  highest = functools.reduce(jnp.maximum, [each.max(axis=-1, keepdims=True) for each in masked])
-  highest = jax.lax.stop_gradient(highest)
-  numerators = [jnp.where(where, jnp.exp(each - highest), 0) for each, where in zip(masked, ok, strict=True)]
-  total = functools.reduce(jnp.add, [each.sum(axis=-1, keepdims=True) for each in numerators])
-  return numerators, jnp.where(total > 0, total, 1)
-
-
 def weights(queries: Queries, parts: Sequence[Part]) -> Float[Array, 'b h l m']:
   """The softmax over the keys of all parts, float32 or wider."""
   numerators, total_bhl1 = _exponentials(queries, parts)
   return jnp.concatenate(numerators, axis=-1) / total_bhl1
-
-
-def softmax(scores: Float[Array, '*b m'], ok: Bool[Array, '*#b m']) -> Float[Array, '*b m']:
-  """Softmax over the last axis where ok, float32 or wider; all weights are 0 where nothing is ok."""
-  (numerator,), total = exponentials([scores.astype(at_least_float32(scores.dtype))], [ok])
-  return numerator / total
 
 
 def normalized(x: Float[Array, '*b k']) -> Float[Array, '*b k']:
@@ -170,16 +148,9 @@ def context(
   rate: float = 0.0,
 ) -> Float[Array, 'b l h k']:
   """The formula of `attend`; `keep` are the weights of each part that dropout keeps."""
-  numerators, total_bhl1 = _exponentials(queries, parts)
-  if keep is not None:
-    numerators = [jnp.where(kept, e_bhlm, 0) for kept, e_bhlm in zip(keep, numerators, strict=True)]
-  dtype, wide, num_heads = parts[0].v_bmhk.dtype, total_bhl1.dtype, queries.q_blhk.shape[2]
-  sums_blhk = [
-    jnp.einsum('bhlm,bmhk->blhk', e_bhlm.astype(dtype), by_head(part.v_bmhk, num_heads)).astype(wide)
-    for e_bhlm, part in zip(numerators, parts, strict=True)
-  ]
-  total_blh1 = jnp.moveaxis(total_bhl1, 1, 2) * (1 - rate)
-  return (functools.reduce(jnp.add, sums_blhk) / total_blh1).astype(dtype)
+  ok = [seen_by(queries, part)[:, None] for part in parts]
+  values = [by_head(part.v_bmhk, queries.q_blhk.shape[2]) for part in parts]
+  return weighted_values(rate, [scores(queries, part) for part in parts], values, ok, keep)
 
 
 def _attend_whole(queries: Queries, parts: Sequence[Part], dropout: WeightDropout | None) -> Array:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from infformer_jax.core import attention
 from infformer_jax.core.arrays import at_least_float32
+from infformer_jax.core.attention_softmax import MASKED
 
 TILE_SCORES = 2**23
 """Scores that a search on a CPU computes at a time, for some queries of one group: 32 MiB in float32."""
@@ -91,7 +92,7 @@ def _search_at_once(
   """All scores, then the selection for which a TPU has hardware; it is exact for a recall of 1."""
   wide = at_least_float32(q_blgk.dtype)
   scores_blgm = jnp.einsum('blgk,bmgk->blgm', q_blgk, k_bmgk, preferred_element_type=wide)
-  scores_blgm = jnp.where(ok_bm[:, None, None], scores_blgm, attention.MASKED)
+  scores_blgm = jnp.where(ok_bm[:, None, None], scores_blgm, MASKED)
   # Not jax.lax.top_k, for which XLA gathers the lanes of all devices.
   return jax.lax.approx_max_k(scores_blgm, num, recall_target=recall)[1]
 
@@ -112,7 +113,7 @@ def _search_by_tiles(q_blgk: Array, k_bmgk: Array, ok_bm: Array, *, num: int) ->
       # Not einsum, which may compute the transpose: the scores of a query must be contiguous.
       by_row, wide = (((2,), (2,)), ((0,), (0,))), at_least_float32(q_btk.dtype)
       scores_btm = jax.lax.dot_general(q_btk, k_bmk, by_row, preferred_element_type=wide)
-      return largest(jnp.where(ok_bm[:, None], scores_btm, attention.MASKED))
+      return largest(jnp.where(ok_bm[:, None], scores_btm, MASKED))
 
     return jax.lax.map(of_tile, q_ibtk)
 

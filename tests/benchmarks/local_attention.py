@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax.core.attention import MASKED, Part, Queries, attend
+from infformer_jax.core.attention import Part, Queries, attend
+from infformer_jax.core.attention_softmax import MASKED
 from infformer_jax.core.positions import Relative, relative_scores
 from infformer_jax.types import Array
 from tests.benchmarks.ltm_case import half_square

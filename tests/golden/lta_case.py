@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from infformer_jax.core.signal_spec import even_points
 from infformer_jax.errors import ConfigError
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.continuous import Continuous, ContinuousState
@@ -82,6 +83,10 @@ class Case:
   ) -> ContinuousState:
     """The write of training, with the sample points of the file instead of random ones."""
     past = Past(x_bld=self.values(k), whole_b=jnp.ones(self.batch, bool))
+    if points_bp is None and self.config.sampling != 'even':  # A first write, which ignores them.
+      points_bp = jnp.broadcast_to(
+        even_points(memory.spec.num_samples), (self.batch, memory.spec.num_samples)
+      )
     with mock.patch.object(Continuous, '_points', return_value=points_bp):
       return memory.write(state, past, unused)
 

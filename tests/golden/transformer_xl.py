@@ -165,7 +165,7 @@ def _check_segment(
     out = model.with_params(params)(batch, state)
     return model.with_params(params).vocabulary.token_losses(out.hidden_bsld, batch.targets_bsl)[:, 0], out
 
-  with mock.patch.object(attention, 'attend', wraps=attention.attend) as attend:
+  with jax.disable_jit(), mock.patch.object(attention, 'attend', wraps=attention.attend) as attend:
     nll_bl, out = losses(params)
   _check_attention(report, seg, attend.call_args_list)
   report.compare(f'{seg}/loss', nll_bl.T)
