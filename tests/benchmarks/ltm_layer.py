@@ -143,5 +143,5 @@ def _of(case: Case, effort: Effort) -> Iterator[Row]:
     times, what = interleaved(runs, effort), f'LTM layer, {case}, {direction}'
     yield timed(what, times, FLOOR, goal=None if case.gate else FLOOR_GOAL)
     yield timed(what, times, TORCH, goal=TORCH_GOAL)
-  goal = TEMPORARY_GOALS.get(case.num_basis) if case.batch == 4 else None
+  goal = TEMPORARY_GOALS.get(case.num_basis) if case.batch == 4 and not case.gate else None
   yield exact(f'LTM layer, {case}, temporary memory', 'MiB', temporary_mib(both), goal=goal)
