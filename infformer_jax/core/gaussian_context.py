@@ -3,7 +3,7 @@
 With d_n = μ - c_n, i = 1/(σ² + w²) and e_n = exp(-i d_n²/2) the expectation is r_n = √(i/2π) e_n, and for a
 cotangent g of the context and p_n = √(i/2π) (g·V_n) e_n
 
-    ∂μ = -i Σ p_n d_n        ∂σ² = i/2 (i Σ p_n d_n² - Σ p_n)        ∂V_n = √(i/2π) Σ_l e_n g
+    ∂μ = -i Σ p_n d_n        ∂σ² = i/2 (i Σ p_n d_n² - Σ p_n)        ∂V_n = Σ_l √(i/2π) e_n g
 
 The backward pass computes e_n again from μ and σ², so that no [b, h, l, n] array is kept.
 
@@ -38,7 +38,11 @@ def context(
     basis: with one width.
     mu_bhl, sigma_sq_bhl: of a density over all reals.
     values_bhnk: V.
+  Raises:
+    ValueError: the basis has several widths.
   """
+  if len(basis.widths) > 1:
+    raise ValueError(f'widths = {basis.widths} must be one width; ReadSpec.context reads with several')
   return _context(basis, mu_bhl, sigma_sq_bhl, values_bhnk)[0]
 
 

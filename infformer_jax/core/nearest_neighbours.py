@@ -37,7 +37,11 @@ def search(
     ok_bm: which slots hold a key; the others are ranked last.
     num: j, at most m.
     approximate: may miss one in twenty on a TPU (Chern et al. 2022); elsewhere the search is exact.
+  Raises:
+    ValueError: there are fewer slots than num.
   """
+  if num > k_bmgk.shape[1]:
+    raise ValueError(f'num = {num} must be at most the number of slots, {k_bmgk.shape[1]}')
   num_heads, groups = q_blhk.shape[2], k_bmgk.shape[2]
   q_blgk, k_bmgk = jax.lax.stop_gradient((_by_group(q_blhk, groups), k_bmgk))
   index_blgj = jax.lax.platform_dependent(

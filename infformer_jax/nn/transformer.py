@@ -43,7 +43,10 @@ class Output:
 
 
 class Transformer(nnx.Module):
-  """A decoder-only language model; all its variables are nnx.Param and nothing is mutated in a call."""
+  """A decoder-only language model; nothing is mutated in a call.
+
+  Its variables are nnx.Param and, in a model that got its constants from `merge`, memory.base.Constant.
+  """
 
   def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
     self.config = config
@@ -135,11 +138,14 @@ class Transformer(nnx.Module):
     self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View
   ) -> tuple[Array, BlockState, Read]:
     graphdef, variables = nnx.split(block)
-    run = functools.partial(_run_block, graphdef, view)
+    try:
+      hash(graphdef)
+      run = functools.partial(_run_equal_blocks, graphdef, view)
+    except TypeError:  # A memory of a user has an attribute, such as a dict, that jit cannot compare.
+      run = functools.partial(_run_block, graphdef, view)
     return (jax.checkpoint(run) if self.config.remat else run)(variables, x_bsld, state, chunk, keys_bs)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def _run_block(
   graphdef: nnx.GraphDef,
   view: View,
@@ -149,8 +155,12 @@ def _run_block(
   chunk: Chunk,
   keys_bs: Array | None,
 ) -> tuple[Array, BlockState, Read]:
-  """A chunk through a block. Equal blocks have equal graphdefs, so that they are traced once."""
+  """A chunk through a block."""
   return nnx.merge(graphdef, variables)(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
+
+
+_run_equal_blocks = jax.jit(_run_block, static_argnums=(0, 1))
+"""Equal blocks have equal graphdefs, so that they are traced once."""
 
 
 def all_finite(x: Array, ok: Array) -> Array:

@@ -82,17 +82,20 @@ def times_at(case: Case, length: int, effort: Effort) -> Times:
 
 
 def crossover(lengths: Sequence[int], ratios: Sequence[float]) -> float | None:
-  """The length at which the ratio ours / other falls to 1, between those measured; None: it does not.
+  """The length from which the ratio ours / other stays below 1, between those measured; None: it does not.
 
   >>> crossover((1, 4, 16), (2.0, 0.5, 0.25))
   2.0
+  >>> crossover((1, 4, 16), (0.5, 2.0, 0.5))
+  8.0
   """
-  if ratios[0] <= 1:
-    return lengths[0]
-  for (length, above), (longer, below) in itertools.pairwise(zip(lengths, np.log(ratios), strict=True)):
-    if below <= 0:
+  if ratios[-1] > 1:
+    return None
+  pairs = list(itertools.pairwise(zip(lengths, np.log(ratios), strict=True)))
+  for (length, above), (longer, below) in reversed(pairs):
+    if above > 0:
       return length * (longer / length) ** float(above / (above - below))
-  return None
+  return lengths[0]
 
 
 def state_mib(case: Case) -> float:

@@ -4,9 +4,9 @@ python -m tests.benchmarks.run --json FILE
 python -m tests.benchmarks.plots FILE docs
 """
 
+import argparse
 import json
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,8 +63,13 @@ def context_length(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> Non
 
 
 def main() -> None:
-  figures, folder = map(pathlib.Path, sys.argv[1:])
-  rows = json.loads(figures.read_text())['rows']
+  parser = argparse.ArgumentParser(description='Pictures of docs/performance.md.')
+  parser.add_argument('figures', type=pathlib.Path, help='--json FILE of a run of all benchmarks')
+  parser.add_argument('folder', type=pathlib.Path, help='for the pictures')
+  asked = parser.parse_args()
+  folder, rows = asked.folder, json.loads(asked.figures.read_text())['rows']
+  if missing := {'parts', 'against_attention'} - {row['subject'] for row in rows}:
+    parser.error(f'{asked.figures} has no rows of {", ".join(sorted(missing))}; use a run of all benchmarks')
   step_profile(folder / 'step_profile.png', [row for row in rows if row['subject'] == 'parts'])
   of_context = [row for row in rows if row['subject'] == 'against_attention' and row['at']]
   context_length(folder / 'context_length.png', of_context)

@@ -84,9 +84,9 @@ def selected(only: str | None) -> list[str]:
   Raises:
     SystemExit: a name is none of `SUBJECTS`.
   """
-  names = only.split(',') if only else list(SUBJECTS)
+  names = list(SUBJECTS) if only is None else only.split(',')
   if unknown := [name for name in names if name not in SUBJECTS]:
-    raise SystemExit(f'--only: there is no {", ".join(unknown)}; use some of {",".join(SUBJECTS)}')
+    raise SystemExit(f'--only: there is no {", ".join(map(repr, unknown))}; use some of {",".join(SUBJECTS)}')
   return names
 
 
@@ -106,6 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument('--quick', action='store_true', help='tiny sizes, one round')
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
   asked = parser.parse_args(arguments)
+  names = selected(asked.only)
+  if asked.json:
+    try:
+      asked.json.open('a').close()
+    except OSError as error:
+      raise SystemExit(f'--json={asked.json}: {error.strerror}; use a file that can be written') from None
   tune_process()
   if asked.quick:
     jax.config.update('jax_disable_most_optimizations', True)  # Compiling takes most of the time.
@@ -113,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   print(', '.join(f'{key} {value or "not installed"}' for key, value in header.items()))
   print(f'\n{HEADER}', flush=True)
   rows = []
-  for name, row in measured(selected(asked.only), quick=asked.quick):
+  for name, row in measured(names, quick=asked.quick):
     if asked.quick:  # The goals are about the full sizes.
       row = dataclasses.replace(row, goal=None)
     print(row.markdown(), flush=True)

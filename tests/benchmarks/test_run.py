@@ -38,9 +38,16 @@ def test_a_quick_table_has_no_goals(capsys):
   assert capsys.readouterr().out.splitlines()[-1] == '| quick True | 3.00 MiB |  |  |  | - |'
 
 
-def test_an_unknown_subject_is_refused_before_anything_is_measured():
-  with pytest.raises(SystemExit, match='there is no size, other; use some of sizes,broken'):
-    run.main(['--only', 'sizes,size,other'])
+def test_an_unknown_subject_is_refused_before_anything_is_measured(capsys):
+  with pytest.raises(SystemExit, match="there is no 'size', ''; use some of sizes,broken"):
+    run.main(['--only', 'sizes,size,'])
+  assert capsys.readouterr().out == ''
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, capsys):
+  with pytest.raises(SystemExit, match='Is a directory; use a file that can be written'):
+    run.main(['--only', 'sizes', '--json', str(tmp_path)])
+  assert capsys.readouterr().out == ''
 
 
 def test_contestants_run_in_turn_after_one_run_that_is_not_measured():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from infformer_jax.core import gaussian_context
 from infformer_jax.core.basis import expectation
@@ -30,3 +31,9 @@ def test_values_in_bfloat16_are_weighted_by_expectations_in_float32():
   expected = jnp.einsum('bhln,bhnk->blhk', r_bhln, values.astype(jnp.float32), precision='highest')
   assert context_blhk.dtype == jnp.bfloat16
   np.testing.assert_allclose(context_blhk, expected, rtol=0, atol=0.01 * np.abs(expected).max())
+
+
+def test_several_widths_are_refused():
+  basis = GaussianBasis(num_basis=64, widths=(0.5, 1.0))
+  with pytest.raises(ValueError, match='must be one width'):
+    gaussian_context.context(basis, MU, SIGMA_SQ, VALUES)

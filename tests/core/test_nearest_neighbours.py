@@ -84,3 +84,9 @@ def test_heads_that_share_keys_get_the_results_of_repeated_keys():
   np.testing.assert_array_equal(index_blhj, nearest_neighbours.search(q_blhk, repeated_bmhk, OK, J))
   found_blhjk = nearest_neighbours.retrieve(KEYS, index_blhj)
   np.testing.assert_array_equal(found_blhjk, nearest_neighbours.retrieve(repeated_bmhk, index_blhj))
+
+
+def test_more_neighbours_than_slots_are_refused():
+  keys, queries = jnp.ones((1, 3, 1, 2)), jnp.ones((1, 1, 1, 2))
+  with pytest.raises(ValueError, match='num = 4 must be at most the number of slots, 3'):
+    nearest_neighbours.search(queries, keys, jnp.ones((1, 3), bool), 4)

@@ -117,3 +117,13 @@ def test_outputs_that_are_not_finite_are_reported_by_row_and_layer(model):
   embedding = {'vocabulary': {'embedding': {'embedding': table}}}
   batch.tokens_bsl[3, 0, 2] = 12
   assert finite_bi(params | embedding, batch) == [[True] * 3] * 3 + [[False] * 3]
+
+
+def test_a_memory_may_have_attributes_that_cannot_be_hashed(model):
+  _, graphdef, params = model
+  merged, batch = transformer.merge(graphdef, params), toy.batch()
+  state = merged.init_state(len(batch.tokens_bsl))
+  for block in merged.blocks:
+    block.memory.table = {'a': 1}
+  output = jax.eval_shape(lambda state: merged(batch, state), state)
+  assert output.hidden_bsld.shape == (*batch.tokens_bsl.shape, merged.config.d_model)
