@@ -27,11 +27,13 @@ _SIZE_FROM = f'params/{vocabulary.SIZE_FROM}'
 class TrainedModel:
   """A model with the parameters that it has after some steps of training.
 
-  `trained.model()` is the Transformer. Inside a jitted function the parameters should be an argument of that
-  function, since what it closes over becomes constants of the program:
+  `trained.model()` is the Transformer. Inside a jitted function the parameters and the constants should be
+  arguments of that function, since what it closes over becomes constants of the program:
 
-      forward = jax.jit(lambda params, batch, state: trained.model(params)(batch, state))
-      output = forward(trained.params, batch, trained.model().init_state(1))
+      def run(params, constants, batch, state):
+        return trained.model(params, constants)(batch, state)
+
+      output = jax.jit(run)(trained.params, trained.constants, batch, trained.model().init_state(1))
   """
 
   graphdef: nnx.GraphDef  # the structure of the model, as `transformer.build` returns it

@@ -1,6 +1,6 @@
 """One long-term memory layer, a write and a read of a segment, against its matrix products and PyTorch.
 
-The floor is what no implementation of these formulas can do without: the matrix products (b rows, l tokens,
+The floor are the matrix products that every implementation of these formulas computes (b rows, l tokens,
 n basis functions, P samples, h heads of k, d = h·k), with the constants, Ψ(points) and the weights r given.
 
     product                            FLOPs             b 1, l 512, n 512, P 512, 12 x 64
