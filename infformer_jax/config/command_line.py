@@ -8,6 +8,7 @@ if __name__ == '__main__':
   command_line.run(main)
 """
 
+import contextlib
 import difflib
 import os
 import pathlib
@@ -96,8 +97,10 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
     print(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
     sys.exit(2)
   except KeyboardInterrupt:
-    print('interrupted', file=sys.stderr)
-    sys.exit(130)
+    with contextlib.suppress(BrokenPipeError):
+      sys.stdout.flush()
+    os.write(2, b'interrupted\n')
+    os._exit(130)  # At a regular exit Python aborts if a thread is still compiling, as after two signals.
   except BrokenPipeError:  # The reader of a pipe has exited, as in `... | head`.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(141)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.memory.none import NothingConfig
@@ -54,21 +55,22 @@ def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, rep
     The figures. peak_memory_bytes is that of forward and backward: arguments, results and temporaries.
   """
   graphdef, params = transformer.build(model, vocab_size, jax.random.key(0))
-  state = transformer.merge(graphdef, params).init_state(lanes)
+  merged = transformer.merge(graphdef, params)
+  arguments = params, merged.init_state(lanes), jax.tree.map(jnp.asarray, merged.constants())
   batch = _batch(model, vocab_size, lanes, segments)
 
-  def loss(params: PyTree, state: PyTree) -> tuple[Array, PyTree]:
-    merged = transformer.merge(graphdef, params)
+  def loss(params: PyTree, state: PyTree, constants: PyTree) -> tuple[Array, PyTree]:
+    merged = transformer.merge(graphdef, params, constants)
     output = merged(batch, state)
     return merged.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl).mean(), output.state
 
-  forward = jax.jit(loss).lower(params, state).compile()
-  both = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(params, state).compile()
+  forward = jax.jit(loss).lower(*arguments).compile()
+  both = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(*arguments).compile()
   analysis = both.memory_analysis()
   sizes = ('argument_size_in_bytes', 'output_size_in_bytes', 'temp_size_in_bytes')
   return {
-    'ms_per_segment_forward': _median_ms(lambda: forward(params, state), repeats) / segments,
-    'ms_per_segment_forward_backward': _median_ms(lambda: both(params, state), repeats) / segments,
+    'ms_per_segment_forward': _median_ms(lambda: forward(*arguments), repeats) / segments,
+    'ms_per_segment_forward_backward': _median_ms(lambda: both(*arguments), repeats) / segments,
     'peak_memory_bytes': sum(getattr(analysis, size) for size in sizes) if analysis else None,
   }
 

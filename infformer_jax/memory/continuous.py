@@ -39,7 +39,10 @@ class ContinuousState:
 
 
 class Continuous(Memory):
-  """The long-term memory of one layer; its context is added to the output of local attention."""
+  """The long-term memory of one layer; its context is added to the output of local attention.
+
+  A subclass that changes `write` or `read` changes `scan` as well, which does not call `write`.
+  """
 
   config: ContinuousConfig
 

@@ -69,6 +69,7 @@ def program(tmp_path_factory) -> str:
     textwrap.dedent(
       """
       import signal
+      import threading
       from absl import flags
       from infformer_jax import errors
       from infformer_jax.config import command_line
@@ -81,7 +82,10 @@ def program(tmp_path_factory) -> str:
       def main(overrides):
         if workdir.value == 'user': raise errors.UserError('the disk\\nis full')
         if workdir.value == 'bug': raise ValueError('a bug')
-        if workdir.value == 'stopped': raise KeyboardInterrupt
+        if workdir.value == 'stopped':
+          print('so far')
+          threading.Thread(target=threading.Event().wait).start()  # Stands for a compilation.
+          raise KeyboardInterrupt
         if workdir.value == 'terminated': signal.raise_signal(signal.SIGTERM)
         for _ in range(100_000 if workdir.value == 'long' else 1):
           print(overrides, flags.FLAGS.config)
@@ -128,7 +132,7 @@ def test_other_exceptions_keep_their_traceback(program):
 
 def test_an_interrupt_and_a_closed_pipe_are_not_errors(program):
   done = run(program, '--workdir=stopped')
-  assert (done.returncode, done.stderr) == (130, 'interrupted\n')
+  assert (done.returncode, done.stdout, done.stderr) == (130, 'so far\n', 'interrupted\n')
   done = run(program, '--workdir=terminated')
   assert (done.returncode, done.stderr) == (143, 'terminated\n')
   with subprocess.Popen(
