@@ -37,3 +37,13 @@ def test_several_widths_are_refused():
   basis = GaussianBasis(num_basis=64, widths=(0.5, 1.0))
   with pytest.raises(ValueError, match='must be one width'):
     gaussian_context.context(basis, MU, SIGMA_SQ, VALUES)
+
+
+@pytest.mark.parametrize('platform', ['cpu', 'tpu', 'cuda'])
+def test_heads_are_read_one_after_the_other_on_cpus_alone(platform):
+  basis = GaussianBasis(num_basis=512)
+  shapes = (B, H, L), (B, H, L), (B, H, 512, K)
+  args = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  traced = jax.jit(jax.grad(lambda *a: gaussian_context.context(basis, *a).sum())).trace(*args)
+  text = traced.lower(lowering_platforms=(platform,)).as_text()
+  assert ('stablehlo.while' in text) == (platform == 'cpu')

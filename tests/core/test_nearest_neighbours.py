@@ -90,3 +90,12 @@ def test_more_neighbours_than_slots_are_refused():
   keys, queries = jnp.ones((1, 3, 1, 2)), jnp.ones((1, 1, 1, 2))
   with pytest.raises(ValueError, match='num = 4 must be at most the number of slots, 3'):
     nearest_neighbours.search(queries, keys, jnp.ones((1, 3), bool), 4)
+
+
+@pytest.mark.parametrize('platform', ['tpu', 'cuda'])
+def test_accelerators_search_at_once(platform):
+  shapes = (((1, 4, 2, 8), jnp.bfloat16), ((1, 64, 1, 8), jnp.bfloat16), ((1, 64), jnp.bool_))
+  args = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
+  traced = jax.jit(lambda *a: nearest_neighbours.search(*a, 4, approximate=True)).trace(*args)
+  assert 'stablehlo.while' not in traced.lower(lowering_platforms=(platform,)).as_text()
+  assert 'stablehlo.while' in traced.lower(lowering_platforms=('cpu',)).as_text()
