@@ -29,6 +29,7 @@ def run(workdir, *flags, stdin=''):
   return subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
 
 
+@pytest.mark.slow
 def test_only_the_text_is_on_standard_output_and_it_depends_on_the_seed(workdir):
   """The prompt comes from a file, and from standard input with a byte order mark."""
   file, flags = f'--prompt_file={workdir / "prompt.txt"}', ['--max_new_tokens=12']

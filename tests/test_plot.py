@@ -108,6 +108,7 @@ def test_an_evaluation_of_the_same_run_can_be_compared_through_its_inspection(co
   shutil.rmtree(evaluated)
 
 
+@pytest.mark.slow
 def test_missing_plot_data_are_one_line_errors(continuous, tmp_path):
   (tmp_path / 'empty').mkdir()
   write(tmp_path / 'other', toy.small('none'), text=TEXT + 'more')
