@@ -112,13 +112,13 @@ def write(
   """
   dtype = at_least_float32(b_bnd.dtype)
   constants = write_constants(spec, even=points_bp is None, dtype=dtype)
-  new_bnd = new_part(spec, constants, writes_b, x_bld.astype(dtype))
+  new_bnd = new_part(constants, writes_b, x_bld.astype(dtype))
   return add_old_part(spec, constants, b_bnd, writes_b, new_bnd, points_bp)
 
 
-@functools.partial(jax.jit, static_argnames='spec')
+@jax.jit
 def new_part(
-  spec: SignalSpec, constants: WriteConstants, writes_b: Int[Array, 'b'], x_bld: Float[Array, 'b l d']
+  constants: WriteConstants, writes_b: Int[Array, 'b'], x_bld: Float[Array, 'b l d']
 ) -> Float[Array, 'b n d'] | Float[Array, 'b l d']:
   """What a write takes from the new values alone: C X, or C1 X where writes_b is 0; in the constants' dtype.
 

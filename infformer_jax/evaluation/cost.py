@@ -57,7 +57,7 @@ def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, rep
   graphdef, params = transformer.build(model, vocab_size, jax.random.key(0))
   merged = transformer.merge(graphdef, params)
   arguments = params, merged.init_state(lanes), jax.tree.map(jnp.asarray, merged.constants())
-  batch = _batch(model, vocab_size, lanes, segments)
+  batch = random_batch(model, vocab_size, lanes, segments)
 
   def loss(params: PyTree, state: PyTree, constants: PyTree) -> tuple[Array, PyTree]:
     merged = transformer.merge(graphdef, params, constants)
@@ -80,7 +80,7 @@ def _shapes(model: ModelConfig, vocab_size: int) -> tuple[PyTree, Any, int]:
   """Parameters, the state of one lane, and the FLOPs per token of a forward pass."""
   graphdef, params = jax.eval_shape(lambda: transformer.build(model, vocab_size, jax.random.key(0)))
   state = jax.eval_shape(lambda params: transformer.merge(graphdef, params).init_state(1), params)
-  batch = _batch(model, vocab_size, 1, 1)
+  batch = random_batch(model, vocab_size, 1, 1)
 
   def forward(params: PyTree, state: PyTree) -> Array:
     return transformer.merge(graphdef, params)(batch, state).hidden_bsld
@@ -95,8 +95,8 @@ def _bytes(tree: PyTree) -> int:
   return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _batch(model: ModelConfig, vocab_size: int, lanes: int, segments: int) -> Batch:
-  """Random tokens in the middle of a document."""
+def random_batch(model: ModelConfig, vocab_size: int, lanes: int, segments: int) -> Batch:
+  """A chunk of random tokens in the middle of a document of every lane, on the host."""
   shape = (lanes, segments, model.segment_length)
   tokens_bsl = np.random.default_rng(0).integers(vocab_size, size=shape, dtype=np.int32)
   return Batch(

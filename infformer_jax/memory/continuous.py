@@ -107,9 +107,8 @@ class Continuous(Memory):
 
   def new_part(self, writes_b: Array, x_bld: Array) -> Array:
     """What a write takes from the new values alone, by the number of writes before it (core/signal.py)."""
-    return signal.new_part(
-      self.spec, self._operators(), writes_b, self.gated(x_bld.astype(self.site.state_dtype))
-    )
+    x_bld = self.gated(x_bld.astype(self.site.state_dtype))
+    return signal.new_part(self._operators(), writes_b, x_bld)
 
   def add_old_part(
     self, state: ContinuousState, new_bnd: Array, whole_b: Array, key_b: Array | None

@@ -67,9 +67,13 @@ def main() -> None:
   parser.add_argument('figures', type=pathlib.Path, help='--json FILE of a run of all benchmarks')
   parser.add_argument('folder', type=pathlib.Path, help='for the pictures')
   asked = parser.parse_args()
-  folder, rows = asked.folder, json.loads(asked.figures.read_text())['rows']
+  try:
+    rows = json.loads(asked.figures.read_text())['rows']
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    parser.error(f'{asked.figures} is not the --json FILE of a run ({error})')
   if missing := {'parts', 'against_attention'} - {row['subject'] for row in rows}:
     parser.error(f'{asked.figures} has no rows of {", ".join(sorted(missing))}; use a run of all benchmarks')
+  folder = asked.folder
   step_profile(folder / 'step_profile.png', [row for row in rows if row['subject'] == 'parts'])
   of_context = [row for row in rows if row['subject'] == 'against_attention' and row['at']]
   context_length(folder / 'context_length.png', of_context)

@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pytest
+
 from tests.benchmarks import plots
 
 
@@ -27,3 +29,14 @@ def test_both_pictures_are_drawn_also_without_pytorch(tmp_path, monkeypatch):
   monkeypatch.setattr(sys, 'argv', ['plots', str(tmp_path / 'rows.json'), str(tmp_path / 'docs')])
   plots.main()
   assert {file.name for file in (tmp_path / 'docs').iterdir()} == {'context_length.png', 'step_profile.png'}
+
+
+@pytest.mark.parametrize('content', [None, '', '[]', '{"rows": [{"subject": "parts"}]}'])
+def test_a_file_without_the_rows_is_refused(monkeypatch, tmp_path, capsys, content):
+  file = tmp_path / 'rows.json'
+  if content is not None:
+    file.write_text(content)
+  monkeypatch.setattr(sys, 'argv', ['plots', str(file), str(tmp_path)])
+  with pytest.raises(SystemExit):
+    plots.main()
+  assert f'error: {file} ' in capsys.readouterr().err

@@ -11,9 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from configs import pg19
+from infformer_jax.evaluation.cost import random_batch
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
@@ -21,23 +21,13 @@ from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
-from infformer_jax.types import Batch
+from tests.benchmarks.generation import WIDE
 from tests.benchmarks.measure import FULL, QUICK, Effort, interleaved, note, temporary_mib
 from tests.benchmarks.table import Goal, Row, exact, timed
 
 WITHOUT = 'no memory'
 VOCABULARY, SEGMENTS, NUM_STEPS = 8192, 4, 100
 OPTIMIZER = make_optimizer(OptimizerConfig(), NUM_STEPS)
-WIDE = ModelConfig(
-  d_model=768,
-  num_layers=3,
-  num_heads=12,
-  d_ff=3072,
-  positions='xl',
-  segment_length=512,
-  short_term_length=512,
-  memory=ContinuousConfig(num_basis=512, sampling='sticky'),
-)
 NARROW = dataclasses.replace(
   WIDE, num_layers=1, d_model=16, num_heads=2, d_ff=32, segment_length=32, short_term_length=32,
   memory=ContinuousConfig(num_basis=16, sampling='sticky'),
@@ -87,7 +77,7 @@ class Step:
     )
     self.state = jax.jit(lambda: start()[1])()
     constants = transformer.merge(jax.eval_shape(start)[0], self.state.params).constants()
-    self.rest = random_batch(lanes, model.segment_length), jax.tree.map(jnp.asarray, constants)
+    self.rest = jax.tree.map(jnp.asarray, (random_batch(model, VOCABULARY, lanes, SEGMENTS), constants))
     program = lowered(model, lanes)
     self.stablehlo_bytes = len(program.as_text().encode())
     self.program = program.compile()
@@ -105,19 +95,4 @@ def lowered(model: ModelConfig, lanes: int) -> jax.stages.Lowered:
   )
   constants = transformer.merge(graphdef, state.params).constants()
   step = make_train_step(graphdef, OPTIMIZER, make_schedules(OptimizerConfig(), NUM_STEPS))
-  return step.lower(state, random_batch(lanes, model.segment_length), constants)
-
-
-def random_batch(lanes: int, length: int) -> Batch:
-  """A chunk of tokens that continue the documents of all lanes."""
-  shape = (lanes, SEGMENTS, length)
-  tokens_bsl = jnp.asarray(np.random.default_rng(0).integers(VOCABULARY, size=shape, dtype=np.int32))
-  return Batch(
-    tokens_bsl=tokens_bsl,
-    targets_bsl=tokens_bsl,
-    ok_bsl=jnp.ones(shape, bool),
-    group_bsl=jnp.zeros(shape, jnp.int32),
-    new_doc_bs=jnp.zeros(shape[:2], bool),
-    document_bs=jnp.zeros(shape[:2], jnp.int32),
-    segment_bs=jnp.zeros(shape[:2], jnp.int32),
-  )
+  return step.lower(state, random_batch(model, VOCABULARY, lanes, SEGMENTS), constants)
