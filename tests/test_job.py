@@ -3,10 +3,12 @@
 import dataclasses
 import fcntl
 import io
+import itertools
 import json
 import shutil
 from collections import defaultdict
 
+import chex
 import numpy as np
 import pytest
 
@@ -16,8 +18,10 @@ from infformer_jax.data.text import TextConfig
 from infformer_jax.errors import UserError
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment, load_experiment
+from infformer_jax.memory.none import NothingConfig
 from infformer_jax.results_schema import Results
 from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.exits import Stopped
 from infformer_jax.train.loop import TrainConfig
 from tests import toy
 from tests.ablation.sweep import write_config
@@ -93,6 +97,29 @@ def test_other_training_documents_are_rejected(trained, experiment):
   data = dataclasses.replace(experiment.data, num_train=7)
   with pytest.raises(UserError, match='the training documents have changed since'):
     job.train(dataclasses.replace(experiment, data=data), workdir, Console(io.StringIO()))
+
+
+def test_the_order_of_documents_depends_on_the_seed_and_not_on_the_memory(experiment, tmp_path, monkeypatch):
+  def first_batches(name, **changes):
+    read = []
+
+    def read_some(*args, batches, **kwargs):
+      read.extend(itertools.islice(batches(0), 3))
+      raise Stopped('enough')
+
+    monkeypatch.setattr(job.loop, 'train', read_some)
+    with pytest.raises(Stopped):
+      job.train(dataclasses.replace(experiment, **changes), tmp_path / name, Console(io.StringIO()))
+    return read
+
+  without = dataclasses.replace(experiment.model, memory=NothingConfig())
+  one, same, other = (
+    first_batches('one'),
+    first_batches('same', model=without),
+    first_batches('other', seed=1),
+  )
+  chex.assert_trees_all_equal(same, one)
+  assert any((a.tokens_bsl != b.tokens_bsl).any() for a, b in zip(one, other, strict=True))
 
 
 def test_init_from_is_checked_before_the_data_are_read(experiment, tmp_path, monkeypatch):

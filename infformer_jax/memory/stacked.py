@@ -74,8 +74,9 @@ class Stacked(Memory):
     from infformer_jax.memory import registry
 
     super().__init__(config, site, rngs=rngs)
-    self.first = registry.build(config.first, site, rngs=rngs)
-    self.second = registry.build(config.second, site, rngs=rngs)
+    # Forks, so that what the first memory draws does not change the second.
+    self.first = registry.build(config.first, site, rngs=rngs.fork())
+    self.second = registry.build(config.second, site, rngs=rngs.fork())
 
   def parts(self) -> dict[str, Memory]:
     return _named(self.first.parts(), self.second.parts())

@@ -93,7 +93,7 @@ class Block(nnx.Module):
       lag=self.timeline.lag,
       param_dtype=jnp.dtype(config.param_dtype),
     )
-    self.memory = registry.build(memory, site, rngs=rngs)
+    self.memory = registry.build(memory, site, rngs=_rngs_of_memory(rngs, index))
 
   def init_state(self, batch: int) -> BlockState:
     """An empty past for `batch` lanes."""
@@ -236,3 +236,9 @@ class Block(nnx.Module):
     )
     ok_bsw = jnp.concatenate([self.timeline.in_document(chunk.since_bs), chunk.ok_bsl], axis=2)
     return WindowKV(k_bwhk=k_bswhk, v_bwhk=v_bswhk, ok_bw=ok_bsw)
+
+
+def _rngs_of_memory(rngs: nnx.Rngs, index: int) -> nnx.Rngs:
+  """A stream for the memory of a layer, so that models with different memories have the same trunk."""
+  memories = jax.random.fold_in(rngs.params.key[...], 2**32 - 1)  # The trunk folds in 0, 1, 2, ...
+  return nnx.Rngs(jax.random.fold_in(memories, index))

@@ -59,6 +59,17 @@ def test_the_two_memories_are_independent():
   chex.assert_trees_all_equal(read.slots, second_read.slots)
 
 
+def test_what_one_memory_draws_does_not_change_the_other():
+  stacks = [StackedConfig(first=first, second=EVEN) for first in (RECENT, CONTINUOUS, toy.MEMORIES['gate'])]
+  alone, *others = (
+    nnx.to_pure_dict(nnx.state(registry.build(s, SITE, rngs=nnx.Rngs(0)).second)) for s in stacks
+  )
+  for other in others:
+    chex.assert_trees_all_equal(other, alone)
+  same = registry.build(StackedConfig(first=EVEN, second=EVEN), SITE, rngs=nnx.Rngs(0))
+  assert (same.first.w_k_dhk[...] != same.second.w_k_dhk[...]).all()
+
+
 def test_added_contexts_are_summed_and_losses_are_kept_separate():
   memory = registry.build(StackedConfig(first=EVEN, second=CONTINUOUS), SITE, rngs=nnx.Rngs(0))
   read, *reads = (through(each)[1] for each in (memory, memory.first, memory.second))

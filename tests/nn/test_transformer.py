@@ -10,6 +10,7 @@ import pytest
 
 from infformer_jax.nn import transformer
 from tests import toy
+from tests.bits import bits
 
 KEY = jax.random.key(7)
 
@@ -127,3 +128,28 @@ def test_a_memory_may_have_attributes_that_cannot_be_hashed(model):
     block.memory.table = {'a': 1}
   output = jax.eval_shape(lambda state: merged(batch, state), state)
   assert output.hidden_bsld.shape == (*batch.tokens_bsl.shape, merged.config.d_model)
+
+
+def without_memories(params):
+  blocks = {i: {k: v for k, v in block.items() if k != 'memory'} for i, block in params['blocks'].items()}
+  return bits(params | {'blocks': blocks})
+
+
+def drawn(config, key=KEY):
+  return transformer.build(config, toy.VOCABULARY, key)[1]
+
+
+@pytest.mark.parametrize('name', toy.MEMORIES)
+def test_the_trunk_is_the_same_with_every_memory(name):
+  none = without_memories(drawn(toy.config()))
+  chex.assert_trees_all_equal(without_memories(drawn(toy.config(toy.MEMORIES[name]))), none)
+
+
+def test_the_memory_of_a_layer_does_not_depend_on_the_memories_of_others():
+  both, second = (
+    drawn(toy.config(dataclasses.replace(toy.MEMORIES['continuous'], layers=layers)))['blocks']
+    for layers in ((0, 1), (1,))
+  )
+  chex.assert_trees_all_equal(bits(both[1]['memory']), bits(second[1]['memory']))
+  assert not jax.tree.leaves(second[0].get('memory'))
+  assert (both[0]['memory']['w_k_dhk'] != both[1]['memory']['w_k_dhk']).all()
