@@ -98,6 +98,15 @@ ByGroup = dict[str, dict[str, PerToken]]
 """By group of targets, then by view; {} where the split does not have groups."""
 
 
+class DocumentSums(TypedDict):
+  """Sums over every document; entry i is document i of the split, 0 if it was not evaluated."""
+
+  num_tokens: list[int]
+  nats: list[float | None]  # None: not a finite number
+  num_tokens_beyond_reach: list[int]
+  nats_beyond_reach: list[float | None]
+
+
 class Summary(TypedDict):
   """The figures that follow from the losses (evaluation/results.py)."""
 
@@ -116,6 +125,7 @@ class Summary(TypedDict):
   memory_minus: Differences  # beyond the reach
   by_position: ByPosition
   by_group: ByGroup
+  by_document: dict[str, DocumentSums]  # by view, over the segments in which it exists
 
 
 class Settings(TypedDict):
@@ -161,6 +171,10 @@ class PointFigures(Cost, Timing, SignalFigures):
   perplexity_per_word: float | None
   accuracy_by_group: dict[str, float | None]
   is_task: bool
+  # What paired comparisons need; runs of earlier versions do not have it.
+  memory_kind: NotRequired[str]  # model.memory.kind
+  measured_on: NotRequired[dict[str, Any]]  # the evaluated text (evaluation/perplexity.py)
+  by_document: NotRequired[DocumentSums]  # of the view 'memory'
   regression_error: float | None
   device: str
 
@@ -195,6 +209,30 @@ class SweepAxis(TypedDict):
   values: list[str]
 
 
+Measure = Literal['loss_nats_per_token', 'loss_beyond_reach_nats_per_token', 'accuracy']
+"""What is compared: losses over all tokens and over those beyond the reach; of a task accuracy and loss."""
+
+
+class Comparison(TypedDict):
+  """A setting of a sweep minus the setting without a memory, paired by seed and by document."""
+
+  measure: Measure
+  values: list[str]  # of the axes
+  minus: list[str]  # those of the setting without a memory
+  memory_kind: str
+  num_seeds: int  # those that are finished in both settings
+  num_documents: int | None  # None for accuracy
+  difference: float | None  # the mean over seeds
+  difference_reason: NotRequired[str]
+  standard_error_over_seeds: float | None  # None for one seed
+  standard_error_over_documents: (
+    float | None
+  )  # of the mean over seeds; None for accuracy and for one document
+  is_ceiling: bool  # the exact window (`recent`) with the largest gain
+  share_of_ceiling: float | None  # of its gain; it must be larger than two of its standard errors
+  share_of_ceiling_reason: NotRequired[str]
+
+
 class Sweep(TypedDict):
   """ablation.json."""
 
@@ -206,3 +244,6 @@ class Sweep(TypedDict):
   # `accuracy_by_group`, and each `Property`.
   rows: list[dict[str, Any]]
   points: list[NamedFigures]
+  # Sweeps of earlier versions have neither.
+  comparisons: NotRequired[list[Comparison]]  # by measure, then by setting; [] if every setting has a memory
+  not_compared: NotRequired[list[str]]  # runs that an earlier version has measured, without `by_document`

@@ -12,6 +12,7 @@ from infformer_jax.ablation.grid import Point
 from infformer_jax.console import Console
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.evaluation import cost
+from infformer_jax.evaluation.perplexity import measured_on
 from infformer_jax.evaluation.regression_error import regression_error
 from infformer_jax.evaluation.signal_figures import signal_figures
 from infformer_jax.files import write_json
@@ -70,7 +71,7 @@ def measure(point: Point, console: Console) -> PointFigures:
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, model, warn=console.say)
   split_name = experiment.evaluation.split
-  split = load_corpus(experiment.data, workdir, {split_name}).split(split_name)
+  corpus = load_corpus(experiment.data, workdir, {split_name})
   return {
     'values': list(point.values),
     'seed': point.seed,
@@ -80,7 +81,10 @@ def measure(point: Point, console: Console) -> PointFigures:
     'perplexity_per_word': memory['perplexity_per_word'],
     'accuracy_by_group': {name: views['memory']['accuracy'] for name, views in results['by_group'].items()},
     'is_task': bool(results['by_group']),
-    'regression_error': regression_error(trained, split, tokenizer.bos_id),
+    'memory_kind': model.memory.kind,
+    'measured_on': measured_on(corpus, experiment.evaluation),
+    'by_document': results['by_document']['memory'],
+    'regression_error': regression_error(trained, corpus.split(split_name), tokenizer.bos_id),
     **signal_figures(model),
     **cost.cost(model, tokenizer.vocab_size),
     **cost.timed(model, tokenizer.vocab_size, lanes=train.batch_size, segments=train.segments_per_chunk),

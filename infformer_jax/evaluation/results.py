@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from infformer_jax.data.base import Split
+from infformer_jax.evaluation.by_document import document_sums, mean_and_error
 from infformer_jax.evaluation.segment_losses import SegmentLosses
 from infformer_jax.memory.views import VIEWS
 from infformer_jax.results_schema import (
@@ -90,6 +91,7 @@ def summarize(
     results['memory_minus'] |= _field(view, difference, absent.get(view, nothing))
   results['by_position'] = _by_position(losses, segment_length, reach)
   results['by_group'] = _by_group(losses, split.groups)
+  results['by_document'] = {view: document_sums(losses, view, beyond_r) for view in losses.ok_r}
   return cast(Summary, results)
 
 
@@ -173,23 +175,17 @@ def _per_text(
 
 
 def _difference(losses: SegmentLosses, view: str, rows_r: np.ndarray) -> Difference:
-  """Loss with the memory minus loss with the control, over the same tokens, paired by document.
-
-  The mean over documents, weighted by their tokens, which is the difference of the two losses. The standard
-  error over documents is that of a ratio of two sums; for documents of equal length it is that of a mean.
-  """
+  """Loss with the memory minus loss with the control, over the same tokens, paired by document."""
   rows_r = rows_r & losses.ok_r[view]
   _, document_r = np.unique(losses.document_r[rows_r], return_inverse=True)
   nats_r = losses.nll_nats_r['memory'][rows_r] - losses.nll_nats_r[view][rows_r]
   nats = np.bincount(document_r, weights=nats_r)
   tokens = np.bincount(document_r, weights=losses.tokens_r[rows_r])
-  mean, num = float(nats.sum() / tokens.sum()), len(nats)
-  residuals = nats - mean * tokens
-  error = float(np.sqrt((residuals**2).sum() * num / (num - 1)) / tokens.sum()) if num > 1 else None
+  mean, error = mean_and_error(nats, tokens)
   figures = {
     **_field('nats_per_token', mean),
     **_field('standard_error', error, 'only one document'),
-    'num_documents': num,
+    'num_documents': len(nats),
     'num_documents_with_lower_loss': int((nats < 0).sum()),
   }
   return cast(Difference, figures)

@@ -128,6 +128,7 @@ def test_segments_without_another_lane_are_excluded_from_the_control_and_counted
   assert exchanged['perplexity_per_word'] is None
   assert 'left out' in exchanged['perplexity_per_word_reason']
   assert results['memory_minus']['exchanged']['nats_per_token'] == pytest.approx((4 - 6) / 4)
+  assert results['by_document']['exchanged']['nats_beyond_reach'] == [6, 0]
 
 
 def test_a_control_that_was_never_possible_is_null_with_a_reason():
