@@ -8,6 +8,15 @@ config file, as in configs/sort.py:memory=recent. The runs are in W/points and r
 --index=I only run I of the grid runs, so that every run can have a process of its own (SLURM and TPU arrays).
 The same command resumes a sweep that was stopped. A run whose values are not finite ends, and the other runs
 follow. W/ablation.csv and .json have the figures of the finished runs, W/plots the plots.
+
+    python -m infformer_jax.ablate --config=configs/sort.py --axis=:memory --seeds=5 --workdir=W \\
+      --values=none,recent_4x,recent_8x,recent_16x,continuous
+
+With a setting without a memory (`none`) in the grid, every other one is compared with it: runs of one seed
+start from the same parameters and read the same documents, so that the difference, averaged over seeds, has
+smaller errors than the losses; they are given over seeds and over documents. Exact windows (`recent`) show
+what can be gained at all. Runs can start from a model of their own seed: in
+--config.init_from=TRUNK/points/memory=none,seed={seed}, {seed} is the seed of the run.
 """
 
 import pathlib
@@ -16,8 +25,8 @@ import sys
 import jax
 from absl import flags
 
-from infformer_jax import startup
-from infformer_jax.ablation import measure, summary
+from infformer_jax import resume, startup
+from infformer_jax.ablation import measure, summary, tables
 from infformer_jax.ablation.grid import Axis, Point, grid
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
@@ -48,7 +57,7 @@ def main(overrides: Overrides) -> None:
   if _INDEX.value is not None and not 0 <= _INDEX.value < len(points):
     raise ConfigError(f'--index = {_INDEX.value} must be a run of the grid; use 0 to {len(points) - 1}')
   if _DRY_RUN.value:
-    print(summary.rows_table([_row(index, point) for index, point in enumerate(points)]))
+    print(tables.rows_table([_row(index, point) for index, point in enumerate(points)]))
     return
   for point in points:
     if point.file.is_file():
@@ -56,6 +65,9 @@ def main(overrides: Overrides) -> None:
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   startup.prepare()
   processes.initialize()
+  for point in chosen:
+    if not point.file.is_file():  # Raises now, not after hours, if the run could not start.
+      resume.require_initial_parameters(point.experiment, point.workdir)
   console = Console(quiet=jax.process_index() > 0)
   diverged = 0
   for point in chosen:
@@ -73,7 +85,7 @@ def main(overrides: Overrides) -> None:
       diverged = stopped.code
       continue
     _summarize(axes, points, workdir)
-  console.say(summary.rows_table(_summarize(axes, points, workdir)['rows']))
+  console.say(tables.results(_summarize(axes, points, workdir)))
   console.say(f'everything is in {workdir}: ablation.csv, ablation.json, plots/, points/')
   if diverged:
     sys.exit(diverged)

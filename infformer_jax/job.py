@@ -47,7 +47,7 @@ def train(
   lanes = sharding.local_lanes(config.batch_size)
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
-  initial_tokenizer = resume.initial_tokenizer(experiment, workdir, console)
+  initial_tokenizer = resume.initial_tokenizer(experiment, workdir)
   with lock(workdir):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)

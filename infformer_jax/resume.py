@@ -22,13 +22,23 @@ from infformer_jax.types import Array
 _PARAMETERS = 'init_from_sha256'
 
 
-def initial_tokenizer(experiment: Experiment, workdir: pathlib.Path, console: Console) -> Tokenizer | None:
+def require_initial_parameters(experiment: Experiment, workdir: pathlib.Path) -> None:
+  """Checks that `init_from` can be read, for a run that has no checkpoint yet. No array is read.
+
+  Raises:
+    UserError: there is no readable checkpoint.
+  """
+  if experiment.init_from is not None and not _has_checkpoint(workdir):
+    restore.saved_sha256(pathlib.Path(experiment.init_from).expanduser())
+
+
+def initial_tokenizer(experiment: Experiment, workdir: pathlib.Path) -> Tokenizer | None:
   """The tokenizer of `init_from`, for a run that has no checkpoint yet. The data are not read.
 
   Raises:
     UserError: `init_from` has none, or another one.
   """
-  if experiment.init_from is None or Checkpoints(workdir / 'checkpoints', warn=console.say).steps():
+  if experiment.init_from is None or _has_checkpoint(workdir):
     return None
   try:
     return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from).expanduser())
@@ -100,6 +110,10 @@ def data_record(
     _require_equal('tokenizer has', key, before['tokenizer_sha256'], now['tokenizer_sha256'], file)
   sha256 = _initial_sha256(experiment, workdir, (before or {}).get(_PARAMETERS), initial, file)
   return now | ({_PARAMETERS: sha256} if sha256 else {})
+
+
+def _has_checkpoint(workdir: pathlib.Path) -> bool:
+  return bool(Checkpoints(workdir / 'checkpoints', warn=lambda line: None).steps())
 
 
 def _read(split: dict[str, Any] | None) -> dict[str, Any] | None:

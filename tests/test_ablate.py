@@ -94,6 +94,13 @@ def test_a_dry_run_prints_the_grid_and_an_index_must_be_in_it(config, tmp_path):
   assert not workdir.exists()
 
 
+def test_a_trunk_that_is_missing_for_one_seed_is_an_error_before_any_run(config, tmp_path):
+  trunk = f'--config.init_from={tmp_path}/trunk,seed={{seed}}'
+  _, err = start(config, tmp_path / 'sweep', trunk, '--config.seed=4').communicate()
+  assert err.startswith(f'error: init_from = {tmp_path}/trunk,seed=4 has no checkpoint; ')
+  assert not (tmp_path / 'sweep').exists()
+
+
 def test_a_directory_that_cannot_be_written_is_a_one_line_error(config, tmp_path):
   (tmp_path / 'file').write_text('')
   _, err = start(config, tmp_path / 'file').communicate()

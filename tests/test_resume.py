@@ -1,6 +1,7 @@
 """What a run and the one that resumes it share: documents, tokenizer and initial parameters."""
 
 import dataclasses
+import pathlib
 import shutil
 
 import numpy as np
@@ -66,6 +67,16 @@ def test_other_documents_or_another_tokenizer_are_rejected_with_their_key(tmp_pa
   resume.data_record(experiment(), tmp_path, corpus(validation=other), None)
   with pytest.raises(UserError, match="the documents of the split 'validation' have changed since"):
     resume.data_record(experiment(), tmp_path / 'point', corpus(validation=other), None, like=tmp_path)
+
+
+def test_a_run_without_a_checkpoint_needs_the_parameters_that_it_starts_from(tmp_path):
+  missing = experiment(init_from=str(tmp_path / 'none,seed=3'))
+  with pytest.raises(UserError, match='init_from = .*none,seed=3 has no checkpoint; use the directory of'):
+    resume.require_initial_parameters(missing, tmp_path / 'W')
+  resume.require_initial_parameters(experiment(), tmp_path / 'W')
+  resume.require_initial_parameters(missing, pathlib.Path(saved(tmp_path / 'started', 1)))
+  there = experiment(init_from=saved(tmp_path / 'trunk', 1))
+  resume.require_initial_parameters(there, tmp_path / 'W')
 
 
 def test_initial_parameters_may_move_but_not_differ(tmp_path):

@@ -84,6 +84,8 @@ def grid(
 ) -> list[Point]:
   """All runs, the seeds of one setting one after another. Checks all configs; computes nothing.
 
+  The text {seed} in `init_from` is replaced by the seed of each run.
+
   Args:
     config: FILE or FILE:argument.
     overrides: for all runs.
@@ -100,10 +102,13 @@ def grid(
     keys = [*overrides, *((key, value) for key, value in setting.items() if key[:1] != ':')]
     name = ','.join(f'{axis}={value}' for axis, value in zip(names(axes), values, strict=True))
     try:
-      first = load_experiment(file, keys).seed
-      for seed in range(first, first + num_seeds):
+      first = load_experiment(file, keys)
+      for seed in range(first.seed, first.seed + num_seeds):
         directory = workdir / 'points' / re.sub(r'[^\w.,=+-]', '_', f'{name},seed={seed}')
-        experiment = resolve_experiment(file, [*keys, ('seed', str(seed))], directory, may_change=MAY_CHANGE)
+        own = [('seed', str(seed))]
+        if first.init_from is not None:
+          own.append(('init_from', first.init_from.replace('{seed}', str(seed))))
+        experiment = resolve_experiment(file, [*keys, *own], directory, may_change=MAY_CHANGE)
         points.append(Point(values=values, seed=seed, workdir=directory, experiment=experiment))
     except ConfigError as error:
       raise ConfigError(f'{name}: {error}') from None

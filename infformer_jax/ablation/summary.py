@@ -1,24 +1,23 @@
-"""The results of a sweep: all runs, and means over seeds, as files and as a table."""
+"""The results of a sweep: all runs, means over seeds and paired comparisons, as files."""
 
 import csv
 import io
-import math
 import pathlib
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
+from infformer_jax.ablation.comparison import comparisons
 from infformer_jax.ablation.grid import Axis, Point, names
 from infformer_jax.files import write_json, write_text
 from infformer_jax.results_schema import Metric, NamedFigures, Property, Sweep
-from infformer_jax.text_table import text_table
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
 PROPERTIES: tuple[Property, ...] = get_args(Property)
 
 
 def summary(axes: Sequence[Axis], points: Sequence[Point]) -> Sweep:
-  """The figures of all finished runs, and their means over seeds.
+  """The figures of all finished runs, their means over seeds, and what they gain over no memory.
 
   The spread is the standard deviation over seeds (n - 1), null for one seed.
   """
@@ -48,6 +47,8 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> Sweep:
     'missing': unfinished,
     'rows': rows,
     'points': finished,
+    'comparisons': comparisons([figures for figures in finished if 'by_document' in figures]),
+    'not_compared': [figures['run'] for figures in finished if 'by_document' not in figures],
   }
 
 
@@ -88,28 +89,6 @@ def write(sweep: Sweep, workdir: pathlib.Path) -> None:
   write_json(workdir / 'ablation.json', sweep)
 
 
-def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Rows of equal keys as a table for the terminal; numbers have four significant digits.
-
-  >>> print(rows_table([{'n': '64', 'error': 0.12345}, {'n': '128', 'error': None}]))
-    n   error
-   64  0.1235
-  128       -
-  """
-  if not rows:
-    return 'nothing is finished yet'
-  names = [name for name in rows[0] if not isinstance(rows[0][name], Mapping)]
-  return text_table([names, *([_cell(row[name]) for name in names] for row in rows)])
-
-
 def _mean(values: Sequence[float | None]) -> float | None:
   present = [value for value in values if value is not None]
   return statistics.fmean(present) if present else None
-
-
-def _cell(value: Any) -> str:
-  if value is None:
-    return '-'
-  if isinstance(value, float) and math.isfinite(value) and value != round(value):
-    return f'{value:.4g}' if abs(value) < 1e4 else f'{value:,.0f}'
-  return f'{value:,.0f}' if isinstance(value, int | float) else str(value)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from infformer_jax.plotting import style
+from infformer_jax.plotting.difference import difference
 from infformer_jax.plotting.losses import LOSS, logged, moving_mean
 from infformer_jax.results_schema import Sweep
 
@@ -22,7 +23,8 @@ LINES = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def sweep(data: Sweep, workdir: Path) -> None:
-  """Draws ablation.png, cost.png, curves.png and, for a task with several distances, distance.png.
+  """Draws ablation.png, cost.png, curves.png; if they exist, differences to a model without a memory in
+  difference.png; for a task with several distances, distance.png.
 
   Args:
     data: the content of ablation.json.
@@ -34,6 +36,8 @@ def sweep(data: Sweep, workdir: Path) -> None:
   _metric(data, folder / 'ablation.png')
   _cost(data, folder / 'cost.png')
   _curves(data, workdir / 'points', folder / 'curves.png')
+  if data.get('comparisons'):
+    difference(data['names'], data['comparisons'], folder / 'difference.png')
   if len(data['rows'][0]['accuracy_by_group']) > 1:
     _distance(data, folder / 'distance.png')
 

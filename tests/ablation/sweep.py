@@ -3,7 +3,7 @@
 import pathlib
 
 from infformer_jax.ablation.grid import Axis
-from infformer_jax.results_schema import PointFigures
+from infformer_jax.results_schema import NamedFigures, PointFigures
 
 CONFIG = """
 from infformer_jax.config import config_dict, parse_argument
@@ -48,4 +48,25 @@ def figures(values, seed, accuracy, **groups):
     'perplexity_per_word': None,
     'is_task': True,
     'accuracy_by_group': groups,
+  }
+
+
+TOKENS, TOKENS_BEYOND = [40, 40, 40, 15], [20, 20, 20, 0]
+
+
+def text_run(values, seed, kind, nats, nats_beyond=(0.0, 0.0, 0.0, 0.0), *, text='a') -> NamedFigures:
+  """A finished run on four documents of text; only documents 0, 1 and 2 extend beyond the reach."""
+  by_document = {
+    'num_tokens': TOKENS,
+    'nats': list(nats),
+    'num_tokens_beyond_reach': TOKENS_BEYOND,
+    'nats_beyond_reach': list(nats_beyond),
+  }
+  return figures(list(values), seed, None) | {
+    'run': f'{",".join(values)},seed={seed}',
+    'is_task': False,
+    'memory_kind': kind,
+    'measured_on': {'sha256 of the split': text},
+    'by_document': by_document,
+    'loss_nats_per_token': sum(nats) / sum(TOKENS),
   }

@@ -32,6 +32,15 @@ def test_the_grid_contains_every_pair_with_every_seed(config, tmp_path):
   assert not any(tmp_path.iterdir())
 
 
+def test_every_run_can_start_from_a_model_of_its_own_seed(config, tmp_path):
+  for given, expected in (
+    ('/trunk/n={seed}/{seed}', ['/trunk/n=4/4', '/trunk/n=5/5']),
+    ('/trunk', ['/trunk', '/trunk']),
+  ):
+    points = grid(config, [('init_from', given), ('seed', '4')], [BASIS], 2, tmp_path)
+    assert [point.experiment.init_from for point in points] == [*expected, *expected]
+
+
 def test_an_invalid_point_is_an_error_with_its_name_before_any_run(config, tmp_path):
   for key, values, message in (
     ('model.memory.num_bases', ('8',), "num_bases=8: unknown key 'model.memory.num_bases'"),

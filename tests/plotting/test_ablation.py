@@ -1,6 +1,5 @@
 """Plots of a sweep: their files, and the values on their axes."""
 
-import contextlib
 import json
 
 import pytest
@@ -8,23 +7,8 @@ import pytest
 from infformer_jax.ablation import summary
 from infformer_jax.ablation.grid import Axis, Point
 from infformer_jax.plotting import ablation
-from tests.ablation.sweep import figures
+from tests.ablation.sweep import figures, text_run
 from tests.plotting.figures import assert_is_labelled, lines_of
-
-
-@pytest.fixture
-def kept(monkeypatch):
-  """{file name: figure} of the figures that are drawn."""
-  canvas, by_name = ablation.style.canvas, {}
-
-  @contextlib.contextmanager
-  def keeping(path, *size):
-    with canvas(path, *size) as figure:
-      yield figure
-    by_name[path.name] = figure
-
-  monkeypatch.setattr(ablation.style, 'canvas', keeping)
-  return by_name
 
 
 def draw(workdir, axes, runs, **changes):
@@ -99,3 +83,17 @@ def test_keys_that_end_alike_and_a_sweep_without_runs_can_be_drawn(tmp_path, kep
   assert kept == {}
   draw(tmp_path, axes, [(('8', '16'), 0, {'answer': 0.5})])
   assert set(kept) == {'ablation.png', 'cost.png', 'curves.png'}
+
+
+def test_the_differences_from_a_model_without_a_memory_have_a_plot(tmp_path, kept):
+  axes = [Axis(key=':memory', values=('none', 'recent'))]
+  points = [
+    Point(values=(kind,), seed=0, workdir=tmp_path / kind, experiment=None) for kind in axes[0].values
+  ]
+  for point in points:
+    point.workdir.mkdir()
+    point.file.write_text(json.dumps(text_run(point.values, 0, point.values[0], [20, 20, 20, 5])))
+  ablation.sweep(summary.summary(axes, points[:1]), tmp_path)
+  assert 'difference.png' not in kept
+  ablation.sweep(summary.summary(axes, points), tmp_path)
+  assert_is_labelled(kept['difference.png'])
