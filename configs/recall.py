@@ -5,9 +5,10 @@
 
 `task` is associative (pairs of keys and values in noise) or passkey (digits in a repetitive text); `memory`
 is none, recent, compressive, neighbours or continuous. The memories of one size hold the same number of
-bytes, except neighbours at cpu, which holds a third more (whole segments in one layer of three).
-results.json has the accuracies by distance under by_group. A passkey is asked for once, at the end: where a
-chunk is shorter than the document, most steps have no targets.
+bytes, except neighbours at cpu, which holds a third more (whole segments in one layer of three); recent_4x,
+recent_8x and recent_16x are exact windows of more tokens. results.json has the accuracies by distance under
+by_group. A passkey is asked for once, at the end: where a chunk is shorter than the document, most steps have
+no targets.
 
 Copying a passkey from the segment before is cheap to learn in short documents. All memories can start from
 such a model:

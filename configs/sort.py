@@ -6,8 +6,9 @@
 A sequence over 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
 the answer alone. `memory` is none, recent, compressive, neighbours or continuous. At cpu and gpu the memories
 hold the same number of bytes, except neighbours at cpu, which holds a third more (whole segments in one layer
-of three). At these two sizes a chunk holds one sequence, so gradients reach every write.
-`length` is the number of symbols in the sequence, at least 2.
+of three); recent_4x, recent_8x and recent_16x are exact windows of more tokens. At these two sizes a chunk
+holds one sequence, so gradients reach every write. `length` is the number of symbols in the sequence,
+at least 2.
 
 The form of an answer (no symbol twice) is cheap to learn in short sequences: 43 symbols and their answer are
 one segment of 64. All memories can start from such a model, and then only have to learn to remember:

@@ -9,11 +9,13 @@ from infformer_jax.memory.neighbours import NeighboursConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import RecentConfig
 
-KINDS = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
+KINDS = ('none', 'recent', 'recent_4x', 'recent_8x', 'recent_16x', 'compressive', 'neighbours', 'continuous')
 
 
 def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int) -> MemoryConfig:
   """A memory with the bytes of `num_vectors` vectors of width d in every layer, to the nearest whole segment.
+
+  Exact windows of more tokens, such as recent_8x with eight times the bytes, show what can be gained at all.
 
   Args:
     kind: one of KINDS.
@@ -23,8 +25,9 @@ def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: in
   """
   if kind == 'none':
     return NothingConfig()
-  if kind == 'recent':
-    return RecentConfig(length=num_vectors)
+  if kind.startswith('recent'):
+    times = kind.removeprefix('recent').strip('_x')
+    return RecentConfig(length=int(times or 1) * num_vectors)
   if kind == 'compressive':
     # The reconstruction loss would also store an uncompressed segment.
     return CompressiveConfig(length=num_vectors, loss=None)

@@ -24,7 +24,15 @@ def bytes_per_lane(config, num_layers, dtype):
   return per_layer * len(config.layers_of(num_layers))
 
 
-@pytest.mark.parametrize('kind', KINDS)
+MATCHED = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
+WINDOWS = {'recent_4x': 4, 'recent_8x': 8, 'recent_16x': 16}
+
+
+def test_every_kind_is_tested():
+  assert set(KINDS) == {*MATCHED, *WINDOWS}
+
+
+@pytest.mark.parametrize('kind', MATCHED)
 @pytest.mark.parametrize(('dtype', 'size'), [('float32', 4), ('bfloat16', 2)])
 @pytest.mark.parametrize('num_layers', [2, 6])
 def test_memories_have_the_same_number_of_bytes(kind, dtype, size, num_layers):
@@ -32,6 +40,13 @@ def test_memories_have_the_same_number_of_bytes(kind, dtype, size, num_layers):
   assert config.kind == kind
   expected = 0 if kind == 'none' else 8 * L * D * size * num_layers
   assert bytes_per_lane(config, num_layers, dtype) == expected
+
+
+@pytest.mark.parametrize(('kind', 'times'), WINDOWS.items())
+def test_exact_windows_hold_several_times_the_tokens(kind, times):
+  config = of_size(kind, num_vectors=8 * L, num_layers=2, bytes_per_value=2)
+  assert (config.kind, config.length) == ('recent', times * 8 * L)
+  assert bytes_per_lane(config, 2, 'bfloat16') == times * 8 * L * D * 2 * 2
 
 
 def test_an_odd_number_of_layers_rounds_up_to_whole_segments():
