@@ -137,6 +137,17 @@ def test_the_memories_of_pg19_have_the_same_bytes_and_parameters(size):
       assert costs[kind]['memory_bytes_per_lane'] == pytest.approx(like['memory_bytes_per_lane'], rel=close)
 
 
+@pytest.mark.parametrize(('file', 'size'), [('pg19.py', 'tiny'), ('sort.py', 'cpu'), ('recall.py', 'cpu')])
+def test_exact_windows_have_the_trunk_of_a_model_without_a_memory(file, size):
+  def model(kind):
+    return load_config(f'{CONFIGS / file}:memory={kind},size={size}', cls=Experiment).model
+
+  none, recent = model('none'), model('recent').memory
+  for times in (4, 8, 16):
+    memory = dataclasses.replace(recent, length=times * recent.length)
+    assert model(f'recent_{times}x') == dataclasses.replace(none, memory=memory)
+
+
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
 def test_the_docstring_of_a_config_contains_its_command_and_results(file):
   assert f'--config=configs/{file.name}' in documentation(str(file))
