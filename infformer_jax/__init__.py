@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # Type checkers and editors read these; at run time the table
     signal as signal,
     signal_spec as signal_spec,
     sticky as sticky,
+    time_axis as time_axis,
   )
   from infformer_jax.core.basis import Basis as Basis
   from infformer_jax.core.basis_families import (
@@ -120,6 +121,7 @@ _MODULES = {
     'signal',
     'signal_spec',
     'sticky',
+    'time_axis',
   ),
   'memory': ('registry', 'views'),
 }

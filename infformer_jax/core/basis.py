@@ -64,7 +64,13 @@ class Basis(abc.ABC):
 
   @abc.abstractmethod
   def expected(
-    self, density: Density, mu: Float[Array, '*b'], sigma_sq: Float[Array, '*b'], *, renormalize: bool
+    self,
+    density: Density,
+    mu: Float[Array, '*b'],
+    sigma_sq: Float[Array, '*b'],
+    *,
+    renormalize: bool,
+    start: Float[Array, '*#b'] | float = 0.0,
   ) -> Float[Array, '*b n']:
     """E[ψ_n(t)] in closed form; `expectation` calls it."""
 
@@ -106,6 +112,7 @@ def expectation(
   sigma_sq: Float[Array, '*b'],
   *,
   renormalize: bool = False,
+  start: Float[Array, '*#b'] | float = 0.0,
 ) -> Float[Array, '*b n']:
   """r_n = E[ψ_n(t)] under the density, in closed form for every family of basis.
 
@@ -114,11 +121,12 @@ def expectation(
   Args:
     mu: in [0, 1].
     sigma_sq: positive, in units of the whole signal squared.
-    renormalize: condition the density on t in [0, 1]; the published code integrates over all reals.
+    renormalize: condition the density on t in [start, 1]; the published code integrates over all reals.
+    start: in [0, 1). A sparsemax density must have mass in [start, 1]; a Gaussian always has.
   Raises:
     ConfigError: renormalize with a Fourier series, for which there is no closed form.
   """
-  return basis.expected(density, mu, sigma_sq, renormalize=renormalize)
+  return basis.expected(density, mu, sigma_sq, renormalize=renormalize, start=start)
 
 
 @functools.partial(jax.jit, static_argnames='basis')

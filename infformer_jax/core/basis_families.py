@@ -79,11 +79,22 @@ class GaussianBasis(Basis):
     return normal_pdf(self.offsets(t), on_last_axis(variance_n, t.ndim + 1), xp)
 
   def expected(
-    self, density: Density, mu: Float[Array, '*b'], sigma_sq: Float[Array, '*b'], *, renormalize: bool
+    self,
+    density: Density,
+    mu: Float[Array, '*b'],
+    sigma_sq: Float[Array, '*b'],
+    *,
+    renormalize: bool,
+    start: Float[Array, '*#b'] | float = 0.0,
   ) -> Float[Array, '*b n']:
     widths_n = on_last_axis(jnp.asarray(self.sigmas_n, mu.dtype), mu.ndim + 1)
     return density.normals(
-      mu[..., None], sigma_sq[..., None], self.offsets(mu), widths_n, renormalize=renormalize
+      mu[..., None],
+      sigma_sq[..., None],
+      self.offsets(mu),
+      widths_n,
+      renormalize=renormalize,
+      start=jnp.broadcast_to(jnp.asarray(start, mu.dtype), mu.shape)[..., None],
     )
 
   def offsets(self, t: Float[ArrayT, '*b']) -> Float[ArrayT, '*b n']:
@@ -126,11 +137,16 @@ class RectangularBasis(Basis):
     return self.num_basis * (cell[..., None] == on_last_axis(cells_n, t.ndim + 1)).astype(t.dtype)
 
   def expected(
-    self, density: Density, mu: Float[Array, '*b'], sigma_sq: Float[Array, '*b'], *, renormalize: bool
+    self,
+    density: Density,
+    mu: Float[Array, '*b'],
+    sigma_sq: Float[Array, '*b'],
+    *,
+    renormalize: bool,
+    start: Float[Array, '*#b'] | float = 0.0,
   ) -> Float[Array, '*b n']:
-    mass_n = bin_masses(density, mu, sigma_sq, num_bins=self.num_basis)
-    total = mass_n.sum(-1, keepdims=True) if renormalize else 1
-    return self.num_basis * mass_n / total
+    num = self.num_basis
+    return num * bin_masses(density, mu, sigma_sq, num_bins=num, renormalize=renormalize, start=start)
 
   def quadrature(self, gibbs_grid: int | None = None) -> Quadrature:
     if gibbs_grid is not None:
@@ -170,7 +186,13 @@ class FourierBasis(Basis):
     return xp.concatenate([constant_one, paired], axis=-1)[..., :size]
 
   def expected(
-    self, density: Density, mu: Float[Array, '*b'], sigma_sq: Float[Array, '*b'], *, renormalize: bool
+    self,
+    density: Density,
+    mu: Float[Array, '*b'],
+    sigma_sq: Float[Array, '*b'],
+    *,
+    renormalize: bool,
+    start: Float[Array, '*#b'] | float = 0.0,
   ) -> Float[Array, '*b n']:
     if renormalize:
       raise ConfigError(

@@ -1,72 +1,136 @@
-"""The capacity of a signal, computed exactly from its linear operators: B' = A B + C X, first write C1 X.
+"""What a signal still holds of its past, computed exactly from its linear operators: B' = A B + C X.
 
-On the host in float64: three numbers that compare specs without training anything.
+On the host in float64. The numbers and the curve compare specs without training anything.
 """
 
+import functools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from infformer_jax.core.basis import evaluate_on_host
-from infformer_jax.core.signal import first_operator, operators
-from infformer_jax.core.signal_spec import SignalSpec, first_times, new_times
+from infformer_jax.core.signal import Operators, first_operator, operators
+from infformer_jax.core.signal_spec import SignalSpec, first_times
+from infformer_jax.core.time_axis import Logarithmic
 from infformer_jax.errors import ConfigError
+
+BLOCK = 0.1
+"""The curve is about means of tokens over this share of their age."""
 
 _PEAK_GRID = 20001
 _MAX_WRITES = 10_000
+_TIMES = 4096
+_CHANGING_WRITES = 128
+_NOTHING = 1e-12
 
 
 class Capacity(NamedTuple):
-  """The three measures of a spec."""
+  """The measures of a spec."""
 
   capacity: float  # independent values held; at most num_basis
   effective_rank: float  # degrees of freedom of the first write
   half_life: int  # writes
+  horizon: float  # tokens
 
 
 def measure(spec: SignalSpec) -> Capacity:
-  """All three."""
-  return Capacity(capacity(spec), effective_rank(spec), half_life(spec))
+  """All four."""
+  return Capacity(capacity(spec), effective_rank(spec), half_life(spec), horizon(spec))
 
 
 def capacity(spec: SignalSpec, *, tolerance: float = 1e-9) -> float:
   """The number of independent past values that the signal holds, in a memory in its stationary state.
 
   Independent values of unit variance are written indefinitely; R² of a past value is its squared correlation
-  with the signal at the value's present time, τ^j(τ + (1-τ) i/l) after j further writes. Capacity is
-  the sum of R² over all past values. No memory of n numbers per channel with a linear read-out exceeds n.
+  with the signal at the value's present time. Capacity is the sum of R² over all past values. No memory of n
+  numbers per channel with a linear read-out exceeds n.
 
   Args:
     tolerance: the sum stops where a segment adds less than this share of n.
   Raises:
-    ConfigError: the contraction is not constant, so that there is no stationary state.
+    ConfigError: the operators change from write to write, so that there is no stationary state.
   """
-  constants, tau = operators(spec), _constant_contraction(spec)
-  carry_nn, map_nl = constants.carry_nn, constants.new_ln.T
-  covariance_nn = _stationary(carry_nn, map_nl @ map_nl.T)
-  times_l, total = new_times(spec, 1), 0.0
-  for _ in range(_MAX_WRITES):
+  constants, length, total = _constant_operators(spec), spec.segment_length, 0.0
+  covariance_nn, map_nl = _stationary(spec), constants.new_ln.T
+  for write in range(_MAX_WRITES):
+    times_l = spec.axis.time(write * length + np.arange(length - 1.0, -1, -1), _MAX_WRITES)
     psi_ln = evaluate_on_host(spec.basis, times_l)
     signal_l = np.einsum('ln,nl->l', psi_ln, map_nl)  # Covariance of the value with the signal there.
     variance_l = np.einsum('ln,ln->l', psi_ln @ covariance_nn, psi_ln)
     added = float(np.sum(signal_l**2 / variance_l))
     total += added
-    if added < tolerance * spec.basis.num_basis:
+    if added < tolerance * spec.basis.num_basis or times_l[-1] <= 0:  # Forgotten, or beyond a horizon.
       break
-    times_l, map_nl = tau * times_l, carry_nn @ map_nl
+    map_nl = constants.carry_nn @ map_nl
   return total
 
 
-def _stationary(carry_nn: np.ndarray, noise_nn: np.ndarray) -> np.ndarray:
-  """sum_j A^j N A^jᵀ, by doubling."""
-  total_nn, power_nn = noise_nn, carry_nn
-  for _ in range(math.ceil(math.log2(_MAX_WRITES))):
-    step_nn = power_nn @ total_nn @ power_nn.T
-    total_nn, power_nn = total_nn + step_nn, power_nn @ power_nn
-    if np.abs(step_nn).max() < 1e-14 * np.abs(total_nn).max():
-      break
-  return total_nn
+def curve(spec: SignalSpec, ages_a: Float[np.ndarray, 'a']) -> Float[np.ndarray, 'a']:
+  """R² of the mean over 10 % of an age: its squared correlation with the signal read where these tokens are.
+
+  Independent values of unit variance have been written until the oldest of these tokens is in the document
+  or, with constant operators, indefinitely. The read is the mean of the signal over the times of the tokens.
+
+  Args:
+    ages_a: increasing, in tokens; 0 is the newest. A block covers the ages within 5 % of its own.
+  Returns:
+    From 0, nothing is held, to 1.
+  Raises:
+    ConfigError: contraction 'equal', whose operators change, and an age of more than 128 segments.
+  """
+  length = spec.segment_length
+  low_a = np.floor(ages_a * (1 - BLOCK / 2)).astype(int)
+  high_a = np.maximum(np.floor(ages_a * (1 + BLOCK / 2)).astype(int), low_a + 1)
+  writes = int(-(-high_a[-1] // length))
+  if spec.contraction == 'equal':
+    if writes > _CHANGING_WRITES:
+      raise ConfigError(
+        f"contraction = 'equal' must be read at ages up to {_CHANGING_WRITES * length} tokens"
+      )
+    maps = list(_changing_traces(spec, writes))
+    covariance_nn = sum((map_nl @ map_nl.T for map_nl in maps), np.zeros(()))
+    younger_nw = np.stack([map_nl.sum(axis=1) for map_nl in maps], axis=1).cumsum(axis=1)
+  else:
+    covariance_nn, younger_nw = _stationary(spec), _sums(spec, writes).cumsum(axis=1)
+
+  def younger(age: int) -> np.ndarray:
+    """What the sum of all values younger than this age is in B."""
+    write, rest = divmod(age, length)
+    sum_n = younger_nw[:, write - 1] if write else np.zeros(len(younger_nw))
+    if not rest:
+      return sum_n
+    if spec.contraction == 'equal':
+      return sum_n + maps[write][:, length - rest :].sum(axis=1)
+    return sum_n + _after(spec, operators(spec).new_ln[length - rest :].sum(axis=0), write)
+
+  held = []
+  for low, high in zip(low_a.tolist(), high_a.tolist(), strict=True):
+    psi_n = _mean_functions(spec, low, high, writes)
+    covariance = psi_n @ (younger(high) - younger(low))  # Of the sum of the values with the read.
+    variance = psi_n @ covariance_nn @ psi_n
+    held.append(covariance**2 / (variance * (high - low)) if variance > _NOTHING else 0.0)
+  return np.array(held)
+
+
+def horizon(spec: SignalSpec) -> float:
+  """The age in tokens from which on the curve is below one half; inf where no age that is tried is."""
+  length = spec.segment_length
+  last = length * (_CHANGING_WRITES if spec.contraction == 'equal' else _MAX_WRITES) / (1 + BLOCK)
+  if isinstance(spec.axis, Logarithmic):
+    last = 2 * spec.axis.horizon  # Beyond it nothing is held.
+  ages_a = np.geomspace(length / 2, last, 4 * math.ceil(math.log2(2 * last / length)))
+  held_a = curve(spec, ages_a)
+  above = np.flatnonzero(held_a >= 0.5)
+  if not len(above):
+    return 0.0
+  last_above = int(above[-1])
+  if last_above + 1 == len(ages_a):
+    return math.inf
+  pair = slice(last_above, last_above + 2)
+  return float(np.exp(np.interp(-0.5, -held_a[pair], np.log(ages_a[pair]))))
 
 
 def effective_rank(spec: SignalSpec) -> float:
@@ -81,12 +145,11 @@ def half_life(spec: SignalSpec) -> int:
   Zeros are written afterwards; the peak is that of |signal| over [0, 1].
 
   Raises:
-    ConfigError: the contraction is not constant.
+    ConfigError: the operators change from write to write.
     ValueError: it does not decay.
   """
-  _constant_contraction(spec)
-  constants = operators(spec)
   psi_tn = evaluate_on_host(spec.basis, np.linspace(0, 1, _PEAK_GRID))
+  constants = _constant_operators(spec)
   b_n = constants.new_ln.sum(axis=0)
   half = np.abs(psi_tn @ b_n).max() / 2
   for writes in range(1, _MAX_WRITES):
@@ -96,7 +159,67 @@ def half_life(spec: SignalSpec) -> int:
   raise ValueError(f'the signal of {spec} does not decay within {_MAX_WRITES} writes')
 
 
-def _constant_contraction(spec: SignalSpec) -> float:
+def _mean_functions(spec: SignalSpec, low: int, high: int, writes: int) -> Float[np.ndarray, 'n']:
+  """The mean of ψ over the times of the tokens with these ages."""
+  ages = np.arange(low, high)
+  times = spec.axis.time(ages[:: -(-len(ages) // _TIMES)].astype(float), writes)
+  return evaluate_on_host(spec.basis, times).mean(axis=0)
+
+
+def _sums(spec: SignalSpec, writes: int) -> Float[np.ndarray, 'n w']:
+  """A^k C 1 for k = 0 to writes - 1: what the sum of the values written k writes ago is in B."""
+  constants = _constant_operators(spec)
+  sums = [constants.new_ln.sum(axis=0)]
+  for _ in range(1, writes):
+    sums.append(constants.carry_nn @ sums[-1])
+  return np.stack(sums, axis=1)
+
+
+def _after(spec: SignalSpec, b_n: Float[np.ndarray, 'n'], writes: int) -> Float[np.ndarray, 'n']:
+  """A^writes B."""
+  for bit in range(writes.bit_length()):
+    if writes >> bit & 1:
+      b_n = _power(spec, bit) @ b_n
+  return b_n
+
+
+@functools.cache
+def _power(spec: SignalSpec, bit: int) -> Float[np.ndarray, 'n n']:
+  """A to the power of 2^bit."""
+  if not bit:
+    return _constant_operators(spec).carry_nn
+  root_nn = _power(spec, bit - 1)
+  return root_nn @ root_nn
+
+
+def _changing_traces(spec: SignalSpec, writes: int) -> Iterator[Float[np.ndarray, 'n l']]:
+  """The same after `writes` writes whose operators differ, the first write included."""
+  later_nn = np.eye(spec.basis.num_basis)
+  for write in range(writes - 1, -1, -1):
+    if not write:
+      yield later_nn @ first_operator(spec).T
+      return
+    constants = operators(spec, write)
+    yield later_nn @ constants.new_ln.T
+    later_nn = later_nn @ constants.carry_nn
+
+
+@functools.cache
+def _stationary(spec: SignalSpec) -> Float[np.ndarray, 'n n']:
+  """The covariance of B: sum_j A^j C Cᵀ A^jᵀ, by doubling."""
+  constants = _constant_operators(spec)
+  total_nn = constants.new_ln.T @ constants.new_ln
+  for bit in range(math.ceil(math.log2(_MAX_WRITES))):
+    step_nn = _power(spec, bit) @ total_nn @ _power(spec, bit).T
+    total_nn = total_nn + step_nn
+    if np.abs(step_nn).max() < 1e-14 * np.abs(total_nn).max():
+      break
+  return total_nn
+
+
+def _constant_operators(spec: SignalSpec) -> Operators:
   if spec.contraction == 'equal':
-    raise ConfigError("contraction = 'equal' must be a number, such as 0.75, for a capacity and a half-life")
-  return spec.contraction
+    raise ConfigError(
+      "contraction = 'equal' must be a number, such as 0.75, or 'log', for a capacity and a half-life"
+    )
+  return operators(spec)

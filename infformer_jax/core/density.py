@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from infformer_jax.core.arrays import on_last_axis
-from infformer_jax.core.normal import interval_mass, normal_pdf, standard_pdf
+from infformer_jax.core.normal import interval_mass, log_interval_mass, normal_pdf, standard_pdf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Density(abc.ABC):
     width_n: Float[Array, '*#b n'],
     *,
     renormalize: bool,
+    start: Float[Array, '*#b 1'] | float = 0.0,
   ) -> Float[Array, '*b n']:
-    """E[N(t; c_n, w_n²)] for c_n = μ - offset_n; `renormalize` conditions the density on t in [0, 1]."""
+    """E[N(t; c_n, w_n²)] for c_n = μ - offset_n; `renormalize` conditions the density on t in [start, 1]."""
 
   @abc.abstractmethod
   def damping(self, omega_n: Float[Array, '*#b n'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b n']:
@@ -46,6 +47,17 @@ class Density(abc.ABC):
   @abc.abstractmethod
   def cdf(self, offset: Float[Array, '*b j'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b j']:
     """P(t < μ + offset), up to a constant."""
+
+  def conditional_masses(
+    self,
+    edges: Float[Array, '*b j'],
+    sigma_sq: Float[Array, '*b 1'],
+    lower: Float[Array, '*b 1'],
+    upper: Float[Array, '*b 1'],
+  ) -> Float[Array, '*b i']:
+    """P(edge < t < next edge | lower < t < upper) of i = j - 1 intervals; all times relative to μ."""
+    mass = jnp.diff(self.cdf(jnp.clip(edges, lower, upper), sigma_sq))
+    return mass / (self.cdf(upper, sigma_sq) - self.cdf(lower, sigma_sq))
 
 
 class GaussianDensity(Density):
@@ -59,16 +71,19 @@ class GaussianDensity(Density):
     width_n: Float[Array, '*#b n'],
     *,
     renormalize: bool,
+    start: Float[Array, '*#b 1'] | float = 0.0,
   ) -> Float[Array, '*b n']:
     """N(μ; c_n, σ² + w_n²)."""
     variance_n = sigma_sq + width_n**2
-    r_n = normal_pdf(offset_n, variance_n, jnp)
     if not renormalize:
-      return r_n
-    # N(t; μ, σ²) N(t; c, w²) = N(μ; c, σ² + w²) N(t; m, s²): the mass of the last on [0, 1].
+      return normal_pdf(offset_n, variance_n, jnp)
+    # N(t; μ, σ²) N(t; c, w²) = N(μ; c, σ² + w²) N(t; m, s²): the mass of the last on [start, 1].
+    # In logarithms, since the masses underflow where μ is far before the start.
     m_n, s_n = mu - offset_n * sigma_sq / variance_n, jnp.sqrt(sigma_sq / variance_n) * width_n
     sigma = jnp.sqrt(sigma_sq)
-    return r_n * interval_mass(-m_n / s_n, (1 - m_n) / s_n) / interval_mass(-mu / sigma, (1 - mu) / sigma)
+    log_r_n = -0.5 * (offset_n**2 / variance_n + jnp.log(2 * math.pi * variance_n))
+    log_r_n += log_interval_mass((start - m_n) / s_n, (1 - m_n) / s_n)
+    return jnp.exp(log_r_n - log_interval_mass((start - mu) / sigma, (1 - mu) / sigma))
 
   def damping(self, omega_n: Float[Array, '*#b n'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b n']:
     """exp(-ω²σ²/2)."""
@@ -77,6 +92,21 @@ class GaussianDensity(Density):
   def cdf(self, offset: Float[Array, '*b j'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b j']:
     """erf(offset / √(2σ²)) / 2."""
     return 0.5 * jax.scipy.special.erf(offset * jax.lax.rsqrt(2 * sigma_sq))
+
+  def conditional_masses(
+    self,
+    edges: Float[Array, '*b j'],
+    sigma_sq: Float[Array, '*b 1'],
+    lower: Float[Array, '*b 1'],
+    upper: Float[Array, '*b 1'],
+  ) -> Float[Array, '*b i']:
+    """In logarithms, since all masses may underflow."""
+    inverse = jax.lax.rsqrt(sigma_sq)
+    z = jnp.clip(edges, lower, upper) * inverse
+    below, above = z[..., :-1], z[..., 1:]
+    empty = above <= below
+    log_mass = log_interval_mass(below, jnp.where(empty, below + 1, above))
+    return jnp.where(empty, 0, jnp.exp(log_mass - log_interval_mass(lower * inverse, upper * inverse)))
 
 
 class SparsemaxDensity(Density):
@@ -90,12 +120,13 @@ class SparsemaxDensity(Density):
     width_n: Float[Array, '*#b n'],
     *,
     renormalize: bool,
+    start: Float[Array, '*#b 1'] | float = 0.0,
   ) -> Float[Array, '*b n']:
     """3/4 ∫ (1 - u²) N(μ + a u; c_n, w_n²) du over the support u in [lower, upper]."""
     a = jnp.cbrt(1.5 * sigma_sq)
     lower, upper = -jnp.ones_like(a), jnp.ones_like(a)
     if renormalize:
-      lower, upper = jnp.maximum(-mu / a, -1), jnp.minimum((1 - mu) / a, 1)
+      lower, upper = jnp.maximum((start - mu) / a, -1), jnp.minimum((1 - mu) / a, 1)
     z_lower_n, z_upper_n = (offset_n + a * lower) / width_n, (offset_n + a * upper) / width_n
     # The closed form of the integral, from antiderivatives of the moments of a Gaussian.
     closed_n = (a**2 - offset_n**2 - width_n**2) * interval_mass(z_lower_n, z_upper_n) + width_n * (
@@ -148,7 +179,7 @@ def bin_edges(num_bins: int, margin: float = 0.0) -> Float[np.ndarray, '{num_bin
   return edges
 
 
-@functools.partial(jax.jit, static_argnames=('density', 'num_bins', 'margin'))
+@functools.partial(jax.jit, static_argnames=('density', 'num_bins', 'margin', 'renormalize'))
 def bin_masses(
   density: Density,
   mu: Float[Array, '*b'],
@@ -156,13 +187,21 @@ def bin_masses(
   *,
   num_bins: int,
   margin: float = 0.0,
+  renormalize: bool = False,
+  start: Float[Array, '*#b'] | float = 0.0,
 ) -> Float[Array, '*b {num_bins}']:
   """Mass of the density in each of j equal bins of [0, 1], by its CDF.
+
+  With `renormalize` of the density conditioned on [start, 1].
 
   Source: the published code's sticky memories, whose outer edges have a margin of 1e-6.
   """
   edges = on_last_axis(jnp.asarray(bin_edges(num_bins, margin), mu.dtype), mu.ndim + 1)
-  return jnp.diff(density.cdf(edges - mu[..., None], sigma_sq[..., None]))
+  mu, sigma_sq = mu[..., None], sigma_sq[..., None]
+  if not renormalize:
+    return jnp.diff(density.cdf(edges - mu, sigma_sq))
+  lower = jnp.broadcast_to(jnp.asarray(start, mu.dtype), mu.shape[:-1])[..., None] - mu
+  return density.conditional_masses(edges - mu, sigma_sq, lower, 1 - mu)
 
 
 def kl_regularizer(

@@ -47,10 +47,16 @@ class GibbsRead(ReadSpec):
     basis_pn = jnp.asarray(functions_at_nodes(basis, self.gibbs_grid), b_bnd.dtype)
     return jnp.einsum('pn,bnd->bpd', basis_pn, b_bnd, precision='highest')
 
-  def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l p']) -> OnNodes:
-    """The mass of each node: E[f] is the sum of f at the nodes times these."""
-    log_weights_p = jnp.asarray(np.log(basis.quadrature(self.gibbs_grid).weights_p), scores_bhlm.dtype)
-    return OnNodes(weight_bhlp=jax.nn.softmax(scores_bhlm + on_last_axis(log_weights_p, scores_bhlm.ndim)))
+  def locate(
+    self, basis: Basis, scores_bhlm: Float[Array, 'b h l p'], start_b: Float[Array, 'b'] | None = None
+  ) -> OnNodes:
+    """The mass of each node: E[f] is the sum of f at the nodes times these; 0 before the start."""
+    nodes, dtype, ndim = basis.quadrature(self.gibbs_grid), scores_bhlm.dtype, scores_bhlm.ndim
+    scores_bhlm += on_last_axis(jnp.asarray(np.log(nodes.weights_p), dtype), ndim)
+    if start_b is not None:
+      times_p = on_last_axis(jnp.asarray(nodes.times_p, dtype), ndim)
+      scores_bhlm = jnp.where(times_p >= start_b[:, None, None, None], scores_bhlm, -jnp.inf)
+    return OnNodes(weight_bhlp=jax.nn.softmax(scores_bhlm))
 
   def expected(self, basis: Basis, density: OnNodes) -> Float[Array, 'b h l p']:
     return density.weight_bhlp

@@ -7,7 +7,7 @@ Source: ∞-former, section 3.1 and equations 10 to 14; published code: long_ter
 """
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,7 @@ class Located:
   mu_bhlc: Array
   sigma_sq_bhlc: Array
   weight_bhlc: Array  # summing to 1
+  start_b111: Array | None = None  # where the document begins in [0, 1]; None: at 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ class LocatedRead(ReadSpec):
   """
 
   density: Density = dataclasses.field(default_factory=GaussianDensity)
-  renormalize: bool = False  # to [0, 1]; the published density is over all reals
+  # The density is conditioned on [start, 1], the part that the document fills; the published one is over all
+  # reals.
+  renormalize: bool = False
   variance_floor: float = 1e-6  # σ² is never smaller, in units of the whole signal squared
   softplus_offset: float = 0.0  # added inside the softplus, so that σ can start small
   # 'spread': offsets inside the sigmoid let heads and components start evenly over [0, 1].
@@ -69,7 +72,9 @@ class LocatedRead(ReadSpec):
           f"{key} = {not needed} must be {needed} with basis = 'fourier'; or use 'gaussian' or 'rectangular'"
         )
 
-  def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l m']) -> Located:
+  def locate(
+    self, basis: Basis, scores_bhlm: Float[Array, 'b h l m'], start_b: Float[Array, 'b'] | None = None
+  ) -> Located:
     """The parameters, in the scores' dtype."""
     weight_bhlc = jnp.ones((*scores_bhlm.shape[:-1], 1), scores_bhlm.dtype)
     if self.affine:
@@ -83,12 +88,17 @@ class LocatedRead(ReadSpec):
       moments = moment_match(basis, jax.nn.softmax(scores_bhlm))
       mu_bhlc, sigma_sq_bhlc = (a_bhl[..., None] for a_bhl in moments)
     sigma_sq_bhlc = jnp.maximum(sigma_sq_bhlc, self.variance_floor)
-    return Located(mu_bhlc=mu_bhlc, sigma_sq_bhlc=sigma_sq_bhlc, weight_bhlc=weight_bhlc)
+    return Located(
+      mu_bhlc=mu_bhlc,
+      sigma_sq_bhlc=sigma_sq_bhlc,
+      weight_bhlc=weight_bhlc,
+      start_b111=None if start_b is None else start_b[:, None, None, None],
+    )
 
   def expected(self, basis: Basis, density: Located) -> Float[Array, 'b h l n']:
     """r_n, by the closed forms."""
     r_bhlcn = expectation(
-      basis, self.density, density.mu_bhlc, density.sigma_sq_bhlc, renormalize=self.renormalize
+      basis, self.density, density.mu_bhlc, density.sigma_sq_bhlc, **self._condition(density)
     )
     return (density.weight_bhlc[..., None] * r_bhlcn).sum(axis=-2)
 
@@ -106,12 +116,19 @@ class LocatedRead(ReadSpec):
     self, basis: Basis, density: Located, ok_bl: Bool[Array, 'b l'], *, num_bins: int, margin: float
   ) -> Float[Array, 'b h {num_bins}']:
     masses_bhlcj = bin_masses(
-      self.density, density.mu_bhlc, density.sigma_sq_bhlc, num_bins=num_bins, margin=margin
+      self.density,
+      density.mu_bhlc,
+      density.sigma_sq_bhlc,
+      num_bins=num_bins,
+      margin=margin,
+      **self._condition(density),
     )
-    if self.renormalize:
-      masses_bhlcj /= masses_bhlcj.sum(axis=-1, keepdims=True)
     weighted_bhlcj = density.weight_bhlc[..., None] * masses_bhlcj
     return jnp.where(ok_bl[:, None, :, None, None], weighted_bhlcj, 0).sum(axis=(2, 3))
+
+  def _condition(self, density: Located) -> dict[str, Any]:
+    start = 0.0 if density.start_b111 is None else density.start_b111
+    return {'renormalize': self.renormalize, 'start': start if self.renormalize else 0.0}
 
 
 def _offsets(num_heads: int, mixture: int) -> Float[np.ndarray, '1 h 1 c']:

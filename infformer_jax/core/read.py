@@ -44,8 +44,10 @@ class ReadSpec(abc.ABC):
     return b_bnd
 
   @abc.abstractmethod
-  def locate(self, basis: Basis, scores_bhlm: Float[Array, 'b h l m']) -> Any:
-    """The densities, from the scores or from affine functions of them."""
+  def locate(
+    self, basis: Basis, scores_bhlm: Float[Array, 'b h l m'], start_b: Float[Array, 'b'] | None = None
+  ) -> Any:
+    """The densities, from the scores or from affine functions of them; `start_b` as in `Prepared`."""
 
   @abc.abstractmethod
   def expected(self, basis: Basis, density: Any) -> Float[Array, 'b h l n']:
@@ -71,6 +73,7 @@ class Prepared:
 
   values_bhnk: Array  # V = B W_V; heads first, so that a read of single tokens copies nothing
   keys_bmhk: Array  # m = 2 K: (Bᵀw_μ) W_K and (Bᵀw_σ) W_K; 3 K in a mixture; without affines n: K = B W_K
+  start_b: Array | None = None  # where the document begins in [0, 1] (core/time_axis.py); None: at 0
 
 
 @pytree
@@ -87,6 +90,7 @@ def prepare(
   w_k_dhk: Float[Array, 'd h k'],
   w_v_dhk: Float[Array, 'd h k'],
   *affines: Float[Array, 'n'],
+  start_b: Float[Array, 'b'] | None = None,
 ) -> Prepared:
   """The part of a read that does not depend on the query.
 
@@ -95,9 +99,10 @@ def prepare(
     w_k_dhk, w_v_dhk: key and value projections; the values have w_v's dtype.
     affines: w_μ of every component, then w_σ, then in a mixture w_π, shared by the heads; as many as
       the spec's `num_affines`.
+    start_b: where each document begins in [0, 1]; None: at 0.
   """
   values_bhnk = jnp.einsum('bnd,dhk->bhnk', b_bnd.astype(w_v_dhk.dtype), w_v_dhk)
-  return Prepared(values_bhnk=values_bhnk, keys_bmhk=keys(b_bnd, w_k_dhk, *affines))
+  return Prepared(values_bhnk=values_bhnk, keys_bmhk=keys(b_bnd, w_k_dhk, *affines), start_b=start_b)
 
 
 @jax.jit
@@ -121,15 +126,20 @@ def scores(keys_bmhk: Float[Array, 'b m h k'], q_blhk: Float[Array, 'b l h k']) 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'basis'))
 def locate(
-  spec: ReadSpec, basis: Basis, keys_bmhk: Float[Array, 'b m h k'], q_blhk: Float[Array, 'b l h k']
+  spec: ReadSpec,
+  basis: Basis,
+  keys_bmhk: Float[Array, 'b m h k'],
+  q_blhk: Float[Array, 'b l h k'],
+  start_b: Float[Array, 'b'] | None = None,
 ) -> Any:
   """The densities of some queries, in the keys' dtype.
 
   Args:
     keys_bmhk: of `keys`, with the affines exactly if the spec has them.
     q_blhk: queries before any position.
+    start_b: as of `Prepared`.
   """
-  return spec.locate(basis, scores(keys_bmhk, q_blhk))
+  return spec.locate(basis, scores(keys_bmhk, q_blhk), start_b)
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'basis'))
@@ -142,7 +152,7 @@ def read(spec: ReadSpec, basis: Basis, prepared: Prepared, q_blhk: Float[Array, 
   Returns:
     context in q's dtype; the density in the keys'.
   """
-  density = locate(spec, basis, prepared.keys_bmhk, q_blhk)
+  density = locate(spec, basis, prepared.keys_bmhk, q_blhk, prepared.start_b)
   context_blhk = spec.context(basis, density, prepared.values_bhnk)
   return Answer(context_blhk=context_blhk.astype(q_blhk.dtype), density=density)
 

@@ -1,14 +1,16 @@
 """The continuous signal X(t) = Bᵀψ(t), t in [0, 1], 0 the oldest, 1 the newest: contraction and update.
 
 A write samples the old signal at P points, puts the samples at τ(1..P)/P and the l new values at
-τ + (1-τ)(1..l)/l, and regresses again. Positions are fixed by the spec, so with constant G
+τ + (1-τ)(1..l)/l, and regresses again. On a logarithmic axis it makes the samples l tokens older instead
+(core/time_axis.py). Positions are fixed by the spec, so with constant G
 
     B' = G_pastᵀ Ψ(points)ᵀ B + G_newᵀ X        = A B + C X for evenly spaced points
     B' = G_firstᵀ X                             = C1 X for the first write of a document
 
-A constant τ forgets by a constant rate. With contraction 'equal' the write that follows k others has
-τ = k/(k+1), so that every segment keeps the same share of [0, 1]; its positions are then known at run time
-only, and every write solves its own regression (core/ridge.py).
+A constant τ forgets by a constant rate, contraction 'log' by a power law; its first write is the update of an
+empty signal, C1 = C. With contraction 'equal' the write that follows k others has τ = k/(k+1), so that every
+segment keeps the same share of [0, 1]; its positions are then known at run time only, and every write solves
+its own regression (core/ridge.py).
 
 Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_function`, `update_inf`).
 """
@@ -25,13 +27,19 @@ from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.basis import Basis, constant, evaluate, evaluate_on_host
 from infformer_jax.core.pytree import pytree
 from infformer_jax.core.ridge import ridge_operator, ridge_solve
-from infformer_jax.core.signal_spec import SignalSpec, even_points, first_times, later_times, new_times
+from infformer_jax.core.signal_spec import (
+  SignalSpec,
+  even_points,
+  first_times,
+  held_samples,
+  later_times,
+)
 
 
 class Operators(NamedTuple):
   """The constants of the writes after the first one: read-only float64."""
 
-  past_pn: Float[np.ndarray, 'p n']  # G_past
+  past_pn: Float[np.ndarray, 'p n']  # G_past; zero for samples that the write drops
   new_ln: Float[np.ndarray, 'l n']  # G_new = Cᵀ
   carry_nn: Float[np.ndarray, 'n n']  # A = G_pastᵀ Ψ(even)ᵀ
 
@@ -48,8 +56,11 @@ def operators(spec: SignalSpec, writes: int = 1) -> Operators:
 @functools.cache
 def _operators(spec: SignalSpec, writes: int) -> Operators:
   times, values = later_times(spec, writes)
+  held_p = held_samples(spec)
   later = ridge_operator(spec.basis, times, spec.ridge)[values]
-  past_pn, new_ln = later[: spec.num_samples], later[spec.num_samples :]
+  new_ln = later[held_p.sum() :]
+  past_pn = np.zeros((spec.num_samples, spec.basis.num_basis))
+  past_pn[held_p] = later[: held_p.sum()]
   carry_nn = past_pn.T @ evaluate_on_host(spec.basis, even_points(spec.num_samples))
   return Operators(*map(constant, (past_pn, new_ln, carry_nn)))
 
@@ -144,7 +155,7 @@ def add_old_part(
 ) -> Float[Array, 'b n d']:
   """The rest of `write`: A B, or G_pastᵀ Ψ(points)ᵀ B, added to `new_part` in rows with writes.
 
-  The samples at the points are still written at τ(1..P)/P.
+  The samples at the points are still written where those at (1..P)/P would be.
   """
   is_first = (writes_b == 0)[:, None, None]
   if constants.old_mn is None:
@@ -180,9 +191,8 @@ def _solve_again(
     jnp.asarray(even_points(spec.num_samples), dtype), (len(b_bnd), spec.num_samples)
   )
   old_bpd = sample(spec.basis, b_bnd.astype(dtype), even_bp if points_bp is None else points_bp)
-  writes_b = writes_b.astype(dtype)
-  tau_b1 = spec.tau(writes_b)[:, None]
-  times_bt = jnp.concatenate([tau_b1 * even_bp, new_times(spec, writes_b)], axis=1)
+  axis, writes_b = spec.axis, writes_b.astype(dtype)
+  times_bt = jnp.concatenate([axis.moved(even_bp, writes_b[:, None]), axis.new_times(writes_b)], axis=1)
   values_btd = jnp.concatenate([old_bpd, x_bld], axis=1)
   return ridge_solve(spec.basis, times_bt, values_btd, spec.ridge)
 

@@ -6,15 +6,18 @@ Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_
 """
 
 import dataclasses
-from typing import Any, Literal, overload
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float
 
-from infformer_jax.core.arrays import on_last_axis
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.basis_families import GaussianBasis
+from infformer_jax.core.time_axis import Geometric, Logarithmic, TimeAxis, Uniform
 from infformer_jax.errors import ConfigError, check_range
+
+HORIZON = 1_000_000
+"""Tokens; the default of a logarithmic contraction."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,33 +34,72 @@ class SignalSpec:
   basis: Basis
   segment_length: int  # l, values per write
   num_samples: int  # P, samples of the old signal per write
-  contraction: float | Literal['equal']  # τ: the old signal is squeezed into [0, τ]; 'equal': k/(k+1)
+  # How a write moves the past (core/time_axis.py). A number τ squeezes the old signal into [0, τ]; 'equal': τ
+  # is k/(k+1) after k writes; 'log': the past is on a logarithmic axis of age.
+  contraction: float | Literal['equal', 'log']
   ridge: float  # λ
+  horizon: float | None = None  # H of 'log', tokens: what is older is dropped; None: HORIZON
+  scale: float | None = None  # a0 of 'log', tokens: all octaves beyond have the same share; None: l/4
   signal_positions: Literal['plain', 'padded'] = 'plain'
 
   def __post_init__(self) -> None:
-    if self.contraction != 'equal' and not 0 < self.contraction < 1:
-      raise ConfigError(f"contraction = {self.contraction!r} must be in (0, 1), such as 0.75, or 'equal'")
+    if not isinstance(self.contraction, str) and not 0 < self.contraction < 1:
+      raise ConfigError(
+        f"contraction = {self.contraction!r} must be in (0, 1), such as 0.75, or 'equal', or 'log'"
+      )
     if self.ridge <= 0:
       raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5')
     for key in ('num_samples', 'segment_length'):
       check_range(key, getattr(self, key), 1)
     if self.signal_positions not in ('plain', 'padded'):
       raise ConfigError(f"signal_positions = {self.signal_positions!r} must be 'plain' or 'padded'")
+    self._check_axis()
     if self.signal_positions == 'padded' and (
-      self.contraction == 'equal' or not isinstance(self.basis, GaussianBasis)
+      isinstance(self.contraction, str) or not isinstance(self.basis, GaussianBasis)
     ):
       raise ConfigError(
         "signal_positions = 'padded' must be 'plain' unless basis = 'gaussian' and contraction is a number"
       )
 
-  def tau(self, writes: Any) -> Any:
-    """The contraction of the write that follows `writes` others.
+  def _check_axis(self) -> None:
+    if self.contraction not in ('equal', 'log') and isinstance(self.contraction, str):
+      raise ConfigError(
+        f"contraction = {self.contraction!r} must be 'equal', 'log', or a number such as 0.75"
+      )
+    for key in ('horizon', 'scale'):
+      value = getattr(self, key)
+      if value is not None and self.contraction != 'log':
+        raise ConfigError(
+          f"{key} = {value} must be None with contraction = {self.contraction!r}; or use 'log'"
+        )
+    if self.horizon is not None and self.horizon < 2 * self.segment_length:
+      raise ConfigError(
+        f'horizon = {self.horizon} must be at least two segments of {self.segment_length} tokens; '
+        f'use {2 * self.segment_length} or more'
+      )
+    if self.scale is not None and not self.scale > 0:
+      raise ConfigError(f'scale = {self.scale} must be positive, such as {self.segment_length / 4:g}')
 
-    Args:
-      writes: an int, or a floating array of NumPy or jax, whose dtype and shape the result has.
-    """
-    return writes / (writes + 1) if self.contraction == 'equal' else 0 * writes + self.contraction
+  @property
+  def axis(self) -> TimeAxis:
+    """Where tokens are in [0, 1]."""
+    length = self.segment_length
+    if self.contraction == 'equal':
+      return Uniform(segment_length=length)
+    if self.contraction == 'log':
+      horizon = HORIZON if self.horizon is None else self.horizon
+      return Logarithmic(
+        segment_length=length, horizon=horizon, scale=length / 4 if self.scale is None else self.scale
+      )
+    return Geometric(segment_length=length, contraction=self.contraction)
+
+  @property
+  def octave_functions(self) -> float | None:
+    """How many of the n functions an octave of age gets on a logarithmic axis; None on others."""
+    axis = self.axis
+    if not isinstance(axis, Logarithmic):
+      return None
+    return self.basis.num_basis / float(np.log2(1 + axis.horizon / axis.scale))
 
 
 def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
@@ -65,41 +107,34 @@ def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
   return np.arange(1, num_samples + 1) / num_samples
 
 
+def held_samples(spec: SignalSpec) -> Bool[np.ndarray, 'p']:
+  """Which of the P samples of the old signal a write keeps: those that it does not move beyond 0."""
+  return np.asarray(spec.axis.moved(even_points(spec.num_samples), 1) > 0)
+
+
 def first_times(spec: SignalSpec) -> tuple[Float[np.ndarray, 't'], slice]:
   """All positions of a first write, in order, and which are those of the l values; the others are zeros."""
   length = spec.segment_length
+  if spec.contraction == 'log':  # The update of an empty signal.
+    times, _ = later_times(spec)
+    return times, slice(len(times) - length, None)
   if spec.signal_positions == 'plain':
     return even_points(length), slice(None)
   pad = length // 2
   return (np.arange(-pad, length + pad) + 0.5) / length, slice(pad, pad + length)
 
 
-@overload
-def new_times(spec: SignalSpec, writes: int) -> Float[np.ndarray, 'l']: ...
-@overload
-def new_times(spec: SignalSpec, writes: Float[Array, '*b']) -> Float[Array, '*b l']: ...
-def new_times(spec: SignalSpec, writes: Any) -> Any:
-  """τ + (1-τ)(1..l)/l: where the l values of the write after `writes` others are put, without padding.
-
-  Args:
-    writes: k >= 1, as of `SignalSpec.tau`.
-  Returns:
-    float64 on the host for an int, else in the dtype of `writes`.
-  """
-  tau, even_l = spec.tau(writes), even_points(spec.segment_length)
-  if isinstance(writes, int):
-    return tau + (1 - tau) * even_l
-  tau, even_l = tau[..., None], on_last_axis(even_l.astype(writes.dtype), writes.ndim + 1)
-  return tau + (1 - tau) * even_l
-
-
 def later_times(spec: SignalSpec, writes: int = 1) -> tuple[Float[np.ndarray, 't'], slice]:
-  """All positions of the write after `writes` others, and which are those of P samples, then l values."""
-  length, count, tau = spec.segment_length, spec.segment_length + spec.num_samples, spec.tau(writes)
-  times = np.concatenate([tau * even_points(spec.num_samples), new_times(spec, writes)])
+  """All positions of the write after `writes` others, and which are those of values.
+
+  The values are the samples that the write keeps (`held_samples`), then the l new ones; the others are zeros.
+  """
+  moved = spec.axis.moved(even_points(spec.num_samples), writes)
+  times = np.concatenate([moved[held_samples(spec)], spec.axis.new_times(writes)])
   if spec.signal_positions == 'plain':
     return times, slice(None)
   # As published: l + P cells from -.5 to 1.5, whose centres an even l misses by a little.
+  length, count = spec.segment_length, spec.segment_length + spec.num_samples
   shift = 1 / count if length % 2 else 1 / (length + count)
   padding = np.linspace(-0.5 + shift, 1.5 - shift, 2 * count - length % 2)
   below, above = padding[padding < 0], padding[padding > 1]

@@ -24,9 +24,16 @@ PUBLISHED_MARGIN = 1e-6
 
 @functools.partial(jax.jit, static_argnames='num_points')
 def points(
-  histogram_bj: Float[Array, 'b j'], num_points: int, *, key_b: Array | None = None
+  histogram_bj: Float[Array, 'b j'],
+  num_points: int,
+  *,
+  key_b: Array | None = None,
+  start_b: Float[Array, 'b'] | None = None,
 ) -> Float[Array, 'b {num_points}']:
   """P increasing points of [0, 1] with the histogram's density, mixed with 1 % of a uniform density.
+
+  A start keeps the share of [0, 1] before it, which is empty: the even points in it stay, and the others have
+  the histogram's density on [start, 1].
 
   The inverse of the linearly interpolated cumulative sum at (1..P)/P: the last point is exactly 1, and a
   uniform histogram, or one without any mass, gives exactly the points of the even update.
@@ -35,6 +42,7 @@ def points(
     histogram_bj: masses, not normalized.
     num_points: P.
     key_b: one key per row for sorted random u instead of (1..P)/P.
+    start_b: where the document begins in [0, 1]; None: at 0.
   """
   histogram_bj = jax.lax.stop_gradient(histogram_bj)
   dtype, num_bins = histogram_bj.dtype, histogram_bj.shape[-1]
@@ -49,7 +57,14 @@ def points(
   excess_bj = (1 - UNIFORM_SHARE) * jnp.cumsum(deviation_bj, axis=-1) / jnp.where(total_b1 > 0, total_b1, 1)
   excess_bj = jnp.pad(excess_bj[:, :-1], ((0, 0), (1, 1)))  # At the j + 1 edges; exactly 0 at both ends.
   cumulative_bj = excess_bj + (jnp.arange(num_bins + 1, dtype=dtype) / num_bins)[None]
-  return jnp.clip(u_bp - jax.vmap(jnp.interp)(u_bp, cumulative_bj, excess_bj), 0, 1)
+  targets_bp, first_b1 = u_bp, jnp.zeros((1, 1), dtype)
+  if start_b is not None:
+    first_b1 = start_b[:, None]
+    edges_j = jnp.arange(num_bins + 1, dtype=dtype) / num_bins
+    excess_b1 = jax.vmap(jnp.interp, in_axes=(0, None, 0))(first_b1, edges_j, excess_bj)
+    targets_bp = u_bp + excess_b1 * (1 - u_bp) / (1 - first_b1)
+  points_bp = targets_bp - jax.vmap(jnp.interp)(targets_bp, cumulative_bj, excess_bj)
+  return jnp.where(u_bp < first_b1, u_bp, jnp.clip(points_bp, first_b1, 1))
 
 
 @functools.partial(jax.jit, static_argnames='num_points')

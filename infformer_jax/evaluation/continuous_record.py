@@ -91,7 +91,7 @@ class ContinuousRecorder:
       time_slh = np.swapaxes(reads.mu_shl, 1, 2)
     held_slh = np.full(shape, -1, np.int32)
     for write, edges_e in enumerate(edges_w):
-      held_slh[write + lag] = token_spans.token_at(edges_e, time_slh[write + lag]) - 1
+      held_slh[write + lag] = np.maximum(token_spans.token_at(edges_e, time_slh[write + lag]) - 1, -1)
     return held_slh.reshape(-1, num_heads)
 
   def _shares(self, edges_w: list[np.ndarray], num_tokens: int) -> SharesRecord:

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.core import signal
-from infformer_jax.core.signal_spec import new_times
 from infformer_jax.data.base import Split, StoredSplit
 from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.memory.continuous import Continuous
@@ -86,7 +85,7 @@ def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array)
     state = states[place]
     x_bld = memory.gated(h_btd[:, block.timeline.past].astype(state.b_bnd.dtype))
     spec = memory.spec
-    present_bl = new_times(spec, (state.writes_b - 1).astype(x_bld.dtype))
+    present_bl = spec.axis.new_times((state.writes_b - 1).astype(x_bld.dtype))
     held_bld = signal.sample(spec.basis, state.b_bnd, present_bl)
     written_b = block.timeline.has_past(segment_b) & (state.writes_b > 1)
     sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])

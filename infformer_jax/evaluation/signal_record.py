@@ -3,7 +3,7 @@
 import numpy as np
 
 from infformer_jax.core import basis, signal
-from infformer_jax.core.signal_spec import first_times, new_times
+from infformer_jax.core.signal_spec import first_times
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.records import ReconstructionRecord, SignalRecord
 
@@ -40,6 +40,7 @@ def _reconstructions(
 ) -> tuple[ReconstructionRecord, ...]:
   spec = config.signal_spec(segment_length)
   first, in_first = first_times(spec)
+  axis = spec.axis
   num_writes = max(NUM_WRITES)
   noise_t = np.random.default_rng(0).normal(size=(num_writes + 1) * segment_length)
   width = max(1, segment_length // 8)
@@ -52,7 +53,7 @@ def _reconstructions(
     if write > 1:
       constants = signal.operators(spec, write - 1)
       b_n = constants.carry_nn @ b_n + constants.new_ln.T @ values_wl[write - 1]
-      times_p = np.concatenate([spec.tau(write - 1) * times_p, new_times(spec, write - 1)])
+      times_p = np.concatenate([axis.moved(times_p, write - 1), axis.new_times(write - 1)])
     if write in NUM_WRITES:
       records.append(
         ReconstructionRecord(

@@ -99,6 +99,10 @@ class Continuous(Memory):
   def filled(self, state: ContinuousState) -> Array:
     return state.writes_b > 0
 
+  def start(self, state: ContinuousState) -> Array | None:
+    """Where the document of each lane begins in [0, 1]; None: at 0 (core/time_axis.py)."""
+    return self.spec.axis.start(state.writes_b, self.site.state_dtype)
+
   def write(
     self, state: ContinuousState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> ContinuousState:
@@ -131,7 +135,9 @@ class Continuous(Memory):
 
   def prepare(self, state: ContinuousState, project: Project | None = None) -> PyTree:
     readable_bnd = self.config.read_spec().readable(self.config.basis_spec(), state.b_bnd)
-    prepared = read.prepare(readable_bnd, self.w_k_dhk[...], self.w_v_dhk[...], *self.affines())
+    start_b = self.start(state)
+    weights = self.w_k_dhk[...], self.w_v_dhk[...]
+    prepared = read.prepare(readable_bnd, *weights, *self.affines(), start_b=start_b)
     return prepared, self.filled(state)
 
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
@@ -204,7 +210,8 @@ class Continuous(Memory):
       return None
     if sampling == 'edges':
       return sticky.left_edge_points(state.histogram_bj, num, key_b=key_b)
-    return sticky.points(state.histogram_bj, num, key_b=key_b if sampling == 'random' else None)
+    key_b = key_b if sampling == 'random' else None
+    return sticky.points(state.histogram_bj, num, key_b=key_b, start_b=self.start(state))
 
   def _aux(self, answer: read.Answer, ok_bl: Array) -> dict[str, tuple[Array, Array]]:
     config = self.config

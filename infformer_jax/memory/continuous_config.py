@@ -30,10 +30,14 @@ class ContinuousConfig(MemoryConfig):
   basis: Literal['gaussian', 'rectangular', 'fourier'] = 'gaussian'
   widths: tuple[float, ...] = (0.75,)  # of Gaussians: each centre carries every width
   width_unit: Literal['spacing', 'absolute'] = 'spacing'  # 'spacing': width / n
-  num_samples: int | None = None  # P, samples of the old signal per write; None: max(n, 512)
+  # P, samples of the old signal per write; None: max(n, 512), with 'log' max(2 n, 512)
+  num_samples: int | None = None
   # τ: a write squeezes the old signal into [0, τ]. 'equal': τ = k/(k+1) after k writes, so that every segment
-  # of the past keeps the same share of [0, 1]; each write then solves its own regression.
-  contraction: float | Literal['equal'] = 0.75
+  # of the past keeps the same share of [0, 1]; each write then solves its own regression. 'log': the past is
+  # on a logarithmic axis of age, so that every octave of age keeps the same share (core/time_axis.py).
+  contraction: float | Literal['equal', 'log'] = 0.75
+  horizon: float | None = None  # of 'log', tokens: what is older is dropped; None: 1,000,000
+  scale: float | None = None  # of 'log', tokens: the octaves begin there; None: a quarter of a segment
   ridge: float = 0.5  # λ
   signal_positions: Literal['plain', 'padded'] = 'plain'  # 'padded': the published layout
   gate: bool = False  # X ⊙ sigmoid(conv(X, width 3)) before the regression
@@ -46,7 +50,8 @@ class ContinuousConfig(MemoryConfig):
   # cells need none.
   gibbs_grid: int | None = None
   mixture: int = 1  # K densities per head and query; 1 is the paper
-  renormalize: bool = False  # the density to [0, 1]
+  # The density is conditioned on the part of [0, 1] that the document fills: all of it, except with 'log'.
+  renormalize: bool = False
   affine: bool = True  # False: moment matching from softmax scores
   sigma_floor: float | None = None  # None: half a spacing of the centres
   # The initial μ of the heads: 'spread' evenly over [0, 1] by an offset inside the sigmoid, so that each head
@@ -66,17 +71,41 @@ class ContinuousConfig(MemoryConfig):
     if self.kl_sigma <= 0:
       raise ConfigError(f'kl_sigma = {self.kl_sigma} must be positive, such as 0.05')
     check_range('histogram_bins', self.histogram_bins, 1)
+    if self.contraction == 'log':
+      self._check_logarithmic()
     self.signal_spec(1)
     self.read_spec().check(self.basis_spec())
+
+  def _check_logarithmic(self) -> None:
+    if self.basis == 'rectangular':
+      raise ConfigError(
+        "basis = 'rectangular' must be another with contraction = 'log', because old content moves by less "
+        "than a cell per write, and stays in its cell; use 'gaussian' or 'fourier'"
+      )
+    if self.sampling == 'edges':
+      raise ConfigError("sampling = 'edges' must be 'even', 'sticky' or 'random' with contraction = 'log'")
+    if self.renormalize and self.density == 'sparsemax':
+      raise ConfigError(
+        "density = 'sparsemax' must be 'gaussian' with renormalize = True and contraction = 'log', because "
+        'its support may lie in the part of [0, 1] that the document does not fill yet'
+      )
+    if self.num_samples is not None and 2 * self.num_samples < 3 * self.num_basis:
+      raise ConfigError(
+        f'num_samples = {self.num_samples} must be at least 1.5 times num_basis = {self.num_basis} with '
+        f"contraction = 'log', because old content moves little per write; use {2 * self.num_basis}"
+      )
 
   @property
   def traits(self) -> Traits:
     return Traits(learns_writes=True, mixes_all=True, draws=self.sampling in ('random', 'edges'))
 
   def check(self, segment_length: int) -> None:
+    spec = self.signal_spec(segment_length)
     if self.ridge < 1e-3:  # Only such a ridge may be too small for the solver.
-      signal.operators(self.signal_spec(segment_length))
+      signal.operators(spec)
     # The share of [0, 1] that the new values get; with 'equal' the largest share, at the second write.
+    if self.contraction == 'log':  # Such signals shrink, with any basis.
+      return
     share = 0.5 if self.contraction == 'equal' else 1 - self.contraction
     # Functions that extend over all of [0, 1]: too few new values leave some combinations undetermined, which
     # then change all of the old signal.
@@ -84,7 +113,6 @@ class ContinuousConfig(MemoryConfig):
     # Other large bases shrink the signal with every write.
     if not is_open and (self.num_basis > 32 or self.contraction == 'equal'):
       return
-    spec = self.signal_spec(segment_length)
     growth = np.abs(np.linalg.eigvals(signal.operators(spec).carry_nn)).max()
     if growth < 1:
       return
@@ -125,12 +153,16 @@ class ContinuousConfig(MemoryConfig):
 
   def signal_spec(self, segment_length: int) -> SignalSpec:
     """What the constants of a write depend on."""
-    samples = max(self.num_basis, 512) if self.num_samples is None else self.num_samples
+    samples = self.num_samples
+    if samples is None:
+      samples = max(2 * self.num_basis if self.contraction == 'log' else self.num_basis, 512)
     return SignalSpec(
       basis=self.basis_spec(),
       segment_length=segment_length,
       num_samples=samples,
       contraction=self.contraction,
+      horizon=self.horizon,
+      scale=self.scale,
       ridge=self.ridge,
       signal_positions=self.signal_positions,
     )

@@ -63,7 +63,7 @@ def _histogram(memory: 'Continuous', state: 'ContinuousState', segment: Segment)
     (state.b_bnd, memory.w_k_dhk[...], memory.affines(), segment.q_blhk)
   )
   keys_bmhk = read.keys(spec.readable(basis, b_bnd), w_k_dhk, *affines)
-  density = read.locate(spec, basis, keys_bmhk, q_blhk)
+  density = read.locate(spec, basis, keys_bmhk, q_blhk, memory.start(state))
   return memory.histogram(density, segment.ok_bl & memory.filled(state)[:, None])
 
 

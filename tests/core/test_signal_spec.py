@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from infformer_jax.core.basis_families import FourierBasis, GaussianBasis
-from infformer_jax.core.signal_spec import SignalSpec, even_points, first_times, later_times, new_times
+from infformer_jax.core.signal_spec import SignalSpec, even_points, first_times, later_times
 from infformer_jax.errors import ConfigError
 
 SPEC = SignalSpec(
@@ -22,27 +22,29 @@ EQUAL = dataclasses.replace(SPEC, contraction='equal')
 
 
 def test_the_contraction_is_constant_or_keeps_all_segments_equal():
-  assert [SPEC.tau(k) for k in (1, 2, 9)] == [0.75] * 3
-  assert [EQUAL.tau(k) for k in (1, 2, 9)] == [1 / 2, 2 / 3, 9 / 10]
+  assert [SPEC.axis.moved(1.0, k) for k in (1, 2, 9)] == [0.75] * 3
+  assert [EQUAL.axis.moved(1.0, k) for k in (1, 2, 9)] == [1 / 2, 2 / 3, 9 / 10]
 
 
 @pytest.mark.parametrize('spec', [SPEC, EQUAL])
 def test_new_values_follow_the_contracted_old_signal_up_to_its_end(spec):
   for k in (1, 2, 9):
-    times_l = new_times(spec, k)
+    tau, times_l = spec.axis.moved(1.0, k), spec.axis.new_times(k)
     assert times_l.dtype == np.float64
-    np.testing.assert_allclose(np.diff([spec.tau(k), *times_l]), (1 - spec.tau(k)) / 4, atol=1e-15)
+    np.testing.assert_allclose(np.diff([tau, *times_l]), (1 - tau) / 4, atol=1e-15)
     assert times_l[-1] == 1
     times, values = later_times(spec, k)
-    np.testing.assert_array_equal(times[values], [*(spec.tau(k) * even_points(8)), *times_l])
+    np.testing.assert_array_equal(times[values], [*(tau * even_points(8)), *times_l])
 
 
 @pytest.mark.parametrize('spec', [SPEC, EQUAL])
 @pytest.mark.parametrize('transform', [lambda f: f, jax.jit])
 def test_new_times_for_an_array_of_counts_equal_those_of_each_count(spec, transform):
-  times_bl = transform(lambda writes_b: new_times(spec, writes_b))(jnp.array([1.0, 2.0, 9.0], jnp.float32))
+  times_bl = transform(lambda writes_b: spec.axis.new_times(writes_b))(
+    jnp.array([1.0, 2.0, 9.0], jnp.float32)
+  )
   assert times_bl.dtype == jnp.float32
-  np.testing.assert_allclose(times_bl, [new_times(spec, k) for k in (1, 2, 9)], rtol=1e-6)
+  np.testing.assert_allclose(times_bl, [spec.axis.new_times(k) for k in (1, 2, 9)], rtol=1e-6)
 
 
 @pytest.mark.parametrize('length', [3, 4])

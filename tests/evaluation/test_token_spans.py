@@ -35,7 +35,7 @@ def samples(spec, points_wp):
   token_g = np.floor(grid * L).astype(int)
   yield grid, token_g
   for writes, points_p in enumerate(points_wp[1:], start=1):
-    tau = spec.tau(writes)
+    tau = spec.axis.moved(1.0, writes)
     points_p = np.arange(1, P + 1) / P if points_p is None else points_p
     old_p = token_g[np.minimum((points_p * len(grid)).astype(int), len(grid) - 1)]
     past_g = old_p[np.minimum((grid / tau * P).astype(int), P - 1)]

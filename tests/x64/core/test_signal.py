@@ -139,7 +139,7 @@ def test_equal_writes_give_all_segments_equal_shares_and_similar_accuracy():
     b_nd = signal.first_operator(s).T @ smooth[0]
     times = [even_points(64)]
     for k in range(1, 8):
-      constants, tau = signal.operators(s, k), s.tau(k)
+      constants, tau = signal.operators(s, k), s.axis.moved(1.0, k)
       b_nd = constants.carry_nn @ b_nd + constants.new_ln.T @ smooth[k]
       times = [tau * t for t in times] + [tau + (1 - tau) * even_points(64)]
     if contraction == 'equal':
