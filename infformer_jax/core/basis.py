@@ -122,7 +122,7 @@ def expectation(
     mu: in [0, 1].
     sigma_sq: positive, in units of the whole signal squared.
     renormalize: condition the density on t in [start, 1]; the published code integrates over all reals.
-    start: in [0, 1). A sparsemax density must have mass in [start, 1]; a Gaussian always has.
+    start: in [0, 1), and at most μ.
   Raises:
     ConfigError: renormalize with a Fourier series, for which there is no closed form.
   """

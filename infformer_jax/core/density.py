@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from infformer_jax.core.arrays import on_last_axis
-from infformer_jax.core.normal import interval_mass, log_interval_mass, normal_pdf, standard_pdf
+from infformer_jax.core.normal import interval_mass, normal_pdf, standard_pdf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +48,6 @@ class Density(abc.ABC):
   def cdf(self, offset: Float[Array, '*b j'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b j']:
     """P(t < μ + offset), up to a constant."""
 
-  def conditional_masses(
-    self,
-    edges: Float[Array, '*b j'],
-    sigma_sq: Float[Array, '*b 1'],
-    lower: Float[Array, '*b 1'],
-    upper: Float[Array, '*b 1'],
-  ) -> Float[Array, '*b i']:
-    """P(edge < t < next edge | lower < t < upper) of i = j - 1 intervals; all times relative to μ."""
-    mass = jnp.diff(self.cdf(jnp.clip(edges, lower, upper), sigma_sq))
-    return mass / (self.cdf(upper, sigma_sq) - self.cdf(lower, sigma_sq))
-
 
 class GaussianDensity(Density):
   """The Gaussian, with support on all reals: the published density."""
@@ -75,15 +64,14 @@ class GaussianDensity(Density):
   ) -> Float[Array, '*b n']:
     """N(μ; c_n, σ² + w_n²)."""
     variance_n = sigma_sq + width_n**2
+    r_n = normal_pdf(offset_n, variance_n, jnp)
     if not renormalize:
-      return normal_pdf(offset_n, variance_n, jnp)
+      return r_n
     # N(t; μ, σ²) N(t; c, w²) = N(μ; c, σ² + w²) N(t; m, s²): the mass of the last on [start, 1].
-    # In logarithms, since the masses underflow where μ is far before the start.
     m_n, s_n = mu - offset_n * sigma_sq / variance_n, jnp.sqrt(sigma_sq / variance_n) * width_n
     sigma = jnp.sqrt(sigma_sq)
-    log_r_n = -0.5 * (offset_n**2 / variance_n + jnp.log(2 * math.pi * variance_n))
-    log_r_n += log_interval_mass((start - m_n) / s_n, (1 - m_n) / s_n)
-    return jnp.exp(log_r_n - log_interval_mass((start - mu) / sigma, (1 - mu) / sigma))
+    inside_n = interval_mass((start - m_n) / s_n, (1 - m_n) / s_n)
+    return r_n * inside_n / interval_mass((start - mu) / sigma, (1 - mu) / sigma)
 
   def damping(self, omega_n: Float[Array, '*#b n'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b n']:
     """exp(-ω²σ²/2)."""
@@ -92,21 +80,6 @@ class GaussianDensity(Density):
   def cdf(self, offset: Float[Array, '*b j'], sigma_sq: Float[Array, '*b 1']) -> Float[Array, '*b j']:
     """erf(offset / √(2σ²)) / 2."""
     return 0.5 * jax.scipy.special.erf(offset * jax.lax.rsqrt(2 * sigma_sq))
-
-  def conditional_masses(
-    self,
-    edges: Float[Array, '*b j'],
-    sigma_sq: Float[Array, '*b 1'],
-    lower: Float[Array, '*b 1'],
-    upper: Float[Array, '*b 1'],
-  ) -> Float[Array, '*b i']:
-    """In logarithms, since all masses may underflow."""
-    inverse = jax.lax.rsqrt(sigma_sq)
-    z = jnp.clip(edges, lower, upper) * inverse
-    below, above = z[..., :-1], z[..., 1:]
-    empty = above <= below
-    log_mass = log_interval_mass(below, jnp.where(empty, below + 1, above))
-    return jnp.where(empty, 0, jnp.exp(log_mass - log_interval_mass(lower * inverse, upper * inverse)))
 
 
 class SparsemaxDensity(Density):
@@ -200,8 +173,9 @@ def bin_masses(
   mu, sigma_sq = mu[..., None], sigma_sq[..., None]
   if not renormalize:
     return jnp.diff(density.cdf(edges - mu, sigma_sq))
-  lower = jnp.broadcast_to(jnp.asarray(start, mu.dtype), mu.shape[:-1])[..., None] - mu
-  return density.conditional_masses(edges - mu, sigma_sq, lower, 1 - mu)
+  start = jnp.broadcast_to(jnp.asarray(start, mu.dtype), mu.shape[:-1])[..., None]
+  masses = jnp.diff(density.cdf(jnp.clip(edges, start, 1) - mu, sigma_sq))
+  return masses / (density.cdf(1 - mu, sigma_sq) - density.cdf(start - mu, sigma_sq))
 
 
 def kl_regularizer(

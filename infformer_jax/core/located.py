@@ -30,7 +30,14 @@ class Located:
   mu_bhlc: Array
   sigma_sq_bhlc: Array
   weight_bhlc: Array  # summing to 1
-  start_b111: Array | None = None  # where the document begins in [0, 1]; None: at 0
+  start_b111: Array | None = None  # where the span of the densities begins in [0, 1]; None: at 0
+
+  def in_span(self) -> tuple[Array, Array]:
+    """μ and σ² in units of the span, as the KL regularizer takes them."""
+    if self.start_b111 is None:
+      return self.mu_bhlc, self.sigma_sq_bhlc
+    width_b111 = 1 - self.start_b111
+    return (self.mu_bhlc - self.start_b111) / width_b111, self.sigma_sq_bhlc / width_b111**2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,9 +49,10 @@ class LocatedRead(ReadSpec):
   """
 
   density: Density = dataclasses.field(default_factory=GaussianDensity)
-  # The density is conditioned on [start, 1], the part that the document fills; the published one is over all
-  # reals.
-  renormalize: bool = False
+  # Where the densities move. 'document': in [start, 1], the part of [0, 1] that the document fills, so that μ
+  # and σ are relative to it; 'axis': in [0, 1]. They differ where a document begins after 0 (core/time_axis.py).
+  span: Literal['document', 'axis'] = 'document'
+  renormalize: bool = False  # conditioned on the span; the published density is over all reals
   variance_floor: float = 1e-6  # σ² is never smaller, in units of the whole signal squared
   softplus_offset: float = 0.0  # added inside the softplus, so that σ can start small
   # 'spread': offsets inside the sigmoid let heads and components start evenly over [0, 1].
@@ -87,12 +95,14 @@ class LocatedRead(ReadSpec):
     else:
       moments = moment_match(basis, jax.nn.softmax(scores_bhlm))
       mu_bhlc, sigma_sq_bhlc = (a_bhl[..., None] for a_bhl in moments)
+    start_b111 = None
+    if start_b is not None and self.span == 'document':
+      start_b111 = start_b[:, None, None, None]
+      mu_bhlc = start_b111 + (1 - start_b111) * mu_bhlc
+      sigma_sq_bhlc = (1 - start_b111) ** 2 * sigma_sq_bhlc
     sigma_sq_bhlc = jnp.maximum(sigma_sq_bhlc, self.variance_floor)
     return Located(
-      mu_bhlc=mu_bhlc,
-      sigma_sq_bhlc=sigma_sq_bhlc,
-      weight_bhlc=weight_bhlc,
-      start_b111=None if start_b is None else start_b[:, None, None, None],
+      mu_bhlc=mu_bhlc, sigma_sq_bhlc=sigma_sq_bhlc, weight_bhlc=weight_bhlc, start_b111=start_b111
     )
 
   def expected(self, basis: Basis, density: Located) -> Float[Array, 'b h l n']:
@@ -128,7 +138,7 @@ class LocatedRead(ReadSpec):
 
   def _condition(self, density: Located) -> dict[str, Any]:
     start = 0.0 if density.start_b111 is None else density.start_b111
-    return {'renormalize': self.renormalize, 'start': start if self.renormalize else 0.0}
+    return {'renormalize': self.renormalize, 'start': start}
 
 
 def _offsets(num_heads: int, mixture: int) -> Float[np.ndarray, '1 h 1 c']:

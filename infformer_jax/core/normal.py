@@ -4,7 +4,7 @@ import math
 from types import ModuleType
 
 import jax.numpy as jnp
-from jax.scipy.special import erfc, log_ndtr
+from jax.scipy.special import erfc
 from jaxtyping import Array, Float
 
 from infformer_jax.core.arrays import ArrayT
@@ -28,17 +28,3 @@ def interval_mass(lower: Float[Array, '*b'], upper: Float[Array, '*b']) -> Float
   # In a very narrow interval the difference is mostly rounding, and the density nearly constant.
   narrow = (upper - lower) * standard_pdf((lower + upper) / 2)
   return jnp.where(upper - lower < 1e-3, narrow, mass)
-
-
-def log_interval_mass(lower: Float[Array, '*b'], upper: Float[Array, '*b']) -> Float[Array, '*b']:
-  """log P(lower < z < upper) of a standard normal, also where the mass underflows; lower < upper."""
-  flip = lower + upper > 0
-  lower, upper = jnp.where(flip, -upper, lower), jnp.where(flip, -lower, upper)
-  # In a very narrow interval the difference is mostly rounding, and the density nearly constant.
-  narrow = upper - lower < 1e-3
-  middle = (lower + upper) / 2
-  of_narrow = jnp.log(jnp.where(narrow, upper - lower, 1)) - 0.5 * (middle**2 + math.log(2 * math.pi))
-  lower = jnp.where(narrow, upper - 1, lower)
-  log_upper = log_ndtr(upper)
-  of_wide = log_upper + jnp.log1p(-jnp.exp(log_ndtr(lower) - log_upper))
-  return jnp.where(narrow, of_narrow, of_wide)

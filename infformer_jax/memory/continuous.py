@@ -218,6 +218,7 @@ class Continuous(Memory):
     if not config.kl_weight:
       return {}
     density = answer.density
-    kl_bhlc = kl_regularizer(density.sigma_sq_bhlc, config.kl_sigma, mu=density.mu_bhlc, mu_0=config.kl_mu)
+    mu_bhlc, sigma_sq_bhlc = density.in_span()
+    kl_bhlc = kl_regularizer(sigma_sq_bhlc, config.kl_sigma, mu=mu_bhlc, mu_0=config.kl_mu)
     kl_bhl = (density.weight_bhlc * kl_bhlc).sum(axis=-1)
     return {'kl': losses.masked_sum(kl_bhl, jnp.broadcast_to(ok_bl[:, None], kl_bhl.shape))}

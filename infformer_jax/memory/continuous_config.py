@@ -50,8 +50,10 @@ class ContinuousConfig(MemoryConfig):
   # cells need none.
   gibbs_grid: int | None = None
   mixture: int = 1  # K densities per head and query; 1 is the paper
-  # The density is conditioned on the part of [0, 1] that the document fills: all of it, except with 'log'.
-  renormalize: bool = False
+  # Where a density moves. 'document': in the part of [0, 1] that the document fills, all of it except with
+  # 'log'; 'axis': in [0, 1], so that with 'log' a place is the same age in every document.
+  span: Literal['document', 'axis'] = 'document'
+  renormalize: bool = False  # the density is conditioned on its span
   affine: bool = True  # False: moment matching from softmax scores
   sigma_floor: float | None = None  # None: half a spacing of the centres
   # The initial μ of the heads: 'spread' evenly over [0, 1] by an offset inside the sigmoid, so that each head
@@ -84,11 +86,6 @@ class ContinuousConfig(MemoryConfig):
       )
     if self.sampling == 'edges':
       raise ConfigError("sampling = 'edges' must be 'even', 'sticky' or 'random' with contraction = 'log'")
-    if self.renormalize and self.density == 'sparsemax':
-      raise ConfigError(
-        "density = 'sparsemax' must be 'gaussian' with renormalize = True and contraction = 'log', because "
-        'its support may lie in the part of [0, 1] that the document does not fill yet'
-      )
     if self.num_samples is not None and 2 * self.num_samples < 3 * self.num_basis:
       raise ConfigError(
         f'num_samples = {self.num_samples} must be at least 1.5 times num_basis = {self.num_basis} with '
@@ -170,7 +167,13 @@ class ContinuousConfig(MemoryConfig):
   def read_spec(self) -> ReadSpec:
     """How a head computes a density from its scores."""
     if self.density == 'gibbs':
-      for key, needed in (('mixture', 1), ('renormalize', False), ('affine', True), ('kl_weight', 0)):
+      for key, needed in (
+        ('mixture', 1),
+        ('span', 'document'),
+        ('renormalize', False),
+        ('affine', True),
+        ('kl_weight', 0),
+      ):
         if (value := getattr(self, key)) != needed:
           raise ConfigError(f"{key} = {value} must be {needed} with density = 'gibbs', which has no μ and σ²")
       return GibbsRead(gibbs_grid=self.gibbs_grid)
@@ -184,6 +187,7 @@ class ContinuousConfig(MemoryConfig):
     offset = 0.0 if self.initial_sigma is None else math.log(math.expm1(self.initial_sigma**2))
     return LocatedRead(
       density=densities[self.density],
+      span=self.span,
       renormalize=self.renormalize,
       variance_floor=floor**2,
       softplus_offset=offset,
