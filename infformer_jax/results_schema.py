@@ -158,6 +158,7 @@ class SignalFigures(TypedDict):
 
   capacity: float | None
   effective_rank: float | None
+  horizon_tokens: NotRequired[float | None]  # runs of earlier versions do not have it
 
 
 class PointFigures(Cost, Timing, SignalFigures):

@@ -41,6 +41,7 @@ def measure(spec: SignalSpec) -> Capacity:
   return Capacity(capacity(spec), effective_rank(spec), half_life(spec), horizon(spec))
 
 
+@functools.cache
 def capacity(spec: SignalSpec, *, tolerance: float = 1e-9) -> float:
   """The number of independent past values that the signal holds, in a memory in its stationary state.
 
@@ -54,17 +55,28 @@ def capacity(spec: SignalSpec, *, tolerance: float = 1e-9) -> float:
     ConfigError: the operators change from write to write, so that there is no stationary state.
   """
   constants, length, total = _constant_operators(spec), spec.segment_length, 0.0
-  covariance_nn, map_nl = _stationary(spec), constants.new_ln.T
-  for write in range(_MAX_WRITES):
-    times_l = spec.axis.time(write * length + np.arange(length - 1.0, -1, -1), _MAX_WRITES)
+  # The values of one write in B, as a product of factors: old values cannot be told apart, so that the rank r
+  # falls from write to write, and with it the cost of a product with A.
+  values_rl, map_nr = np.eye(length), constants.new_ln.T
+  rounding = _NOTHING * np.linalg.norm(map_nr)
+  covariance_nn = _stationary(spec)
+  for write in range(_num_writes(spec)):
+    if not write & (write - 1):  # After 1, 2, 4, 8, ... writes.
+      map_nr, size_r, rows_rr = np.linalg.svd(map_nr, full_matrices=False)
+      kept_r = size_r > rounding
+      map_nr = map_nr[:, kept_r] * size_r[kept_r]
+      values_rl = rows_rr[kept_r] @ values_rl
+    times_l = spec.axis.time(write * length + np.arange(length - 1.0, -1, -1), _num_writes(spec))
     psi_ln = evaluate_on_host(spec.basis, times_l)
-    signal_l = np.einsum('ln,nl->l', psi_ln, map_nl)  # Covariance of the value with the signal there.
-    variance_l = np.einsum('ln,ln->l', psi_ln @ covariance_nn, psi_ln)
-    added = float(np.sum(signal_l**2 / variance_l))
+    near_n = np.abs(psi_ln).max(axis=0) > _NOTHING  # Most functions are zero at all of these times.
+    psi_ln, covariance = psi_ln[:, near_n], covariance_nn[np.ix_(near_n, near_n)]
+    signal_l = np.einsum('lr,rl->l', psi_ln @ map_nr[near_n], values_rl)  # Covariance with the value.
+    variance_l = np.einsum('ln,ln->l', psi_ln @ covariance, psi_ln)
+    added = float(np.sum((signal_l**2 / variance_l)[times_l > 0]))
     total += added
     if added < tolerance * spec.basis.num_basis or times_l[-1] <= 0:  # Forgotten, or beyond a horizon.
       break
-    map_nl = constants.carry_nn @ map_nl
+    map_nr = constants.carry_nn @ map_nr
   return total
 
 
@@ -92,19 +104,16 @@ def curve(spec: SignalSpec, ages_a: Float[np.ndarray, 'a']) -> Float[np.ndarray,
       )
     maps = list(_changing_traces(spec, writes))
     covariance_nn = sum((map_nl @ map_nl.T for map_nl in maps), np.zeros(()))
-    younger_nw = np.stack([map_nl.sum(axis=1) for map_nl in maps], axis=1).cumsum(axis=1)
   else:
-    covariance_nn, younger_nw = _stationary(spec), _sums(spec, writes).cumsum(axis=1)
+    covariance_nn, writes = _stationary(spec), max(writes, _num_writes(spec))
 
   def younger(age: int) -> np.ndarray:
     """What the sum of all values younger than this age is in B."""
     write, rest = divmod(age, length)
-    sum_n = younger_nw[:, write - 1] if write else np.zeros(len(younger_nw))
-    if not rest:
-      return sum_n
     if spec.contraction == 'equal':
-      return sum_n + maps[write][:, length - rest :].sum(axis=1)
-    return sum_n + _after(spec, operators(spec).new_ln[length - rest :].sum(axis=0), write)
+      parts = [*maps[:write], *([maps[write][:, length - rest :]] if rest else [])]
+      return sum((map_nl.sum(axis=1) for map_nl in parts), np.zeros(spec.basis.num_basis))
+    return _ones_after(spec, operators(spec).new_ln[length - rest :].sum(axis=0), write)
 
   held = []
   for low, high in zip(low_a.tolist(), high_a.tolist(), strict=True):
@@ -115,22 +124,20 @@ def curve(spec: SignalSpec, ages_a: Float[np.ndarray, 'a']) -> Float[np.ndarray,
   return np.array(held)
 
 
+@functools.cache
 def horizon(spec: SignalSpec) -> float:
-  """The age in tokens from which on the curve is below one half; inf where no age that is tried is."""
+  """The age in tokens, to 1 %, from which on the curve is below one half; inf where no tried age is."""
   length = spec.segment_length
-  last = length * (_CHANGING_WRITES if spec.contraction == 'equal' else _MAX_WRITES) / (1 + BLOCK)
-  if isinstance(spec.axis, Logarithmic):
-    last = 2 * spec.axis.horizon  # Beyond it nothing is held.
+  last = length * (_CHANGING_WRITES if spec.contraction == 'equal' else _num_writes(spec)) / (1 + BLOCK)
   ages_a = np.geomspace(length / 2, last, 4 * math.ceil(math.log2(2 * last / length)))
-  held_a = curve(spec, ages_a)
-  above = np.flatnonzero(held_a >= 0.5)
-  if not len(above):
-    return 0.0
-  last_above = int(above[-1])
-  if last_above + 1 == len(ages_a):
-    return math.inf
-  pair = slice(last_above, last_above + 2)
-  return float(np.exp(np.interp(-0.5, -held_a[pair], np.log(ages_a[pair]))))
+  for finer in (16, 1):
+    above = np.flatnonzero(curve(spec, ages_a) >= 0.5)
+    if not len(above):
+      return 0.0
+    if above[-1] + 1 == len(ages_a):
+      return math.inf
+    ages_a = np.geomspace(ages_a[above[-1]], ages_a[above[-1] + 1], finer)
+  return float(ages_a[0])
 
 
 def effective_rank(spec: SignalSpec) -> float:
@@ -166,21 +173,21 @@ def _mean_functions(spec: SignalSpec, low: int, high: int, writes: int) -> Float
   return evaluate_on_host(spec.basis, times).mean(axis=0)
 
 
-def _sums(spec: SignalSpec, writes: int) -> Float[np.ndarray, 'n w']:
-  """A^k C 1 for k = 0 to writes - 1: what the sum of the values written k writes ago is in B."""
-  constants = _constant_operators(spec)
-  sums = [constants.new_ln.sum(axis=0)]
-  for _ in range(1, writes):
-    sums.append(constants.carry_nn @ sums[-1])
-  return np.stack(sums, axis=1)
-
-
-def _after(spec: SignalSpec, b_n: Float[np.ndarray, 'n'], writes: int) -> Float[np.ndarray, 'n']:
-  """A^writes B."""
+def _ones_after(spec: SignalSpec, b_n: Float[np.ndarray, 'n'], writes: int) -> Float[np.ndarray, 'n']:
+  """B after so many writes of ones."""
   for bit in range(writes.bit_length()):
     if writes >> bit & 1:
-      b_n = _power(spec, bit) @ b_n
+      b_n = _ones(spec, bit) + _power(spec, bit) @ b_n
   return b_n
+
+
+@functools.cache
+def _ones(spec: SignalSpec, bit: int) -> Float[np.ndarray, 'n']:
+  """2^bit writes of ones, in B."""
+  if not bit:
+    return _constant_operators(spec).new_ln.sum(axis=0)
+  half_n = _ones(spec, bit - 1)
+  return half_n + _power(spec, bit - 1) @ half_n
 
 
 @functools.cache
@@ -209,12 +216,19 @@ def _stationary(spec: SignalSpec) -> Float[np.ndarray, 'n n']:
   """The covariance of B: sum_j A^j C Cᵀ A^jᵀ, by doubling."""
   constants = _constant_operators(spec)
   total_nn = constants.new_ln.T @ constants.new_ln
-  for bit in range(math.ceil(math.log2(_MAX_WRITES))):
+  for bit in range(math.ceil(math.log2(_num_writes(spec)))):
     step_nn = _power(spec, bit) @ total_nn @ _power(spec, bit).T
     total_nn = total_nn + step_nn
     if np.abs(step_nn).max() < 1e-14 * np.abs(total_nn).max():
       break
   return total_nn
+
+
+def _num_writes(spec: SignalSpec) -> int:
+  """So many writes later nothing is held."""
+  if isinstance(spec.axis, Logarithmic):
+    return 2 * math.ceil(spec.axis.horizon / spec.segment_length)
+  return _MAX_WRITES
 
 
 def _constant_operators(spec: SignalSpec) -> Operators:

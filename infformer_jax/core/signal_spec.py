@@ -16,7 +16,7 @@ from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.time_axis import Geometric, Logarithmic, TimeAxis, Uniform
 from infformer_jax.errors import ConfigError, check_range
 
-HORIZON = 1_000_000
+HORIZON = 1_000_000.0
 """Tokens; the default of a logarithmic contraction."""
 
 

@@ -7,15 +7,17 @@ from infformer_jax.results_schema import SignalFigures
 
 
 def signal_figures(model: ModelConfig) -> SignalFigures:
-  """Capacity and effective rank (core/capacity.py) of the first continuous memory of a model.
+  """Capacity, effective rank and horizon (core/capacity.py) of the first continuous memory of a model.
 
-  None where a figure is not defined: without a continuous memory, and for the capacity of a contraction that
-  changes from write to write.
+  None where a figure is not defined: without a continuous memory, and for the capacity and the horizon of a
+  contraction that changes from write to write.
   """
   for config in continuous_configs(model.memory).values():
     spec = config.signal_spec(model.segment_length)
+    changes = spec.contraction == 'equal'
     return {
-      'capacity': None if spec.contraction == 'equal' else capacity.capacity(spec),
+      'capacity': None if changes else capacity.capacity(spec),
       'effective_rank': capacity.effective_rank(spec),
+      'horizon_tokens': None if changes else capacity.horizon(spec),
     }
-  return {'capacity': None, 'effective_rank': None}
+  return {'capacity': None, 'effective_rank': None, 'horizon_tokens': None}
