@@ -50,7 +50,7 @@ class LocatedRead(ReadSpec):
 
   density: Density = dataclasses.field(default_factory=GaussianDensity)
   # Where the densities move. 'document': in [start, 1], the part of [0, 1] that the document fills, so that μ
-  # and σ are relative to it; 'axis': in [0, 1]. They differ where a document begins after 0 (core/time_axis.py).
+  # and σ are relative to it; 'axis': in [0, 1]. They differ where a document begins after 0.
   span: Literal['document', 'axis'] = 'document'
   renormalize: bool = False  # conditioned on the span; the published density is over all reals
   variance_floor: float = 1e-6  # σ² is never smaller, in units of the whole signal squared
