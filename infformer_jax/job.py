@@ -19,7 +19,7 @@ from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
 from infformer_jax.files import write_json
-from infformer_jax.run_warnings import run_warnings
+from infformer_jax.run_warnings import beyond_horizon, run_warnings
 from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
@@ -52,7 +52,11 @@ def train(
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut_documents(corpus.split('train'), config.max_document_tokens)
-    for warning in run_warnings(experiment, corpus.split('train'), workdir):
+    warnings = [
+      *run_warnings(experiment, corpus.split('train'), workdir),
+      *_beyond_horizon(experiment, corpus),
+    ]
+    for warning in warnings:
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
     initial = resume.initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
@@ -124,6 +128,8 @@ def evaluate(
   trained_tokenizer(experiment.data, workdir)  # Raises if the data's tokenizer is not the model's.
   trained = TrainedModel.load(workdir, experiment.model, step=step, warn=console.say)
   corpus = _load_corpus(experiment, workdir, [experiment.evaluation.split], console)
+  for warning in _beyond_horizon(experiment, corpus):
+    console.say(f'warning: {warning}')
   file, folder = workdir / f'results_{name}.json', workdir / f'inspection_{name}'
   _report(trained, experiment, corpus, file, console)
   _remove_unused_tokens(workdir)
@@ -147,6 +153,12 @@ def _load_corpus(
   for split in splits:
     corpus.split(split)
   return corpus
+
+
+def _beyond_horizon(experiment: Experiment, corpus: Corpus) -> Iterator[str]:
+  """What `run_warnings` says of training documents, for those of the evaluation."""
+  split = experiment.evaluation.split
+  return beyond_horizon(experiment, split, corpus.split(split))
 
 
 def _report(

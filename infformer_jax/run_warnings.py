@@ -7,16 +7,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from infformer_jax.config import stored_config
+from infformer_jax.core.time_axis import Logarithmic
 from infformer_jax.data.base import Split
 from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import train_batches
 from infformer_jax.experiment import Experiment
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import make_schedule
 
 MOST_PADDING = 0.5
 """A run warns if a larger share of its batches is padding."""
+
+OCTAVE_FUNCTIONS = 4
+"""A run warns if an octave of age has fewer functions."""
 
 
 def run_warnings(experiment: Experiment, split: Split, workdir: pathlib.Path) -> Iterator[str]:
@@ -31,6 +36,8 @@ def run_warnings(experiment: Experiment, split: Split, workdir: pathlib.Path) ->
   yield from experiment.warnings(document_tokens=float(documents.lengths.mean()))
   yield from equal_rows(experiment, split, documents)
   yield from padding(experiment, documents)
+  yield from few_functions(experiment)
+  yield from beyond_horizon(experiment, 'train', documents)
   yield from long_warmup(experiment.train)
   file, steps = workdir / 'config.json', Checkpoints(workdir / 'checkpoints', warn=lambda line: None).steps()
   if steps and file.is_file():
@@ -93,6 +100,44 @@ def padding(experiment: Experiment, documents: Split) -> Iterator[str]:
     f'{documents.lengths.mean():.3g} tokens on average and are not packed: memories are reset at segment '
     f'boundaries; use a shorter model.segment_length{such}, or longer documents'
   )
+
+
+def few_functions(experiment: Experiment) -> Iterator[str]:
+  """A logarithmic axis with so many octaves, or so few functions, that each octave has only a few."""
+  for key, axis, num_basis in _logarithmic(experiment):
+    octaves = float(np.log2(1 + axis.horizon / axis.scale))
+    if num_basis >= OCTAVE_FUNCTIONS * octaves:
+      continue
+    nearer = int(axis.scale * (2 ** (num_basis / OCTAVE_FUNCTIONS) - 1))
+    remedy = f', or {key}.horizon = {nearer}' if nearer >= 2 * experiment.model.segment_length else ''
+    yield (
+      f"{key}.num_basis = {num_basis}: with contraction = 'log', scale = {axis.scale:g} and horizon = "
+      f'{axis.horizon:.0f} an octave of age has {num_basis / octaves:.2g} functions, too few for more than a '
+      f'mean of its text; use {int(np.ceil(OCTAVE_FUNCTIONS * octaves))} or more{remedy}'
+    )
+
+
+def beyond_horizon(experiment: Experiment, split_name: str, documents: Split) -> Iterator[str]:
+  """A document that is longer than the horizon of a logarithmic axis."""
+  longest = int(np.argmax(documents.lengths))
+  tokens = int(documents.lengths[longest])
+  for key, axis, _ in _logarithmic(experiment):
+    if tokens > axis.horizon:
+      yield (
+        f"{key}.horizon = {axis.horizon:.0f}: document {longest} of split '{split_name}' has {tokens} "
+        f'tokens, and what is older than the horizon is dropped; use {key}.horizon = {tokens} or more'
+      )
+
+
+def _logarithmic(experiment: Experiment) -> Iterator[tuple[str, Logarithmic, int]]:
+  """The key of each continuous memory with a logarithmic axis, its axis, and its number of functions."""
+  model = experiment.model
+  for place, config in model.memory.parts().items():
+    if not isinstance(config, ContinuousConfig):
+      continue
+    axis = config.signal_spec(model.segment_length).axis
+    if isinstance(axis, Logarithmic):
+      yield f'model.memory.{place.replace("_", ".")}'.removesuffix('.'), axis, config.num_basis
 
 
 def long_warmup(train: TrainConfig) -> Iterator[str]:

@@ -33,7 +33,7 @@ MAY_IMPORT = {
   'data': (*BASE, *HOST, 'core'),
   'results_schema': (),
   'trained_model': (*MODEL, 'config', 'train'),
-  'run_warnings': ('config', 'data', 'experiment', 'train'),
+  'run_warnings': ('config', 'core', 'data', 'experiment', 'memory', 'train'),
   'evaluation': (
     *(*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model'),
     *('train.exits', 'train.sharding'),

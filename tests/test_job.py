@@ -66,6 +66,17 @@ def test_an_evaluation_of_the_same_model_writes_equal_results_to_separate_files(
   assert f'--against={workdir / "inspection_again"}' in stream.getvalue()
 
 
+def test_an_evaluation_warns_of_documents_beyond_the_horizon(trained, experiment):
+  """A logarithmic memory has the same parameters."""
+  workdir, _ = trained
+  memory = dataclasses.replace(experiment.model.memory, contraction='log', horizon=16.0)
+  logarithmic = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, memory=memory))
+  stream = io.StringIO()
+  job.evaluate(logarithmic, workdir, Console(stream), name='log')
+  (line,) = [line for line in stream.getvalue().splitlines() if line.startswith('warning: ')]
+  assert line.startswith("warning: model.memory.horizon = 16: document 0 of split 'validation' has ")
+
+
 @pytest.mark.slow
 def test_a_model_can_be_evaluated_in_another_compute_dtype(trained, experiment, tmp_path, monkeypatch):
   """The parameters are float32 in both; the losses differ by the rounding of bfloat16."""

@@ -14,6 +14,7 @@ from infformer_jax.data.lanes import train_batches
 from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.text import TextConfig
 from infformer_jax.experiment import Experiment
+from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 from tests import toy
@@ -71,6 +72,48 @@ def test_padding_of_more_than_half_of_the_batch_is_reported_with_its_share():
   assert f'model.segment_length = 64: {share:.0%} of a batch is padding, ' in warning
   assert 'use a shorter model.segment_length, such as 32 (' in warning
   assert list(run_warnings.padding(EXPERIMENT, documents)) == []
+
+
+def logarithmic(stacked=False, **settings):
+  """An experiment with segments of 4 tokens and scale 1."""
+  memory = toy.small('continuous', contraction='log', scale=1.0, **settings)
+  if stacked:
+    memory = StackedConfig(first=toy.small('recent', length=toy.LENGTH), second=memory)
+  return dataclasses.replace(EXPERIMENT, model=toy.config(memory))
+
+
+def test_a_document_beyond_the_horizon_is_reported_with_its_length_and_the_key():
+  documents = split_of(100, 130, 120)
+  (warning,) = run_warnings.beyond_horizon(logarithmic(horizon=129.0), 'validation', documents)
+  assert warning.startswith("model.memory.horizon = 129: document 1 of split 'validation' has 130 tokens, ")
+  assert warning.endswith('use model.memory.horizon = 130 or more')
+  assert list(run_warnings.beyond_horizon(logarithmic(horizon=130.0), 'validation', documents)) == []
+  (stacked,) = run_warnings.beyond_horizon(logarithmic(stacked=True, horizon=100.0), 'test', documents)
+  assert stacked.startswith('model.memory.second.horizon = 100: ')
+  assert list(run_warnings.beyond_horizon(EXPERIMENT, 'test', documents)) == []
+
+
+def test_few_functions_per_octave_are_reported_with_a_size_and_a_horizon():
+  (warning,) = run_warnings.few_functions(logarithmic(num_basis=24, num_samples=48, horizon=255.0))
+  assert warning.startswith('model.memory.num_basis = 24: ')
+  assert 'horizon = 255 an octave of age has 3 functions' in warning
+  assert warning.endswith('use 32 or more, or model.memory.horizon = 63')
+  for better in ({'num_basis': 32, 'num_samples': 64, 'horizon': 255.0}, {'num_basis': 24, 'horizon': 63.0}):
+    assert list(run_warnings.few_functions(logarithmic(**{'num_samples': 48} | better))) == []
+  # No horizon of two segments has enough with four functions.
+  (few,) = run_warnings.few_functions(logarithmic(num_basis=4, horizon=255.0))
+  assert few.endswith('use 32 or more')
+  assert list(run_warnings.few_functions(EXPERIMENT)) == []
+
+
+def test_both_are_among_the_warnings_of_a_run(tmp_path):
+  experiment = logarithmic(num_basis=4, horizon=15.0)
+  lines = list(run_warnings.run_warnings(experiment, split_of(*[16] * 16), tmp_path))
+  assert [line for line in lines if line.startswith('model.memory.horizon = 15: document 0 of split ')]
+  lines = list(run_warnings.run_warnings(experiment, split_of(*[15] * 16), tmp_path))
+  assert not [line for line in lines if 'horizon = 15: ' in line]
+  lines = list(run_warnings.run_warnings(logarithmic(num_basis=4), split_of(*[16] * 16), tmp_path))
+  assert [line for line in lines if line.startswith('model.memory.num_basis = 4: ')]
 
 
 def test_a_warm_up_that_is_longer_than_the_training_is_reported():

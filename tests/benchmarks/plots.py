@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, from the figures of a run of all benchmarks.
+"""The pictures of docs/performance.md, from the figures of a run of all benchmarks; `held_by_age` is apart.
 
 python -m tests.benchmarks.run --json FILE
 python -m tests.benchmarks.plots FILE docs
@@ -9,6 +9,10 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from infformer_jax.plotting import style
 from tests.benchmarks.against_attention import CASE, JAX, TORCH, cache_mib, state_mib
@@ -60,6 +64,39 @@ def context_length(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> Non
       axes.legend()
     subtitle = f'12 heads of 64, {CASE}; a segment of 512 tokens is stored and read'
     style.headline(figure, 'One layer against exact attention over the whole past', subtitle)
+
+
+def held_by_age(path: pathlib.Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+  """What signals still hold by age: one line each, with its label where it falls.
+
+  Args:
+    path: the PNG file.
+    curves: of up to five, by label: increasing ages in tokens, and R² at these, which is once above one half.
+  """
+  palette = [style.COLORS[name] for name in ('train', 'memory', 'exchanged', 'test', 'emptied')]
+  end = max(ages_a[-1] for ages_a, _ in curves.values())
+  with style.canvas(path, 8, 3.6) as figure:
+    axes = figure.subplots()
+    for color, (label, (ages_a, held_a)) in zip(palette, curves.items(), strict=False):
+      axes.plot(ages_a, held_a, color=color)
+      last = int(np.flatnonzero(held_a >= 0.5)[-1])
+      placed: dict[str, Any] = {'xytext': (-2, 5), 'ha': 'right'}  # Above its end: the line does not fall.
+      where = (ages_a[last], held_a[last])
+      if last + 1 < len(ages_a) and ages_a[last] < end / 2:
+        placed = {'xytext': (5, 0), 'ha': 'left', 'va': 'center'}
+        fall = slice(last, last + 2)
+        where = (np.exp(np.interp(-0.5, -held_a[fall], np.log(ages_a[fall]))), 0.5)
+      axes.annotate(label, where, textcoords='offset points', color=color, fontweight='bold', **placed)
+    axes.set(xscale='log', xlim=(64, end), ylim=(0, 1.1), xlabel='age [tokens]', ylabel='R²')
+    axes.set_xticks(ticks := [4**i for i in range(3, 11)], [f'{tick:,}' for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    subtitle = (
+      'Squared correlation of the mean of the tokens within 5 % of an age with the signal, read where these '
+      'tokens are. n 256, segments of 512 tokens, even sampling; computed exactly.'
+    )
+    style.headline(figure, 'What each contraction still holds by age', subtitle)
+  return figure
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
-"""The pictures of docs/performance.md are drawn from the JSON of the benchmarks."""
+"""The pictures of docs are drawn from the figures of the benchmarks."""
 
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from tests.benchmarks import plots
+from tests.plotting.figures import assert_is_labelled, assert_is_picture
 
 
 def row(subject, what, ours, other=None, other_name='', at=None):
@@ -40,3 +42,22 @@ def test_a_file_without_the_rows_is_refused(monkeypatch, tmp_path, capsys, conte
   with pytest.raises(SystemExit):
     plots.main()
   assert f'error: {file} ' in capsys.readouterr().err
+
+
+def test_what_is_held_is_drawn_with_the_label_of_every_line_where_it_falls(tmp_path):
+  ages = np.array([64.0, 256, 1024, 4096, 16384])
+  curves = {
+    'short': (ages[:3], np.array([0.1, 0.8, 0.9])),
+    'falls': (ages, np.array([0.9, 0.75, 0.25, 0, 0])),
+    'stays': (ages, np.array([0.9, 0.9, 0.9, 0.9, 0.9])),
+  }
+  figure = plots.held_by_age(tmp_path / 'held_by_age.png', curves)
+  assert_is_picture(tmp_path / 'held_by_age.png', figure)
+  assert_is_labelled(figure)
+  (axes,) = figure.axes
+  labels = {text.get_text(): text.xy for text in axes.texts}
+  assert labels == {'short': (1024, 0.9), 'falls': (pytest.approx(512), 0.5), 'stays': (16384, 0.9)}
+  for line, (drawn, held) in zip(axes.get_lines(), curves.values(), strict=True):
+    np.testing.assert_array_equal(line.get_xydata(), np.stack([drawn, held], axis=1))
+  colors = {text.get_text(): text.get_color() for text in axes.texts}
+  assert list(colors.values()) == [line.get_color() for line in axes.get_lines()]
