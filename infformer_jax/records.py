@@ -5,7 +5,7 @@ it, plotting/ reads it. The arrays are in arrays.npz; about.json has everything 
 arrays in place of the arrays.
 
 Letters: t tokens of the document, s its segments, h heads, j equal bins of [0, 1], a age in tokens,
-m moments, n basis functions, p values written.
+e their j + 1 edges, m moments, n basis functions, p values written.
 """
 
 import dataclasses
@@ -40,6 +40,9 @@ class ContinuousRecord:
   """One continuous memory."""
 
   density_shj: np.ndarray  # mean over the tokens of a segment; 1 is uniform; NaN while the memory is empty
+  # Ages in tokens at the edges of the bins when a segment is read; 0 is the newest token in the memory, NaN
+  # where nothing is held.
+  age_se: np.ndarray
   histogram_sj: np.ndarray | None  # attention by bins, not normalized, NaN while empty; None: even sampling
   held_th: np.ndarray | None  # the token where each head reads, -1: none; None: nothing was written
   shares: SharesRecord | None  # None: even sampling, or nothing was written
@@ -90,6 +93,8 @@ class SignalRecord:
   """The basis of a continuous memory. Here t is a grid over [0, 1], finer than the narrowest function."""
 
   times_t: np.ndarray
+  age_t: np.ndarray  # tokens, after `age_writes` writes
+  age_writes: int | None  # None: the ages are the same after any number of writes
   basis_tn: np.ndarray
   reconstructions: tuple[ReconstructionRecord, ...]
 

@@ -67,8 +67,23 @@ class ContinuousRecorder:
       if self._config.sampling != 'even':
         shares = self._shares(edges_w, num_tokens)
     return ContinuousRecord(
-      density_shj=reads.density_shj, histogram_sj=reads.histogram_sj, held_th=held_th, shares=shares
+      density_shj=reads.density_shj,
+      age_se=self._ages(num_segments),
+      histogram_sj=reads.histogram_sj,
+      held_th=held_th,
+      shares=shares,
     )
+
+  def _ages(self, num_segments: int) -> np.ndarray:
+    """The ages at the edges of the bins when each segment is read; NaN where nothing is held."""
+    time_e = np.linspace(0, 1, PLOT_BINS + 1)
+    age_se = np.full((num_segments, PLOT_BINS + 1), np.nan)
+    for segment in range(self._site.lag, num_segments):
+      writes = segment - self._site.lag + 1
+      age_e = self._spec.axis.age(time_e, writes)
+      oldest = writes * self._site.segment_length
+      age_se[segment] = np.where(age_e <= oldest * (1 + 1e-9), age_e, np.nan)
+    return age_se
 
   def _points(self, reads: Reads, num_writes: int) -> list[np.ndarray | None]:
     """Where each write samples the old signal; None: evenly."""
@@ -76,8 +91,10 @@ class ContinuousRecorder:
       return [None] * num_writes
     lag = self._site.lag  # The write at segment i samples by the reads of segment i - 1.
     histogram_wj = jnp.asarray(np.nan_to_num(reads.histogram_sj[lag - 1 : lag - 1 + num_writes]))
-    draw = sticky.left_edge_points if self._config.sampling == 'edges' else sticky.points
-    return list(np.asarray(draw(histogram_wj, self._spec.num_samples)))
+    if self._config.sampling == 'edges':
+      return list(np.asarray(sticky.left_edge_points(histogram_wj, self._spec.num_samples)))
+    start_w = self._spec.axis.start(jnp.arange(num_writes), histogram_wj.dtype)
+    return list(np.asarray(sticky.points(histogram_wj, self._spec.num_samples, start_b=start_w)))
 
   def _held(self, reads: Reads, edges_w: list[np.ndarray]) -> np.ndarray:
     """The token that each head reads [t, h]: at the location of its density or, if None, at its mode."""

@@ -4,10 +4,13 @@ import numpy as np
 
 from infformer_jax.core import basis, signal
 from infformer_jax.core.signal_spec import first_times
+from infformer_jax.core.time_axis import Logarithmic
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.records import ReconstructionRecord, SignalRecord
 
 NUM_WRITES = (1, 3, 8)
+AGE_WRITES = 64
+"""After these, the ages on a time axis that depend on the number of writes are recorded."""
 
 
 def record(config: ContinuousConfig, segment_length: int) -> SignalRecord:
@@ -22,8 +25,11 @@ def record(config: ContinuousConfig, segment_length: int) -> SignalRecord:
     The record, with a reconstruction after each of NUM_WRITES writes.
   """
   times_t, basis_tn = _basis_functions(config)
+  axis = config.signal_spec(segment_length).axis
   return SignalRecord(
     times_t=times_t,
+    age_t=axis.age(times_t, AGE_WRITES),
+    age_writes=None if isinstance(axis, Logarithmic) else AGE_WRITES,
     basis_tn=basis_tn.astype(np.float16),  # Three digits are enough for a plot.
     reconstructions=_reconstructions(config, segment_length, basis_tn),
   )

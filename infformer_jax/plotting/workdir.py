@@ -71,17 +71,19 @@ def _draw_results(results: Results, plots: Path) -> None:
 def _draw_inspection(inspection: Inspection, plots: Path) -> None:
   record, pieces = inspection.record, inspection.pieces
   continuous = record.continuous
+  age_se = {name: each.age_se for name, each in continuous.items()}
   if continuous:
     memory.where_layers_read(
       {name: each.density_shj.mean(axis=1) for name, each in continuous.items()},
+      age_se,
       plots / 'where_layers_read.png',
     )
   for name, each in continuous.items():
     slug = name.replace(', ', '_').replace(' ', '_')
-    memory.where_heads_read(name, each.density_shj, plots / f'where_heads_read_{slug}.png')
+    memory.where_heads_read(name, each.density_shj, each.age_se, plots / f'where_heads_read_{slug}.png')
   histograms = {n: each.histogram_sj for n, each in continuous.items() if each.histogram_sj is not None}
   if histograms:
-    memory.sticky_histogram(histograms, plots / 'sticky_histogram.png')
+    memory.sticky_histogram(histograms, age_se, plots / 'sticky_histogram.png')
   shares = {name: each.shares for name, each in continuous.items() if each.shares is not None}
   if shares:
     held_spans.held(shares, pieces, plots / 'held_spans.png')

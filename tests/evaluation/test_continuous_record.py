@@ -51,6 +51,32 @@ def test_the_shares_of_all_written_tokens_sum_to_one(stacked):
       assert even_t[written - 2] == pytest.approx(0.25 * 0.25 if written > 4 else 0.25)
 
 
+def test_ages_are_those_of_the_tokens_in_the_memory(stacked):
+  """The memory has 4 tokens at the third segment and 16 at the sixth."""
+  for memory in stacked.values():
+    age_se = memory.age_se
+    assert age_se.shape == (6, PLOT_BINS + 1)
+    assert np.isnan(age_se[:2]).all()
+    assert age_se[2:, 0].tolist() == [4, 8, 12, 16]
+    assert (age_se[2:, -1] == 0).all()
+    assert age_se[2, PLOT_BINS // 2] == pytest.approx(2)
+    assert age_se[3:, PLOT_BINS * 3 // 4] == pytest.approx(4)  # τ .75: the newest segment has a quarter.
+
+
+def test_a_logarithmic_memory_has_no_ages_before_the_document():
+  memory = toy.small('continuous', contraction='log', horizon=64.0, scale=1.0)
+  for each in record(memory, 23).continuous.values():
+    oldest = np.nanmax(each.age_se[2:], axis=1)
+    held = np.array([4, 8, 12, 16])
+    assert (oldest <= held).all()
+    assert (oldest > held * 0.9 - 0.2).all()  # One of 128 bins.
+    share = np.isfinite(each.age_se[2:]).mean(axis=1)
+    np.testing.assert_allclose(share, np.log1p(held) / np.log1p(64), atol=2 / PLOT_BINS)
+    shares = each.shares  # Where the samples of each write came from is known: no token is lost.
+    assert (np.diff(shares.share_mt[-1][:15]) > -1e-6).mean() > 0.5
+    assert shares.share_mt[-1].sum() == pytest.approx(np.log1p(16) / np.log1p(64), abs=0.1)
+
+
 def test_even_sampling_has_neither_histograms_nor_shares():
   for memory in record(toy.MEMORIES['even'], 23).continuous.values():
     assert memory.histogram_sj is None

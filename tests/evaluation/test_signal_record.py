@@ -18,6 +18,23 @@ def test_basis_functions_are_normal_densities_on_a_fine_grid(name):
   assert mass_n.min() > 0.49  # Half of the mass of the outermost functions lies outside [0, 1].
 
 
+@pytest.mark.parametrize(
+  ('contraction', 'writes', 'oldest', 'middle'),
+  [
+    (0.75, 64, 64 * 16, 16 * (2 + (0.5625 - 0.5) / (0.5625 - 0.421875))),
+    ('equal', 64, 64 * 16, 32 * 16),
+    ('log', None, 1000, 1001**0.5 - 1),
+  ],
+)
+def test_ages_are_those_of_the_time_axis(contraction, writes, oldest, middle):
+  log = {'horizon': 1000.0, 'scale': 1.0} if contraction == 'log' else {}
+  record = signal_record.record(toy.small('continuous', contraction=contraction, **log), 16)
+  assert record.age_writes == writes
+  assert record.age_t[0] == pytest.approx(oldest)
+  assert record.age_t[-1] == 0
+  assert np.interp(0.5, record.times_t, record.age_t) == pytest.approx(middle, rel=1e-3)
+
+
 @pytest.mark.parametrize('contraction', [0.75, 'equal'])
 def test_reconstructions_are_close_to_the_values(contraction):
   config = toy.small('continuous', num_basis=256, num_samples=512, contraction=contraction)

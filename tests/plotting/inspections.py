@@ -34,6 +34,14 @@ def shares():
   )
 
 
+def ages(segments=TOKENS // SEGMENT, lag=2):
+  """All segments have equal shares of the memory, which is empty in the first `lag` segments."""
+  age_se = np.full((segments, BINS + 1), np.nan)
+  for writes in range(1, segments - lag + 1):
+    age_se[writes + lag - 1] = writes * SEGMENT * np.linspace(1, 0, BINS + 1)
+  return age_se
+
+
 def continuous():
   """A record in which the memory is empty in the first two segments."""
   segments = TOKENS // SEGMENT
@@ -41,6 +49,7 @@ def continuous():
   density_shj[:2] = np.nan
   return ContinuousRecord(
     density_shj=density_shj,
+    age_se=ages(segments),
     histogram_sj=density_shj.mean(axis=1),
     held_th=held_th(age=40),
     shares=shares(),
@@ -65,7 +74,13 @@ def signal():
     )
     for writes in (1, 3)
   )
-  return SignalRecord(times_t=times_t, basis_tn=basis_tn.astype(np.float16), reconstructions=reconstructions)
+  return SignalRecord(
+    times_t=times_t,
+    age_t=1024 * (1 - times_t),
+    age_writes=64,
+    basis_tn=basis_tn.astype(np.float16),
+    reconstructions=reconstructions,
+  )
 
 
 def losses():
