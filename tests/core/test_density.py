@@ -9,7 +9,7 @@ import pytest
 
 from infformer_jax.core import density as density_lib
 from infformer_jax.core.basis import expectation
-from infformer_jax.core.basis_families import GaussianBasis
+from infformer_jax.core.basis_families import GaussianBasis, RectangularBasis
 from tests.golden import TOLERANCE_FLOAT32
 from tests.golden.report import relative_error
 
@@ -41,6 +41,21 @@ def test_values_and_gradients_stay_finite_at_the_extremes(density, renormalize):
       return expectation(basis, DENSITIES[density], mu, sigma_sq, renormalize=renormalize).sum()
 
     value, gradients = jax.value_and_grad(total, (0, 1))(mu, sigma_sq)
+    assert np.isfinite([value, *map(jnp.sum, gradients)]).all()
+
+
+@pytest.mark.parametrize('density', DENSITIES)
+@pytest.mark.parametrize('start', [0.0, 0.5, 0.999])
+def test_values_and_gradients_in_a_span_stay_finite_at_the_extremes(density, start):
+  """With μ at both ends of the span and σ down to the floor of a read, half a spacing."""
+  place, sigma = map(jnp.ravel, jnp.meshgrid(jnp.linspace(0, 1, 5), 10.0 ** jnp.arange(-4.0, 2.0)))
+  mu, sigma_sq = start + (1 - start) * place, jnp.maximum(sigma * (1 - start), 0.5 / 1023) ** 2
+  for basis in (GaussianBasis(num_basis=1024, widths=(0.75,)), RectangularBasis(num_basis=1024)):
+
+    def total(mu, sigma_sq, start, basis=basis):
+      return (expectation(basis, DENSITIES[density], mu, sigma_sq, renormalize=True, start=start) ** 2).sum()
+
+    value, gradients = jax.value_and_grad(total, (0, 1, 2))(mu, sigma_sq, jnp.full(mu.shape, start))
     assert np.isfinite([value, *map(jnp.sum, gradients)]).all()
 
 

@@ -49,10 +49,10 @@ def integral(f, lower, upper, breaks=()):
   return (f(t) * weights * half[:, None]).sum()
 
 
-def expected(density, basis, mu, sigma, renormalize):
+def expected(density, basis, mu, sigma, renormalize, start=0.0):
   lower, upper = support(density, mu, sigma)
   if renormalize:
-    lower, upper = max(lower, 0), min(upper, 1)
+    lower, upper = max(lower, start), min(upper, 1)
   mass = integral(lambda t: pdf(density, t, mu, sigma), lower, upper) if renormalize else 1
 
   def moment(c, w):
@@ -100,6 +100,37 @@ def test_expectations_of_the_other_families_equal_quadrature(density, renormaliz
         for w in waves[:8]
       ]
     assert np.abs(r_n - np.array(expected_n)).max() < TOLERANCE * 8
+
+
+@pytest.mark.parametrize('basis', BASES, ids=['absolute', 'spacing'])
+@pytest.mark.parametrize('density', DENSITIES, ids=['gaussian', 'sparsemax'])
+def test_expectations_conditioned_on_a_span_equal_quadrature(density, basis):
+  """Rows begin at different times; μ is in the span, also at its ends, and σ in its units."""
+  mu, sigma = PAIRS
+  start = np.resize([0.2, 0.7, 0.95], mu.shape)
+  mu, sigma = start + (1 - start) * mu, (1 - start) * sigma
+  ours = expectation(basis, density, mu, sigma**2, renormalize=True, start=start)
+  rows = zip(mu, sigma, start, strict=True)
+  theirs = np.array([expected(density, basis, m, s, True, first) for m, s, first in rows])
+  assert relative_error(ours, theirs) < TOLERANCE
+
+
+@pytest.mark.parametrize('density', DENSITIES, ids=['gaussian', 'sparsemax'])
+def test_masses_conditioned_on_a_span_equal_quadrature(density):
+  """Also expectations of rectangular functions, the masses of cells; a span begins inside a cell."""
+  mu, sigma = PAIRS
+  start = np.resize([0.2, 0.7, 0.95], mu.shape)
+  mu, sigma = start + (1 - start) * mu, (1 - start) * sigma
+  ours = density_lib.bin_masses(density, mu, sigma**2, num_bins=7, renormalize=True, start=start)
+  expected_n = expectation(OTHERS[0], density, mu, sigma**2, renormalize=True, start=start)
+  np.testing.assert_allclose(expected_n, 7 * ours, atol=1e-12)
+  np.testing.assert_allclose(ours.sum(axis=-1), 1, atol=1e-12)
+  for mass_n, m, s, first in zip(ours, mu, sigma, start, strict=True):
+    lower, upper = support(density, m, s)
+    mass = lambda a, b, m=m, s=s: integral(lambda t: pdf(density, t, m, s), a, b, [m]) if a < b else 0  # noqa: E731
+    edges = np.clip(np.maximum(np.arange(8) / 7, first), lower, upper)
+    total = mass(*np.clip([first, 1], lower, upper))
+    np.testing.assert_allclose(mass_n, [mass(*ab) / total for ab in itertools.pairwise(edges)], atol=1e-9)
 
 
 @pytest.mark.parametrize('basis', [BASES[0], *OTHERS], ids=['gaussian', 'rectangular', 'fourier'])
