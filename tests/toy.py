@@ -42,6 +42,10 @@ SMALL = {
 """Small settings, which are applied to the fields that the default config of a kind has."""
 
 
+LOG = {'contraction': 'log', 'horizon': 4.0 * LENGTH, 'scale': 1.0 * LENGTH}
+"""The longest documents pass the horizon, where a write drops the oldest samples."""
+
+
 def small(kind, **changes):
   """The default config of a kind with small sizes."""
   fields = CONFIGS[kind].__dataclass_fields__
@@ -77,6 +81,11 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
   'rectangular': small('continuous', basis='rectangular', renormalize=True),
   'fourier': small('continuous', basis='fourier', mixture=3, contraction='equal', sampling='even'),
   'fourier_sparsemax': small('continuous', basis='fourier', density='sparsemax'),
+  'log': small('continuous', **LOG, sampling='even'),
+  'log_renormalized': small('continuous', **LOG, renormalize=True, kl_mu=0.5),
+  'log_fourier': small(
+    'continuous', **LOG, basis='fourier', density='gibbs', gibbs_grid=20, kl_weight=0.0, sampling='random'
+  ),
   'stacked': StackedConfig(first=small('continuous'), second=small('recent', length=LENGTH)),
   'stacked_neighbours': StackedConfig(
     source='previous', first=small('neighbours'), second=small('continuous', source='previous')

@@ -65,6 +65,11 @@ def _operators(spec: SignalSpec, writes: int) -> Operators:
   return Operators(*map(constant, (past_pn, new_ln, carry_nn)))
 
 
+def growth(spec: SignalSpec) -> float:
+  """The spectral radius of A: below 1 a signal is forgotten in the end, above 1 it grows without bound."""
+  return float(np.abs(np.linalg.eigvals(operators(spec).carry_nn)).max())
+
+
 @functools.cache
 def first_operator(spec: SignalSpec) -> Float[np.ndarray, 'l n']:
   """G_first = C1ᵀ, the constant of the first write: read-only float64, solved once per spec."""

@@ -6,6 +6,7 @@ Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_
 """
 
 import dataclasses
+import math
 from typing import Literal
 
 import numpy as np
@@ -72,13 +73,15 @@ class SignalSpec:
         raise ConfigError(
           f"{key} = {value} must be None with contraction = {self.contraction!r}; or use 'log'"
         )
-    if self.horizon is not None and self.horizon < 2 * self.segment_length:
+    if self.horizon is not None and not 2 * self.segment_length <= self.horizon < math.inf:
       raise ConfigError(
-        f'horizon = {self.horizon} must be at least two segments of {self.segment_length} tokens; '
-        f'use {2 * self.segment_length} or more'
+        f'horizon = {self.horizon} must be a number of tokens, at least two segments of '
+        f'{self.segment_length}; use {2 * self.segment_length} or more'
       )
-    if self.scale is not None and not self.scale > 0:
-      raise ConfigError(f'scale = {self.scale} must be positive, such as {self.segment_length / 4:g}')
+    if self.scale is not None and not 0 < self.scale < math.inf:
+      raise ConfigError(
+        f'scale = {self.scale} must be a positive number of tokens, such as {self.segment_length / 4:g}'
+      )
 
   @property
   def axis(self) -> TimeAxis:

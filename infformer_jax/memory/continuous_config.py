@@ -100,9 +100,9 @@ class ContinuousConfig(MemoryConfig):
     spec = self.signal_spec(segment_length)
     if self.ridge < 1e-3:  # Only such a ridge may be too small for the solver.
       signal.operators(spec)
+    if self.contraction == 'log':
+      return self._check_logarithmic_growth(spec)
     # The share of [0, 1] that the new values get; with 'equal' the largest share, at the second write.
-    if self.contraction == 'log':  # Such signals shrink, with any basis.
-      return
     share = 0.5 if self.contraction == 'equal' else 1 - self.contraction
     # Functions that extend over all of [0, 1]: too few new values leave some combinations undetermined, which
     # then change all of the old signal.
@@ -110,8 +110,7 @@ class ContinuousConfig(MemoryConfig):
     # Other large bases shrink the signal with every write.
     if not is_open and (self.num_basis > 32 or self.contraction == 'equal'):
       return
-    growth = np.abs(np.linalg.eigvals(signal.operators(spec).carry_nn)).max()
-    if growth < 1:
+    if (growth := signal.growth(spec)) < 1:
       return
     which = 'the second' if self.contraction == 'equal' else 'every'
     times = f'{which} write would make the old signal {growth:.2f} times larger'
@@ -125,6 +124,24 @@ class ContinuousConfig(MemoryConfig):
       f'num_samples = {spec.num_samples} must be smaller with the {segment_length} new values of '
       f'model.segment_length and num_basis = {self.num_basis}, because {times}; '
       f'use num_samples = {max(self.num_basis, segment_length)}'
+    )
+
+  def _check_logarithmic_growth(self, spec: SignalSpec) -> None:
+    """Functions between the newest values, which these leave undetermined, can make the old signal grow."""
+    newest = 1 - float(spec.axis.time(np.ones(1), 1)[0])
+    if self.num_basis > 32 and self.num_basis * newest < (1 if spec.basis.localized else 0.5):
+      return
+    if (growth := signal.growth(spec)) < 1:
+      return
+    length, groups = spec.segment_length, len(self.widths)
+    sizes = [groups * (self.num_basis // groups >> i) for i in range((self.num_basis // groups).bit_length())]
+    smaller = [dataclasses.replace(self, num_basis=n, num_samples=max(2 * n, length)) for n in sizes]
+    stable = [c for c in smaller if signal.growth(c.signal_spec(length)) < 1]
+    remedies = [f'num_basis = {c.num_basis} and num_samples = {c.num_samples}, or ' for c in stable[:1]]
+    raise ConfigError(
+      f"num_basis = {self.num_basis} must be smaller or have fewer num_samples with contraction = 'log' and "
+      f'the {length} new values of model.segment_length, because every write would make the old signal '
+      f'{growth:.2f} times larger; use {"".join(remedies)}longer segments'
     )
 
   def warnings(self) -> list[str]:

@@ -26,6 +26,17 @@ def test_only_real_queries_contribute_masses():
   np.testing.assert_allclose(masses_bhj.sum(axis=-1), [[2] * 3, [0] * 3], rtol=1e-5)
 
 
+def test_nodes_before_the_start_have_no_mass_and_the_others_keep_their_proportions():
+  basis, spec = GaussianBasis(num_basis=6), GibbsRead(gibbs_grid=11)
+  scores_bhlp = jax.random.normal(jax.random.key(0), (3, 2, 4, 11))
+  whole = spec.locate(basis, scores_bhlp).weight_bhlp
+  weight_bhlp = spec.locate(basis, scores_bhlp, jnp.array([0.0, 0.45, 0.95])).weight_bhlp
+  for weight_hlp, whole_hlp, first in zip(weight_bhlp, whole, (0, 5, 10), strict=True):
+    np.testing.assert_array_equal(weight_hlp[..., :first], 0)
+    expected_hlp = whole_hlp[..., first:] / whole_hlp[..., first:].sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(weight_hlp[..., first:], expected_hlp, rtol=1e-5)
+
+
 def test_constants_are_computed_once_and_are_read_only():
   basis = GaussianBasis(num_basis=6)
   assert functions_at_nodes(basis, None) is functions_at_nodes(GaussianBasis(num_basis=6), None)

@@ -76,6 +76,41 @@ def test_an_equal_contraction_in_float32_stays_close_to_float64():
   assert np.abs(ours[0] - exact).max() < 1e-4 * np.abs(exact).max()
 
 
+LOG = dataclasses.replace(SPEC, contraction='log', horizon=4000.0, num_samples=64)
+
+
+def test_a_logarithmic_contraction_in_float32_stays_close_to_float64():
+  """Past the horizon, which is 250 writes away."""
+  later, exact = signal.operators(LOG), np.zeros((32, 5))
+  rng = np.random.default_rng(1)
+  ours = jnp.zeros((1, 32, 5))
+  for k in range(300):
+    x_ld = rng.normal(size=(16, 5)).astype(np.float32)
+    exact = later.carry_nn @ exact + later.new_ln.T @ x_ld
+    ours = signal.write(LOG, ours, np.array([k], np.int32), x_ld[None])
+  assert np.abs(ours[0] - exact).max() < 1e-5 * np.abs(exact).max()
+
+
+def test_the_part_before_the_start_stays_empty_also_if_the_samples_follow_reads_of_it():
+  """Sticky: the histogram has most of its mass before the start, and peaks elsewhere."""
+  rng = np.random.default_rng(1)
+  b_bnd = jnp.zeros((2, 32, 5))
+  for k in range(1, 8):
+    writes_b = jnp.full(2, k - 1, jnp.int32)
+    histogram_bj = jnp.asarray(rng.exponential(size=(2, 64)) ** 6, jnp.float32).at[:, :8].add(99.0)
+    start_b = LOG.axis.start(writes_b, jnp.float32)
+    points_bp = points(histogram_bj, LOG.num_samples, start_b=start_b)
+    b_bnd = signal.write(LOG, b_bnd, writes_b, 1 + rng.normal(size=(2, 16, 5)).astype(np.float32), points_bp)
+    start = float(LOG.axis.start(writes_b + 1, jnp.float32)[0])
+    assert start > 0.15
+    before, after = np.linspace(0, start - 2 / 31, 40), np.linspace(start, 1, 40)
+    empty, full = (
+      np.abs(signal.sample(LOG.basis, b_bnd, np.tile(t.astype(np.float32), (2, 1)))).max()
+      for t in (before, after)
+    )
+    assert empty < 0.1 * full
+
+
 def test_constants_are_computed_once_and_are_read_only():
   assert signal.operators(SPEC) is signal.operators(dataclasses.replace(SPEC))
   with pytest.raises(ValueError, match='read-only'):

@@ -1,5 +1,7 @@
 """Sample points of sticky memories, and histograms of densities."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +50,37 @@ def test_random_points_are_sorted_and_belong_to_their_row():
   np.testing.assert_array_equal(both[1:], alone)
   share = ((both[0] > 2 / 8) & (both[0] < 3 / 8)).mean()  # 9/15 of the mass.
   assert abs(share - 0.6) < 0.1
+
+
+STARTS = jnp.array([0.0, 0.3, 0.71], jnp.float32)
+
+
+@pytest.mark.parametrize('mass', [0.0, 0.1, 12345.678])
+@pytest.mark.parametrize(('num_bins', 'num_points'), [(128, 512), (7, 13)])
+def test_a_uniform_or_empty_histogram_gives_exactly_the_even_points_for_every_start(
+  mass, num_bins, num_points
+):
+  histogram_bj = jnp.full((3, num_bins), mass, jnp.float32)
+  points_bp = sticky.points(histogram_bj, num_points, start_b=STARTS)
+  np.testing.assert_array_equal(points_bp, np.tile(even_points(num_points).astype(np.float32), (3, 1)))
+
+
+@pytest.mark.parametrize('key_b', [None, jax.random.split(jax.random.key(0), 3)], ids=['quantiles', 'random'])
+def test_a_start_keeps_the_points_before_it_and_the_others_follow_the_histogram_after_it(key_b):
+  histogram_bj = jnp.asarray(np.random.default_rng(0).exponential(size=(3, 16)) ** 3, jnp.float32)
+  u_bp = np.asarray(sticky.points(jnp.ones((3, 16)), 400, key_b=key_b))  # What the draws are quantiles of.
+  points_bp = np.asarray(sticky.points(histogram_bj, 400, key_b=key_b, start_b=STARTS))
+  assert (np.diff(points_bp) >= 0).all()
+  for u_p, points_p, start, histogram_j in zip(u_bp, points_bp, STARTS, histogram_bj, strict=True):
+    before_p = u_p < start
+    np.testing.assert_array_equal(points_p[before_p], u_p[before_p])
+    assert points_p[~before_p].min() >= start
+    masses_j = 0.99 * histogram_j / histogram_j.sum() + 0.01 / 16
+    cumulative = functools.partial(np.interp, xp=np.arange(17) / 16, fp=np.append(0, np.cumsum(masses_j)))
+    share_p = (cumulative(points_p[~before_p]) - cumulative(start)) / (1 - cumulative(start))
+    np.testing.assert_allclose(share_p, (u_p[~before_p] - start) / (1 - start), atol=2e-5)
+  if key_b is None:
+    np.testing.assert_array_equal(points_bp[:, -1], 1)
 
 
 def test_published_points_are_left_edges_drawn_in_proportion_to_the_mass():

@@ -45,6 +45,14 @@ IMPOSSIBLE = [
   ({'memory': toy.small('continuous', basis='fourier', num_basis=64, num_samples=64)}, 'use num_basis = 16'),
   ({'memory': EQUAL_FOURIER}, 'use num_basis = 8'),
   (
+    {'memory': toy.small('continuous', contraction='log', horizon=7.0)},
+    'horizon = 7.0 must be a number of tokens, at least two segments of 4; use 8 or more',
+  ),
+  (
+    {'memory': toy.small('continuous', contraction='log', num_samples=512)},
+    'num_basis = 8 must be smaller or have fewer num_samples',
+  ),
+  (
     {'memory': StackedConfig()},
     "memory.first.kind = 'none' and second.kind = 'none' leave nothing to stack",
   ),

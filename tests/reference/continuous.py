@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from tests.reference.basis import Basis
 from tests.reference.functions import sigmoid, softmax
 from tests.reference.memories import Memory
 
@@ -16,6 +17,8 @@ class Continuous(Memory):
     super().__init__(config, params, model, project)
     self.basis = Basis(config)
     self.samples = config.num_samples or max(config.num_basis, 512)
+    self.length = model.segment_length
+    self.scale = config.scale or self.length / 4
     self.writes = 0
     self.b_nd = None
     self.histogram_j = np.zeros(config.histogram_bins)
@@ -30,14 +33,21 @@ class Continuous(Memory):
         sum(padded[i : i + l] @ kernel[i] for i in range(3)) + self.params['gate']['bias']
       )
     even_p = np.arange(1, p + 1) / p
-    if self.b_nd is None:
+    if tau == 'log':
+      old_pd = np.zeros((p, x_ld.shape[1])) if self.b_nd is None else self._old(even_p)
+      times = np.array(
+        [self._time(self._age(u) + l) for u in even_p] + [self._time(l - 1 - i) for i in range(l)]
+      )
+      values, outside = np.concatenate([old_pd, x_ld])[times > 0], []
+      times = times[times > 0]
+    elif self.b_nd is None:
       times, values, outside = np.arange(1, l + 1) / l, x_ld, []
       if self.config.signal_positions == 'padded':
         cells = (np.arange(-(l // 2), l + l // 2) + 0.5) / l
         times, outside = cells[l // 2 : l // 2 + l], cells[(cells < 0) | (cells > 1)]
     else:
       times = np.concatenate([tau * even_p, tau + (1 - tau) * np.arange(1, l + 1) / l])
-      values = np.concatenate([self.basis.psi(self._points(even_p)) @ self.b_nd, x_ld])
+      values = np.concatenate([self._old(even_p), x_ld])
       shift = 1 / (2 * l + p)
       cells = np.linspace(-0.5 + shift, 1.5 - shift, 2 * (l + p))
       outside = cells[(cells < 0) | (cells > 1)] if self.config.signal_positions == 'padded' else []
@@ -67,7 +77,7 @@ class Continuous(Memory):
         for weight, mu, variance in self._components(scores_n, (h + 0.5) / len(q_hk)):
           part_n, part_j = self._located(mu, variance)
           r_n, mass_j = r_n + weight * part_n, mass_j + weight * part_j
-          kl += weight * _kl(config, mu, variance)
+          kl += weight * _kl(config, (mu - self.begin) / (1 - self.begin), variance / (1 - self.begin) ** 2)
         if config.kl_weight:
           self.aux += [kl, 1]
       context_hk[h] = r_n @ values_nk
@@ -85,7 +95,7 @@ class Continuous(Memory):
     else:
       t_p = looked_p = np.linspace(0, 1, size)
     score_p = self.basis.psi(looked_p) @ scores_n
-    p_p = np.exp(score_p - score_p.max())
+    p_p = np.exp(score_p - score_p.max()) * (t_p >= self.start)
     p_p /= np.trapezoid(p_p, t_p)
     r_n = np.trapezoid(p_p[:, None] * self.basis.psi(looked_p), t_p, axis=0)
     # The cumulative integral of the polygon at the edges of the bins.
@@ -125,7 +135,9 @@ class Continuous(Memory):
       variance_c = [weights_n @ square_n - mu_c[0] ** 2]
     spacing = 1 / (n // len(config.widths) - 1) if config.basis == 'gaussian' else 1 / n
     floor = spacing / 2 if config.sigma_floor is None else config.sigma_floor
-    return [(w, mu, max(v, floor**2)) for w, mu, v in zip(weight_c, mu_c, variance_c, strict=True)]
+    mu_c = [self.begin + (1 - self.begin) * mu for mu in mu_c]
+    variance_c = [max((1 - self.begin) ** 2 * v, floor**2) for v in variance_c]
+    return list(zip(weight_c, mu_c, variance_c, strict=True))
 
   def _located(self, mu, variance):
     """Expectations and bin masses of one density."""
@@ -133,15 +145,18 @@ class Continuous(Memory):
     t_p, mass_p = self._quadrature(mu, variance)
     mass = mass_p.sum() if config.renormalize else 1
     edges = np.linspace(0, 1, config.histogram_bins + 1)
+    if config.renormalize:
+      edges = np.maximum(edges, self.begin)
     if config.sampling == 'edges':
       edges[0], edges[-1] = -1e-6, 1 + 1e-6  # As published.
     return mass_p @ self.basis.psi(t_p) / mass, self._mass(mu, variance, edges[:-1], edges[1:]) / mass
 
   def _quadrature(self, mu, variance):
-    """Nodes and weights of ∫ · p(t) dt over [0, 1] if renormalized, else over the support of the basis."""
-    margin = 0 if self.config.renormalize else self.basis.margin
+    """Nodes and weights of ∫ · p(t) dt over the span if renormalized, else where the basis has values."""
+    margin = self.basis.margin
+    low, high = (self.begin, 1) if self.config.renormalize else (-margin, 1 + margin)
     reach = 9 * math.sqrt(variance) if self.config.density == 'gaussian' else math.cbrt(1.5 * variance)
-    edges = np.linspace(max(-margin, mu - reach), min(1 + margin, mu + reach), self.basis.panels + 1)
+    edges = np.linspace(max(low, mu - reach), min(high, mu + reach), self.basis.panels + 1)
     jumps = self.basis.jumps
     edges = np.unique(np.concatenate([edges, jumps[(jumps > edges[0]) & (jumps < edges[-1])]]))
     nodes, weights = np.polynomial.legendre.leggauss(16)
@@ -165,6 +180,26 @@ class Continuous(Memory):
     sides = self._pdf(mu, variance, low_j) + self._pdf(mu, variance, high_j)
     return (high_j - low_j) / 6 * (sides + 4 * self._pdf(mu, variance, middle_j))
 
+  def _time(self, age):
+    """The place of a token on the logarithmic axis, whose horizon is at 0."""
+    return 1 - math.log(1 + age / self.scale) / math.log(1 + self.config.horizon / self.scale)
+
+  def _age(self, time):
+    return self.scale * ((1 + self.config.horizon / self.scale) ** (1 - time) - 1)
+
+  @property
+  def start(self):
+    """Where the document begins; what is before is empty."""
+    return max(0, self._time(self.writes * self.length)) if self.config.contraction == 'log' else 0
+
+  @property
+  def begin(self):
+    """Where the span of the densities begins."""
+    return self.start if self.config.span == 'document' else 0
+
+  def _old(self, even_p):
+    return self.basis.psi(self._points(even_p)) @ self.b_nd
+
   def _points(self, even_p):
     """The times at which the old signal is sampled."""
     total, bins = self.histogram_j.sum(), len(self.histogram_j)
@@ -175,45 +210,11 @@ class Continuous(Memory):
     if self.config.sampling == 'even' or total == 0:
       return even_p
     probability_j = 0.99 * self.histogram_j / total + 0.01 / bins
-    return np.interp(even_p, np.append(0, np.cumsum(probability_j)), np.linspace(0, 1, bins + 1))
-
-
-class Basis:
-  """The basis functions, and the breakpoints and support that the quadrature needs."""
-
-  def __init__(self, config):
-    n, groups = config.num_basis, len(config.widths)
-    self.kind, self.size, self.panels = config.basis, n, 40
-    self.jumps, self.margin = np.zeros(0), 0.0
-    if self.kind == 'gaussian':
-      self.centres_n = np.repeat(np.linspace(0, 1, n // groups), groups)
-      self.widths_n = np.tile(config.widths, n // groups) / (n if config.width_unit == 'spacing' else 1)
-      self.margin = 9 * self.widths_n.max()
-    elif self.kind == 'rectangular':
-      self.jumps = np.arange(n + 1) / n
-    else:
-      self.margin, self.panels = math.inf, 400
-
-  def psi(self, t_p):
-    t_p1, n = np.asarray(t_p)[:, None], self.size
-    if self.kind == 'gaussian':
-      z_pn = (t_p1 - self.centres_n) / self.widths_n
-      return np.exp(-(z_pn**2) / 2) / (math.sqrt(2 * math.pi) * self.widths_n)
-    if self.kind == 'rectangular':  # An edge belongs to the cell that ends there.
-      left_n = np.arange(n) / n + 1e-12
-      left_n[0] = 0
-      return n * ((t_p1 >= left_n) & (t_p1 <= np.arange(1, n + 1) / n + 1e-12)).astype(float)
-    columns = [np.ones_like(t_p1)]
-    for j in range(1, n // 2 + 1):
-      columns += [math.sqrt(2) * f(2 * math.pi * j * t_p1) for f in (np.cos, np.sin)]
-    return math.sqrt(n) * np.concatenate(columns[:n], axis=1)
-
-  def moments(self):
-    """∫ t ψ_n dt and ∫ t² ψ_n dt."""
-    if self.kind == 'rectangular':
-      low_n, high_n = np.arange(self.size) / self.size, np.arange(1, self.size + 1) / self.size
-      return (low_n + high_n) / 2, (low_n**2 + low_n * high_n + high_n**2) / 3
-    return self.centres_n, self.centres_n**2 + self.widths_n**2
+    edges, cumulative_j = np.linspace(0, 1, bins + 1), np.append(0, np.cumsum(probability_j))
+    # Before the start as they are; the others are quantiles of the density that is left of the start on.
+    before = np.interp(self.start, edges, cumulative_j)
+    shares_p = before + (1 - before) * (even_p - self.start) / (1 - self.start)
+    return np.where(even_p < self.start, even_p, np.interp(shares_p, cumulative_j, edges))
 
 
 def _kl(config, mu, variance):

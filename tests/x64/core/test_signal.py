@@ -12,6 +12,7 @@ from infformer_jax.core import signal
 from infformer_jax.core.basis import evaluate_on_host
 from infformer_jax.core.basis_families import FourierBasis, GaussianBasis, RectangularBasis
 from infformer_jax.core.signal_spec import SignalSpec, even_points, later_times
+from infformer_jax.memory.continuous_config import ContinuousConfig
 from tests.golden import TOLERANCE
 from tests.golden.report import relative_error
 
@@ -153,3 +154,74 @@ def test_equal_writes_give_all_segments_equal_shares_and_similar_accuracy():
     )
   assert errors['equal'].max() < 2 * errors['equal'].min()
   assert errors[0.75].max() > 10 * errors[0.75].min()
+
+
+LOG = SignalSpec(
+  basis=GaussianBasis(num_basis=24),
+  segment_length=6,
+  num_samples=40,
+  contraction='log',
+  ridge=0.5,
+  horizon=50.0,
+)
+H, A0 = 50, 6 / 4  # The default scale is a quarter of a segment.
+
+
+def log_time(age):
+  return 1 - np.log(1 + age / A0) / np.log(1 + H / A0)
+
+
+def log_age(time):
+  return A0 * ((1 + H / A0) ** (1 - time) - 1)
+
+
+@pytest.mark.parametrize('family', [GaussianBasis, FourierBasis])
+def test_logarithmic_writes_equal_stacked_regressions_of_the_ages_within_the_horizon(family):
+  s = dataclasses.replace(LOG, basis=family(num_basis=24))
+  b_nd, x_ld = RNG.normal(size=(24, 3)), RNG.normal(size=(6, 3))
+  moved_p = log_time(log_age(even_points(40)) + 6)
+  held_p = moved_p > 0
+  assert 30 < held_p.sum() < 40
+  times = np.concatenate([moved_p[held_p], log_time(np.arange(5, -1, -1))])
+  psi_pn = evaluate_on_host(s.basis, times)
+  for points in (even_points(40), np.sort(RNG.uniform(size=40))):
+    given = None if points[-1] == 1 else np.stack([points] * 3)
+    written = signal.write(s, np.stack([b_nd] * 3), np.array([0, 1, 9]), np.stack([x_ld] * 3), given)
+    for old_nd, ours_nd in zip((0 * b_nd, b_nd, b_nd), written, strict=True):
+      values = np.concatenate([(evaluate_on_host(s.basis, points) @ old_nd)[held_p], x_ld])
+      expected = np.linalg.solve(psi_pn.T @ psi_pn + 0.5 * np.eye(24), psi_pn.T @ values)
+      assert relative_error(ours_nd, expected) < TOLERANCE
+  constants = signal.operators(s)
+  on_host = constants.carry_nn @ b_nd + constants.new_ln.T @ x_ld
+  even = signal.write(s, b_nd[None], np.array([3]), x_ld[None])[0]
+  assert relative_error(even, on_host) < TOLERANCE
+
+
+def test_the_first_logarithmic_write_is_the_update_of_an_empty_signal():
+  x_bld = RNG.normal(size=(1, 6, 3))
+  first = signal.write(LOG, RNG.normal(size=(1, 24, 3)), np.array([0]), x_bld)
+  np.testing.assert_array_equal(first, signal.write(LOG, np.zeros((1, 24, 3)), np.array([4]), x_bld))
+
+
+def test_samples_that_pass_the_horizon_do_not_affect_a_logarithmic_write():
+  points_p = even_points(40)
+  other_p = np.where(log_age(points_p) + 6 >= H, 0.5, points_p)
+  assert (points_p != other_p).any()
+  b_bnd, x_bld = RNG.normal(size=(1, 24, 3)), RNG.normal(size=(1, 6, 3))
+  both = [signal.write(LOG, b_bnd, np.array([2]), x_bld, points[None]) for points in (points_p, other_p)]
+  np.testing.assert_array_equal(*both)
+  other_p[np.argmax(log_age(points_p) + 6 < H)] = 0.5  # The oldest sample that stays.
+  changed = signal.write(LOG, b_bnd, np.array([2]), x_bld, other_p[None])
+  assert relative_error(changed, both[0]) > 1e-3
+
+
+@pytest.mark.parametrize('num_basis', [64, 128, 256, 512])
+def test_default_logarithmic_signals_shrink_and_read_constants_back_at_every_age(num_basis):
+  spec = ContinuousConfig(num_basis=num_basis, contraction='log').signal_spec(512)
+  constants = signal.operators(spec)
+  assert 0.9 < signal.growth(spec) < 1
+  b_n = np.linalg.solve(np.eye(num_basis) - constants.carry_nn, constants.new_ln.sum(axis=0))
+  ages_a = np.concatenate([[0], np.geomspace(1, 2e5, 300)])
+  signal_a = evaluate_on_host(spec.basis, spec.axis.time(ages_a, 10_000)) @ b_n
+  assert 0.93 < signal_a.min() <= signal_a.max() < 1.04  # The newest tokens are at the edge of the functions.
+  np.testing.assert_allclose(signal_a[ages_a > 128], 1, atol=0.02)
