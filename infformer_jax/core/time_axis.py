@@ -15,6 +15,7 @@ Jacques et al., "DeepSITH" (2021).
 
 import abc
 import dataclasses
+import math
 from types import ModuleType
 from typing import Any
 
@@ -152,7 +153,7 @@ class Logarithmic(TimeAxis):
     return jnp.maximum(self._time(tokens_b, jnp), 0)
 
   def _time(self, age: ArrayT, xp: ModuleType) -> ArrayT:
-    return 1 - xp.log1p(age / self.scale) / np.log1p(self.horizon / self.scale)
+    return 1 - xp.log1p(age / self.scale) / math.log1p(self.horizon / self.scale)
 
   def _age(self, time: ArrayT, xp: ModuleType) -> ArrayT:
-    return self.scale * xp.expm1((1 - time) * np.log1p(self.horizon / self.scale))
+    return self.scale * xp.expm1((1 - time) * math.log1p(self.horizon / self.scale))

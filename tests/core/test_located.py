@@ -71,7 +71,7 @@ def test_parameters_in_units_of_the_span_do_not_depend_on_it():
 
 @pytest.mark.parametrize('density', [GaussianDensity(), SparsemaxDensity()])
 def test_a_renormalized_density_has_all_of_its_mass_in_its_span(density):
-  spec = LocatedRead(density=density, renormalize=True, initial_mu='spread', softplus_offset=-3.0)
+  spec = LocatedRead(density=density, renormalize=True, initial_mu='spread')
   located = spec.locate(BASIS, jax.random.normal(jax.random.key(0), (3, 2, 5, 2)), START)
   masses_bhj = spec.masses(BASIS, located, jnp.ones((3, 5), bool), num_bins=20, margin=0.0)
   np.testing.assert_allclose(masses_bhj.sum(axis=-1), 5, rtol=1e-5)
