@@ -7,10 +7,11 @@
 The first reads what TensorFlow Datasets has prepared (~/tensorflow_datasets, or --config.data.data_dir=DIR),
 the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv.
 
-`memory` is none, recent, compressive, neighbours or continuous. The memories of one size hold the same number
-of bytes, except neighbours at tiny, which holds a third more (whole segments in one layer of three).
-recent_4x, recent_8x and recent_16x are exact windows of more tokens. The width of the feed-forward is adapted
-so that the models have the same number of parameters.
+`memory` is one of the kinds in memory/matched_sizes.py, such as none, recent, compressive, neighbours,
+continuous or continuous_log. The memories of one size hold the same number of bytes, except neighbours at
+tiny, which holds a third more (whole segments in one layer of three). recent_4x, recent_8x and recent_16x are
+exact windows of more tokens. The width of the feed-forward is adapted so that the models have the same number
+of parameters.
 
     size    parameters  hardware                  estimate     validation perplexity per word
     tiny          2 M   2 CPU cores               30 minutes   981 after 400 steps on 16 books
@@ -145,8 +146,8 @@ def model(kind: str, size: str) -> ModelConfig:
     num_layers=trunk.num_layers,
     bytes_per_value=bytes_per_value,
   )
-  # In each layer the continuous memory has 3 matrices of d x d, the convolution of the compressive one 4.
-  missing = 3 - (4 if kind == 'compressive' else 0)
+  # In each layer a continuous memory has 3 matrices of d x d, the convolution of the compressive one 4.
+  missing = {'compressive': 3 - 4}.get(kind, 0 if kind.startswith('continuous') else 3)
   wider = round(missing * trunk.d_model / (3 if trunk.feed_forward == 'swiglu' else 2))
   return dataclasses.replace(trunk, memory=memory, d_ff=trunk.d_ff + wider)
 

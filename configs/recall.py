@@ -4,11 +4,11 @@
     python -m infformer_jax.main --config=configs/recall.py:memory=neighbours,task=passkey --workdir=W
 
 `task` is associative (pairs of keys and values in noise) or passkey (digits in a repetitive text); `memory`
-is none, recent, compressive, neighbours or continuous. The memories of one size hold the same number of
-bytes, except neighbours at cpu, which holds a third more (whole segments in one layer of three); recent_4x,
-recent_8x and recent_16x are exact windows of more tokens. results.json has the accuracies by distance under
-by_group. A passkey is asked for once, at the end: where a chunk is shorter than the document, most steps have
-no targets.
+is one of the kinds in memory/matched_sizes.py, such as none, recent, compressive, neighbours, continuous or
+continuous_log. The memories of one size hold the same number of bytes, except neighbours at cpu, which holds
+a third more (whole segments in one layer of three); recent_4x, recent_8x and recent_16x are exact windows of
+more tokens. results.json has the accuracies by distance under by_group. A passkey is asked for once, at the
+end: where a chunk is shorter than the document, most steps have no targets.
 
 Copying a passkey from the segment before is cheap to learn in short documents. All memories can start from
 such a model:
@@ -101,6 +101,7 @@ def memory(kind: str, size: str) -> MemoryConfig:
     num_vectors=model.segment_length,
     num_layers=model.num_layers,
     bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
+    horizon=65_536,
   )
 
 

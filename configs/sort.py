@@ -4,11 +4,11 @@
     python -m infformer_jax.main --config=configs/sort.py:memory=recent,length=16000,size=paper --workdir=W
 
 A sequence over 20 symbols, then the symbols in the order of their frequency; loss and accuracy are those of
-the answer alone. `memory` is none, recent, compressive, neighbours or continuous. At cpu and gpu the memories
-hold the same number of bytes, except neighbours at cpu, which holds a third more (whole segments in one layer
-of three); recent_4x, recent_8x and recent_16x are exact windows of more tokens. At these two sizes a chunk
-holds one sequence, so gradients reach every write. `length` is the number of symbols in the sequence,
-at least 2.
+the answer alone. `memory` is one of the kinds in memory/matched_sizes.py, such as none, recent, compressive,
+neighbours, continuous or continuous_log. At cpu and gpu the memories hold the same number of bytes, except
+neighbours at cpu, which holds a third more (whole segments in one layer of three); recent_4x, recent_8x and
+recent_16x are exact windows of more tokens. At these two sizes a chunk holds one sequence, so gradients reach
+every write. `length` is the number of symbols in the sequence, at least 2.
 
 The form of an answer (no symbol twice) is cheap to learn in short sequences: 43 symbols and their answer are
 one segment of 64. All memories can start from such a model, and then only have to learn to remember:
@@ -125,6 +125,7 @@ def memory(kind: str, size: str) -> MemoryConfig:
     num_vectors=model.segment_length,
     num_layers=model.num_layers,
     bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
+    horizon=16_384,
   )
 
 

@@ -3,25 +3,41 @@
 import math
 
 from infformer_jax.memory.compressive import CompressiveConfig
-from infformer_jax.memory.continuous_config import ContinuousConfig
+from infformer_jax.memory.continuous_config import ContinuousConfig, Sampling
 from infformer_jax.memory.memory_config import MemoryConfig
 from infformer_jax.memory.neighbours import NeighboursConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.memory.recent import RecentConfig
 
-KINDS = ('none', 'recent', 'recent_4x', 'recent_8x', 'recent_16x', 'compressive', 'neighbours', 'continuous')
+KINDS = (
+  'none',
+  'recent',
+  'recent_4x',
+  'recent_8x',
+  'recent_16x',
+  'compressive',
+  'neighbours',
+  'continuous',
+  'continuous_even',
+  'continuous_log',
+  'continuous_log_even',
+)
 
 
-def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int) -> MemoryConfig:
+def of_size(
+  kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int, horizon: int | None = None
+) -> MemoryConfig:
   """A memory with the bytes of `num_vectors` vectors of width d in every layer, to the nearest whole segment.
 
   Exact windows of more tokens, such as recent_8x with eight times the bytes, show what can be gained at all.
+  A continuous memory is sticky, or sampled evenly; `log` puts its past on a logarithmic axis.
 
   Args:
     kind: one of KINDS.
     num_vectors: a multiple of the segment length.
     num_layers: of the trunk.
     bytes_per_value: of its activations.
+    horizon: of a logarithmic axis, tokens; None: its default.
   """
   if kind == 'none':
     return NothingConfig()
@@ -33,5 +49,11 @@ def of_size(kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: in
     return CompressiveConfig(length=num_vectors, loss=None)
   if kind == 'neighbours':  # Keys and values in one layer: the bytes of all layers of the others.
     return NeighboursConfig(length=num_vectors * math.ceil(num_layers / 2))
-  # Coefficients are float32 for any dtype of activations. Short segments need fewer than 512 samples.
-  return ContinuousConfig(num_basis=num_vectors * bytes_per_value // 4, num_samples=min(512, 2 * num_vectors))
+  num_basis = num_vectors * bytes_per_value // 4  # Coefficients are float32 for any dtype of activations.
+  sampling: Sampling = 'even' if kind.endswith('even') else 'sticky'
+  if 'log' in kind:
+    return ContinuousConfig(
+      num_basis=num_basis, num_samples=2 * num_basis, sampling=sampling, contraction='log', horizon=horizon
+    )
+  # Short segments need fewer than 512 samples.
+  return ContinuousConfig(num_basis=num_basis, num_samples=min(512, 2 * num_vectors), sampling=sampling)

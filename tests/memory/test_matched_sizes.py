@@ -24,7 +24,13 @@ def bytes_per_lane(config, num_layers, dtype):
   return per_layer * len(config.layers_of(num_layers))
 
 
-MATCHED = ('none', 'recent', 'compressive', 'neighbours', 'continuous')
+CONTINUOUS = {
+  'continuous': ('sticky', 0.75, None),
+  'continuous_even': ('even', 0.75, None),
+  'continuous_log': ('sticky', 'log', 4096),
+  'continuous_log_even': ('even', 'log', 4096),
+}
+MATCHED = ('none', 'recent', 'compressive', 'neighbours', *CONTINUOUS)
 WINDOWS = {'recent_4x': 4, 'recent_8x': 8, 'recent_16x': 16}
 
 
@@ -37,7 +43,7 @@ def test_every_kind_is_tested():
 @pytest.mark.parametrize('num_layers', [2, 6])
 def test_memories_have_the_same_number_of_bytes(kind, dtype, size, num_layers):
   config = of_size(kind, num_vectors=8 * L, num_layers=num_layers, bytes_per_value=size)
-  assert config.kind == kind
+  assert config.kind == kind.partition('_')[0]
   expected = 0 if kind == 'none' else 8 * L * D * size * num_layers
   assert bytes_per_lane(config, num_layers, dtype) == expected
 
@@ -47,6 +53,12 @@ def test_exact_windows_hold_several_times_the_tokens(kind, times):
   config = of_size(kind, num_vectors=8 * L, num_layers=2, bytes_per_value=2)
   assert (config.kind, config.length) == ('recent', times * 8 * L)
   assert bytes_per_lane(config, 2, 'bfloat16') == times * 8 * L * D * 2 * 2
+
+
+@pytest.mark.parametrize(('kind', 'expected'), CONTINUOUS.items())
+def test_continuous_memories_differ_in_sampling_and_contraction(kind, expected):
+  config = of_size(kind, num_vectors=8 * L, num_layers=2, bytes_per_value=4, horizon=4096)
+  assert (config.sampling, config.contraction, config.horizon) == expected
 
 
 def test_an_odd_number_of_layers_rounds_up_to_whole_segments():
