@@ -125,7 +125,7 @@ def memory(kind: str, size: str) -> MemoryConfig:
     num_vectors=model.segment_length,
     num_layers=model.num_layers,
     bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
-    horizon=16_384,
+    horizon=16_384.0,
   )
 
 

@@ -40,7 +40,9 @@ class SignalSpec:
   contraction: float | Literal['equal', 'log']
   ridge: float  # λ
   horizon: float | None = None  # H of 'log', tokens: what is older is dropped; None: HORIZON
-  scale: float | None = None  # a0 of 'log', tokens: all octaves beyond have the same share; None: l/4
+  # a0 of 'log', tokens: all octaves beyond have the same share. None: n/4, where the functions are about as far
+  # apart at the newest end as the tokens.
+  scale: float | None = None
   signal_positions: Literal['plain', 'padded'] = 'plain'
 
   def __post_init__(self) -> None:
@@ -80,7 +82,7 @@ class SignalSpec:
       )
     if self.scale is not None and not 0 < self.scale < math.inf:
       raise ConfigError(
-        f'scale = {self.scale} must be a positive number of tokens, such as {self.segment_length / 4:g}'
+        f'scale = {self.scale} must be a positive number of tokens, such as {self.basis.num_basis / 4:g}'
       )
 
   @property
@@ -91,9 +93,8 @@ class SignalSpec:
       return Uniform(segment_length=length)
     if self.contraction == 'log':
       horizon = HORIZON if self.horizon is None else self.horizon
-      return Logarithmic(
-        segment_length=length, horizon=horizon, scale=length / 4 if self.scale is None else self.scale
-      )
+      scale = self.basis.num_basis / 4 if self.scale is None else self.scale
+      return Logarithmic(segment_length=length, horizon=horizon, scale=scale)
     return Geometric(segment_length=length, contraction=self.contraction)
 
   @property

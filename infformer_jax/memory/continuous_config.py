@@ -37,7 +37,7 @@ class ContinuousConfig(MemoryConfig):
   # on a logarithmic axis of age, so that every octave of age keeps the same share (core/time_axis.py).
   contraction: float | Literal['equal', 'log'] = 0.75
   horizon: float | None = None  # of 'log', tokens: what is older is dropped; None: 1,000,000
-  scale: float | None = None  # of 'log', tokens: the octaves begin there; None: a quarter of a segment
+  scale: float | None = None  # of 'log', tokens: the octaves begin there; None: n / 4
   ridge: float = 0.5  # λ
   signal_positions: Literal['plain', 'padded'] = 'plain'  # 'padded': the published layout
   gate: bool = False  # X ⊙ sigmoid(conv(X, width 3)) before the regression

@@ -25,7 +25,7 @@ KINDS = (
 
 
 def of_size(
-  kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int, horizon: int | None = None
+  kind: str, *, num_vectors: int, num_layers: int, bytes_per_value: int, horizon: float | None = None
 ) -> MemoryConfig:
   """A memory with the bytes of `num_vectors` vectors of width d in every layer, to the nearest whole segment.
 

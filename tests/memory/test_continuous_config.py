@@ -106,10 +106,10 @@ def test_other_contractions_are_refused_with_the_values_that_are_possible(text, 
 @pytest.mark.parametrize(
   ('length', 'settings'),
   [
-    (4, {'num_basis': 64}),  # The newest values are further apart than the functions.
-    (4, {'num_basis': 8}),  # Many more samples than new values.
-    (16, {'num_basis': 64, 'basis': 'fourier', 'horizon': 64.0}),
-    (4, {'num_basis': 96, 'widths': (0.75, 1.0, 1.5), 'num_samples': 144}),
+    (4, {'num_basis': 64, 'scale': 1.0}),  # The newest values are further apart than the functions.
+    (4, {'num_basis': 8, 'scale': 1.0}),  # Many more samples than new values.
+    (16, {'num_basis': 64, 'basis': 'fourier', 'horizon': 64.0, 'scale': 4.0}),
+    (4, {'num_basis': 96, 'widths': (0.75, 1.0, 1.5), 'num_samples': 144, 'scale': 1.0}),
   ],
 )
 def test_logarithmic_signals_that_would_grow_are_refused_with_sizes_that_do_not(length, settings):
@@ -124,7 +124,8 @@ def test_logarithmic_signals_that_would_grow_are_refused_with_sizes_that_do_not(
 def test_large_logarithmic_signals_that_are_accepted_without_their_eigenvalues_do_not_grow():
   """Up to the limits of `check`."""
   for basis, length, num_basis in (('gaussian', 64, 180), ('fourier', 64, 90), ('gaussian', 16, 55)):
-    spec = ContinuousConfig(contraction='log', basis=basis, num_basis=num_basis).signal_spec(length)
+    settings = {'contraction': 'log', 'basis': basis, 'num_basis': num_basis, 'scale': length / 4}
+    spec = ContinuousConfig(**settings).signal_spec(length)
     newest = 1 - spec.axis.time(np.ones(1), 1)[0]
     assert (0.45 if basis == 'fourier' else 0.9) < num_basis * newest < 1
     assert signal.growth(spec) < 1

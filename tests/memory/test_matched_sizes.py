@@ -27,8 +27,8 @@ def bytes_per_lane(config, num_layers, dtype):
 CONTINUOUS = {
   'continuous': ('sticky', 0.75, None),
   'continuous_even': ('even', 0.75, None),
-  'continuous_log': ('sticky', 'log', 4096),
-  'continuous_log_even': ('even', 'log', 4096),
+  'continuous_log': ('sticky', 'log', 4096.0),
+  'continuous_log_even': ('even', 'log', 4096.0),
 }
 MATCHED = ('none', 'recent', 'compressive', 'neighbours', *CONTINUOUS)
 WINDOWS = {'recent_4x': 4, 'recent_8x': 8, 'recent_16x': 16}
@@ -57,7 +57,7 @@ def test_exact_windows_hold_several_times_the_tokens(kind, times):
 
 @pytest.mark.parametrize(('kind', 'expected'), CONTINUOUS.items())
 def test_continuous_memories_differ_in_sampling_and_contraction(kind, expected):
-  config = of_size(kind, num_vectors=8 * L, num_layers=2, bytes_per_value=4, horizon=4096)
+  config = of_size(kind, num_vectors=8 * L, num_layers=2, bytes_per_value=4, horizon=4096.0)
   assert (config.sampling, config.contraction, config.horizon) == expected
 
 
