@@ -40,8 +40,8 @@ class ContinuousRecord:
   """One continuous memory."""
 
   density_shj: np.ndarray  # mean over the tokens of a segment; 1 is uniform; NaN while the memory is empty
-  # Ages in tokens at the edges of the bins when a segment is read; 0 is the newest token in the memory, NaN
-  # where nothing is held.
+  # Ages of the tokens at the edges of the bins when a segment is read: 0 is the newest in the memory, NaN:
+  # nothing is there. A sticky memory moves tokens along its time axis.
   age_se: np.ndarray
   histogram_sj: np.ndarray | None  # attention by bins, not normalized, NaN while empty; None: even sampling
   held_th: np.ndarray | None  # the token where each head reads, -1: none; None: nothing was written

@@ -75,11 +75,11 @@ def test_padding_of_more_than_half_of_the_batch_is_reported_with_its_share():
 
 
 def logarithmic(stacked=False, **settings):
-  """An experiment with segments of 4 tokens and scale 1."""
+  """An experiment with segments of 16 tokens and scale 1."""
   memory = toy.small('continuous', contraction='log', scale=1.0, **settings)
   if stacked:
-    memory = StackedConfig(first=toy.small('recent', length=toy.LENGTH), second=memory)
-  return dataclasses.replace(EXPERIMENT, model=toy.config(memory))
+    memory = StackedConfig(first=toy.small('recent', length=16), second=memory)
+  return dataclasses.replace(EXPERIMENT, model=toy.config(memory, segment_length=16, short_term_length=16))
 
 
 def test_a_document_beyond_the_horizon_is_reported_with_its_length_and_the_key():
@@ -107,12 +107,12 @@ def test_few_functions_per_octave_are_reported_with_a_size_and_a_horizon():
 
 
 def test_both_are_among_the_warnings_of_a_run(tmp_path):
-  experiment = logarithmic(num_basis=4, horizon=15.0)
-  lines = list(run_warnings.run_warnings(experiment, split_of(*[16] * 16), tmp_path))
-  assert [line for line in lines if line.startswith('model.memory.horizon = 15: document 0 of split ')]
-  lines = list(run_warnings.run_warnings(experiment, split_of(*[15] * 16), tmp_path))
-  assert not [line for line in lines if 'horizon = 15: ' in line]
-  lines = list(run_warnings.run_warnings(logarithmic(num_basis=4), split_of(*[16] * 16), tmp_path))
+  experiment = logarithmic(num_basis=4, horizon=47.0)
+  lines = list(run_warnings.run_warnings(experiment, split_of(*[48] * 16), tmp_path))
+  assert [line for line in lines if line.startswith('model.memory.horizon = 47: document 0 of split ')]
+  lines = list(run_warnings.run_warnings(experiment, split_of(*[47] * 16), tmp_path))
+  assert not [line for line in lines if 'horizon = 47: ' in line]
+  lines = list(run_warnings.run_warnings(logarithmic(num_basis=4), split_of(*[48] * 16), tmp_path))
   assert [line for line in lines if line.startswith('model.memory.num_basis = 4: ')]
 
 

@@ -58,7 +58,7 @@ class ContinuousRecorder:
     """The record of a document of `num_tokens` tokens, after all of its chunks were added."""
     num_segments = -(-num_tokens // self._site.segment_length)
     reads = jax.tree.map(lambda *chunks: np.concatenate(chunks)[:num_segments], *self._chunks)
-    held_th, shares = None, None
+    held_th, shares, edges_w = None, None, []
     num_writes = num_segments - self._site.lag
     if num_writes > 0:
       points_wp = self._points(reads, num_writes)
@@ -68,21 +68,18 @@ class ContinuousRecorder:
         shares = self._shares(edges_w, num_tokens)
     return ContinuousRecord(
       density_shj=reads.density_shj,
-      age_se=self._ages(num_segments),
+      age_se=self._ages(num_segments, edges_w),
       histogram_sj=reads.histogram_sj,
       held_th=held_th,
       shares=shares,
     )
 
-  def _ages(self, num_segments: int) -> np.ndarray:
-    """The ages at the edges of the bins when each segment is read; NaN where nothing is held."""
+  def _ages(self, num_segments: int, edges_w: list[np.ndarray]) -> np.ndarray:
+    """The ages at the edges of the bins when each segment is read, of the tokens that are there."""
     time_e = np.linspace(0, 1, PLOT_BINS + 1)
     age_se = np.full((num_segments, PLOT_BINS + 1), np.nan)
-    for segment in range(self._site.lag, num_segments):
-      writes = segment - self._site.lag + 1
-      age_e = self._spec.axis.age(time_e, writes)
-      oldest = writes * self._site.segment_length
-      age_se[segment] = np.where(age_e <= oldest * (1 + 1e-9), age_e, np.nan)
+    for segment, edges in enumerate(edges_w, start=self._site.lag):
+      age_se[segment] = np.interp(time_e, edges, np.arange(len(edges))[::-1], left=np.nan)
     return age_se
 
   def _points(self, reads: Reads, num_writes: int) -> list[np.ndarray | None]:

@@ -14,7 +14,7 @@ from infformer_jax.records import SignalRecord
 
 TICKS = (0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 FINE_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-AGES_AND_GREY = 'White lines: equal ages; 0 is the newest token in the memory. Grey: nothing is held.'
+AGES_AND_GREY = 'White lines: tokens of equal age; 0 is the newest in the memory. Grey: nothing is held.'
 
 
 def where_layers_read(

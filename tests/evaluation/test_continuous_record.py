@@ -63,6 +63,17 @@ def test_ages_are_those_of_the_tokens_in_the_memory(stacked):
     assert age_se[3:, PLOT_BINS * 3 // 4] == pytest.approx(4)  # τ .75: the newest segment has a quarter.
 
 
+def test_ages_follow_the_shares_of_a_sticky_memory(stacked):
+  """The tokens younger than an age have all of [0, 1] beyond its time."""
+  for memory in stacked.values():
+    shares, age_e = memory.shares, memory.age_se[-1]
+    newest_first = shares.share_mt[-1][14::-1]  # BOS and tokens 0 to 14 are written.
+    time_e = np.linspace(0, 1, PLOT_BINS + 1)
+    times = np.interp(np.arange(1, 16), age_e[::-1], time_e[::-1])
+    np.testing.assert_allclose(1 - np.cumsum(newest_first), times, atol=1 / PLOT_BINS)
+    assert np.abs(shares.share_mt[-1] - shares.even_share_mt[-1]).max() > 1e-3
+
+
 def test_a_logarithmic_memory_has_no_ages_before_the_document():
   memory = toy.small('continuous', contraction='log', horizon=64.0, scale=1.0)
   for each in record(memory, 23).continuous.values():
