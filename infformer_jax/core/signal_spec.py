@@ -40,8 +40,8 @@ class SignalSpec:
   contraction: float | Literal['equal', 'log']
   ridge: float  # λ
   horizon: float | None = None  # H of 'log', tokens: what is older is dropped; None: HORIZON
-  # a0 of 'log', tokens: all octaves beyond have the same share. None: n/4, where the functions are about as far
-  # apart at the newest end as the tokens.
+  # a0 of 'log', tokens: all octaves beyond have the same share. None: n/4, where the functions are about as
+  # far apart at the newest end as the tokens.
   scale: float | None = None
   signal_positions: Literal['plain', 'padded'] = 'plain'
 

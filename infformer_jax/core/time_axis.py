@@ -66,6 +66,14 @@ class TimeAxis(abc.ABC):
     """Where the document begins, after at least one write; None: always at 0."""
     return None
 
+  def limited(self, points_bp: Float[Array, 'b p']) -> Float[Array, 'b p']:
+    """The points at which a sticky memory samples the old signal, as far as this axis allows.
+
+    Args:
+      points_bp: increasing; point i is written where (i + 1) / P would be.
+    """
+    return points_bp
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Squeezed(TimeAxis):
@@ -151,6 +159,18 @@ class Logarithmic(TimeAxis):
   def start(self, writes_b: Int[Array, '*b'], dtype: Any) -> Float[Array, '*b']:
     tokens_b = self.segment_length * jnp.maximum(writes_b, 1).astype(dtype)
     return jnp.maximum(self._time(tokens_b, jnp), 0)
+
+  def limited(self, points_bp: Float[Array, 'b p']) -> Float[Array, 'b p']:
+    """Reading slows the aging of content, at most to standstill, and lets other content age twice as fast.
+
+    Even writes move old content by little. Points without this limit would displace it further, with every
+    one of thousands of writes, so that an age would lose its place, and overshoots would grow.
+    """
+    num = points_bp.shape[-1]
+    u_p = np.arange(1, num + 1) / num
+    moved_p = self.moved(u_p, 1)
+    low_p, high_p = (jnp.asarray(a, points_bp.dtype)[None] for a in (moved_p, 2 * u_p - moved_p))
+    return jnp.clip(points_bp, jnp.maximum(low_p, 0), jnp.minimum(high_p, 1))
 
   def _time(self, age: ArrayT, xp: ModuleType) -> ArrayT:
     return 1 - xp.log1p(age / self.scale) / math.log1p(self.horizon / self.scale)

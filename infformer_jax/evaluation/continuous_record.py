@@ -91,7 +91,8 @@ class ContinuousRecorder:
     if self._config.sampling == 'edges':
       return list(np.asarray(sticky.left_edge_points(histogram_wj, self._spec.num_samples)))
     start_w = self._spec.axis.start(jnp.arange(num_writes), histogram_wj.dtype)
-    return list(np.asarray(sticky.points(histogram_wj, self._spec.num_samples, start_b=start_w)))
+    points_wp = sticky.points(histogram_wj, self._spec.num_samples, start_b=start_w)
+    return list(np.asarray(self._spec.axis.limited(points_wp)))
 
   def _held(self, reads: Reads, edges_w: list[np.ndarray]) -> np.ndarray:
     """The token that each head reads [t, h]: at the location of its density or, if None, at its mode."""

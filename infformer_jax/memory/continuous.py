@@ -211,7 +211,8 @@ class Continuous(Memory):
     if sampling == 'edges':
       return sticky.left_edge_points(state.histogram_bj, num, key_b=key_b)
     key_b = key_b if sampling == 'random' else None
-    return sticky.points(state.histogram_bj, num, key_b=key_b, start_b=self.start(state))
+    points_bp = sticky.points(state.histogram_bj, num, key_b=key_b, start_b=self.start(state))
+    return self.spec.axis.limited(points_bp)
 
   def _aux(self, answer: read.Answer, ok_bl: Array) -> dict[str, tuple[Array, Array]]:
     config = self.config

@@ -18,7 +18,7 @@ class Continuous(Memory):
     self.basis = Basis(config)
     self.samples = config.num_samples or max(config.num_basis, 512)
     self.length = model.segment_length
-    self.scale = config.scale or self.length / 4
+    self.scale = config.scale or config.num_basis / 4
     self.writes = 0
     self.b_nd = None
     self.histogram_j = np.zeros(config.histogram_bins)
@@ -214,7 +214,13 @@ class Continuous(Memory):
     # Before the start as they are; the others are quantiles of the density that is left of the start on.
     before = np.interp(self.start, edges, cumulative_j)
     shares_p = before + (1 - before) * (even_p - self.start) / (1 - self.start)
-    return np.where(even_p < self.start, even_p, np.interp(shares_p, cumulative_j, edges))
+    points_p = np.where(even_p < self.start, even_p, np.interp(shares_p, cumulative_j, edges))
+    if self.config.contraction != 'log':
+      return points_p
+    # Content does not become younger, and ages by at most two steps.
+    steps = [self._time(self._age(u) + self.length) - u for u in even_p]
+    allowed = [(max(0, u + step), min(1, u - step)) for u, step in zip(even_p, steps, strict=True)]
+    return np.array([min(max(p, low), high) for p, (low, high) in zip(points_p, allowed, strict=True)])
 
 
 def _kl(config, mu, variance):
