@@ -97,3 +97,20 @@ def test_arrays_of_writes_and_devices_give_the_same_as_the_host(axis):
   for i, writes in enumerate([1, 2, 9]):
     np.testing.assert_allclose(moved_bp[i], axis.moved(u_bp[i], writes), atol=1e-6)
     np.testing.assert_allclose(times_bl[i], axis.new_times(writes), atol=1e-6)
+
+
+def test_reading_stops_the_aging_of_a_logarithmic_axis_at_most(axis):
+  """Sticky points at the very old or at the very new end move tokens no further than that, or not at all."""
+  even_p = np.arange(1, 33) / 32
+  np.testing.assert_allclose(axis.limited(jnp.asarray(even_p)[None])[0], even_p, atol=1e-6)
+  for points_p in (np.full(32, 0.01), np.linspace(0.97, 1, 32)):
+    limited_p = np.asarray(axis.limited(jnp.asarray(points_p, jnp.float32)[None])[0])
+    if not isinstance(axis, Logarithmic):
+      np.testing.assert_allclose(limited_p, points_p, rtol=1e-6)
+      continue
+    # What is sampled at x is written where even sampling would write u: it is never younger than before ...
+    moved_p = np.maximum(axis.moved(even_p, 1), 0)
+    assert (moved_p <= limited_p + 1e-6).all()
+    # ... and moves at most twice as far as it would evenly.
+    assert (limited_p - moved_p <= 2 * (even_p - axis.moved(even_p, 1)) + 1e-6).all()
+    assert (np.diff(limited_p) >= -1e-6).all()
