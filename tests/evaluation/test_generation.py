@@ -24,6 +24,7 @@ MODELS = {
     'edges': {'positions': 'rotary', 'short_term_length': 2 * toy.LENGTH},
     'neighbours_evicted': {'positions': 't5', 'window': 'past', 'normalize_qk': True},
     'most_used': {},
+    'log_renormalized': {'positions': 'rotary'},
     'stacked': {'positions': 'xl', 'norm_position': 'post'},
   }.items()
 }
