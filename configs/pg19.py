@@ -11,7 +11,7 @@ the second a copy of the bucket gs://deepmind-gutenberg: train|validation|test/I
 continuous or continuous_log. The memories of one size hold the same number of bytes, except neighbours at
 tiny, which holds a third more (whole segments in one layer of three). recent_4x, recent_8x and recent_16x are
 exact windows of more tokens. The width of the feed-forward is adapted so that the models have the same number
-of parameters.
+of parameters; for a memory that joins a trained trunk (init_from), give both the same --config.model.d_ff.
 
     size    parameters  hardware                  estimate     validation perplexity per word
     tiny          2 M   2 CPU cores               30 minutes   981 after 400 steps on 16 books

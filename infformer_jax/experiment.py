@@ -103,7 +103,7 @@ class Experiment:
     if met < FEW_DOCUMENTS and shorter > self.train.segments_per_chunk:  # Shorter runs are trials.
       yield (
         f'train.num_steps = {steps}: a lane reads about {met:.2g} documents; with so few documents '
-        'the memory mostly learns to identify the document, and hurts on new ones (docs/results.md, PG-19); '
+        'the memory mostly learns to identify the document, and hurts on new ones (docs/text.md, PG-19); '
         f'use train.max_document_tokens = {shorter * length}'
       )
 

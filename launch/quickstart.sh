@@ -3,7 +3,7 @@
 # for comparison, without one; evaluates and plots both, and generates text. Needs only Python 3.11+ and PyPI; takes
 # about 7 minutes on 2 CPU cores after installation.
 #
-#   bash launch/quickstart.sh [--workdir=DIR] [any --config.key=value, for all three runs]
+#   bash launch/quickstart.sh [--workdir=DIR] [any --config.key=value that all three runs have]
 #
 # Run it again to resume; what is finished is not repeated.
 set -euo pipefail
@@ -27,7 +27,7 @@ install_package
 .venv/bin/python -m infformer_jax.ablate --config=configs/quickstart.py --workdir="$workdir/memories" \
   --axis=:memory --values=none,continuous --config.init_from="$workdir/trunk" \
   --config.train.num_steps=400 --config.train.optimizer.learning_rate=1e-3 ${flags[@]+"${flags[@]}"}
-run=$workdir/memories/points/memory=continuous,seed=0
+run=$(echo "$workdir"/memories/points/memory=continuous,seed=*)
 
 # The sample continues the beginning of a validation document.
 .venv/bin/python - "$run" <<'PROGRAM'

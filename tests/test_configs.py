@@ -35,6 +35,7 @@ ARGUMENTS = {
     'length=600',
   ),
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
+  'quickstart.py': ('memory=none', 'memory=continuous_log'),
 }
 """The arguments after the colon; files without an entry take no argument."""
 

@@ -63,6 +63,13 @@ def test_sticky_sampling_with_equal_contraction_causes_a_warning():
   assert changed('model', memory=dataclasses.replace(equal, sampling='even')).warnings(SHORT) == []
 
 
+def test_sticky_sampling_with_a_gibbs_density_causes_a_warning():
+  gibbs = toy.small('continuous', density='gibbs', kl_weight=0.0, sampling='sticky')
+  (warning,) = changed('model', memory=gibbs).warnings(SHORT)
+  assert warning.startswith("model.memory.density = 'gibbs' with sampling = 'sticky'")
+  assert changed('model', memory=dataclasses.replace(gibbs, sampling='even')).warnings(SHORT) == []
+
+
 def test_too_few_documents_per_lane_cause_a_warning():
   """The proposed limit gives every lane four times the required number of documents."""
   train = TrainConfig(num_steps=100, segments_per_chunk=4)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from infformer_jax.core.basis import evaluate_on_host
+from infformer_jax.core.ridge import ridge_operator
 from infformer_jax.core.signal import Operators, first_operator, operators
 from infformer_jax.core.signal_spec import SignalSpec, first_times
 from infformer_jax.core.time_axis import Logarithmic
@@ -141,8 +142,14 @@ def horizon(spec: SignalSpec) -> float:
 
 
 def effective_rank(spec: SignalSpec) -> float:
-  """Degrees of freedom of the first write: the trace of its smoother ψ(t)ᵀ C1."""
+  """Degrees of freedom of the first write: the trace of its smoother over its values.
+
+  On a logarithmic axis these are also the samples of the signal, which is still empty.
+  """
   times, values = first_times(spec)
+  if isinstance(spec.axis, Logarithmic):
+    operator_tn = ridge_operator(spec.basis, times, spec.ridge)
+    return float(np.sum(evaluate_on_host(spec.basis, times) * operator_tn))
   return float(np.sum(evaluate_on_host(spec.basis, times[values]) * first_operator(spec)))
 
 

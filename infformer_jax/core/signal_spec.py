@@ -77,8 +77,7 @@ class SignalSpec:
         )
     if self.horizon is not None and not 2 * self.segment_length <= self.horizon < math.inf:
       raise ConfigError(
-        f'horizon = {self.horizon} must be a number of tokens, at least two segments of '
-        f'{self.segment_length}; use {2 * self.segment_length} or more'
+        f'horizon = {self.horizon} must be a number of tokens, at least two segments, such as {HORIZON:.0f}'
       )
     if self.scale is not None and not 0 < self.scale < math.inf:
       raise ConfigError(

@@ -161,15 +161,16 @@ class Logarithmic(TimeAxis):
     return jnp.maximum(self._time(tokens_b, jnp), 0)
 
   def limited(self, points_bp: Float[Array, 'b p']) -> Float[Array, 'b p']:
-    """Reading slows the aging of content, at most to standstill, and lets other content age twice as fast.
+    """Content that is read ages at half the speed at least, other content at one and a half at most.
 
     Even writes move old content by little. Points without this limit would displace it further, with every
-    one of thousands of writes, so that an age would lose its place, and overshoots would grow.
+    one of thousands of writes, so that an age would lose its place, and overshoots would grow. They still
+    can, slowly, where every segment is read exactly where the signal is largest.
     """
     num = points_bp.shape[-1]
     u_p = np.arange(1, num + 1) / num
-    moved_p = self.moved(u_p, 1)
-    low_p, high_p = (jnp.asarray(a, points_bp.dtype)[None] for a in (moved_p, 2 * u_p - moved_p))
+    step_p = (u_p - self.moved(u_p, 1)) / 2
+    low_p, high_p = (jnp.asarray(a, points_bp.dtype)[None] for a in (u_p - step_p, u_p + step_p))
     return jnp.clip(points_bp, jnp.maximum(low_p, 0), jnp.minimum(high_p, 1))
 
   def _time(self, age: ArrayT, xp: ModuleType) -> ArrayT:

@@ -4,8 +4,6 @@ import dataclasses
 import math
 from typing import Literal
 
-import numpy as np
-
 from infformer_jax.core import signal
 from infformer_jax.core.basis import Basis
 from infformer_jax.core.basis_families import FourierBasis, GaussianBasis, RectangularBasis
@@ -15,6 +13,7 @@ from infformer_jax.core.located import LocatedRead
 from infformer_jax.core.read import ReadSpec
 from infformer_jax.core.signal_spec import SignalSpec
 from infformer_jax.errors import ConfigError, check_range
+from infformer_jax.memory import signal_growth
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 
 Sampling = Literal['even', 'sticky', 'random', 'edges']
@@ -75,6 +74,11 @@ class ContinuousConfig(MemoryConfig):
     check_range('histogram_bins', self.histogram_bins, 1)
     if self.contraction == 'log':
       self._check_logarithmic()
+    elif self.span != 'document':
+      raise ConfigError(
+        f"span = {self.span!r} must be 'document' with contraction = {self.contraction!r}, where it is all "
+        "of [0, 1]; or use contraction = 'log'"
+      )
     self.signal_spec(1)
     self.read_spec().check(self.basis_spec())
 
@@ -100,52 +104,17 @@ class ContinuousConfig(MemoryConfig):
     spec = self.signal_spec(segment_length)
     if self.ridge < 1e-3:  # Only such a ridge may be too small for the solver.
       signal.operators(spec)
-    if self.contraction == 'log':
-      return self._check_logarithmic_growth(spec)
-    # The share of [0, 1] that the new values get; with 'equal' the largest share, at the second write.
-    share = 0.5 if self.contraction == 'equal' else 1 - self.contraction
-    # Functions that extend over all of [0, 1]: too few new values leave some combinations undetermined, which
-    # then change all of the old signal.
-    is_open = not self.basis_spec().localized and self.num_basis * share > segment_length
-    # Other large bases shrink the signal with every write.
-    if not is_open and (self.num_basis > 32 or self.contraction == 'equal'):
-      return
-    if (growth := signal.growth(spec)) < 1:
-      return
-    which = 'the second' if self.contraction == 'equal' else 'every'
-    times = f'{which} write would make the old signal {growth:.2f} times larger'
-    if is_open:
-      raise ConfigError(
-        f"num_basis = {self.num_basis} must be smaller with basis = 'fourier' and the {segment_length} new "
-        f'values of model.segment_length, because {times}; '
-        f"use num_basis = {max(1, int(segment_length / share))}, or basis = 'gaussian'"
-      )
-    raise ConfigError(
-      f'num_samples = {spec.num_samples} must be smaller with the {segment_length} new values of '
-      f'model.segment_length and num_basis = {self.num_basis}, because {times}; '
-      f'use num_samples = {max(self.num_basis, segment_length)}'
-    )
-
-  def _check_logarithmic_growth(self, spec: SignalSpec) -> None:
-    """Functions between the newest values, which these leave undetermined, can make the old signal grow."""
-    newest = 1 - float(spec.axis.time(np.ones(1), 1)[0])
-    if self.num_basis > 32 and self.num_basis * newest < (1 if spec.basis.localized else 0.5):
-      return
-    if (growth := signal.growth(spec)) < 1:
-      return
-    length, groups = spec.segment_length, len(self.widths)
-    sizes = [groups * (self.num_basis // groups >> i) for i in range((self.num_basis // groups).bit_length())]
-    smaller = [dataclasses.replace(self, num_basis=n, num_samples=max(2 * n, length)) for n in sizes]
-    stable = [c for c in smaller if signal.growth(c.signal_spec(length)) < 1]
-    remedies = [f'num_basis = {c.num_basis} and num_samples = {c.num_samples}, or ' for c in stable[:1]]
-    raise ConfigError(
-      f"num_basis = {self.num_basis} must be smaller or have fewer num_samples with contraction = 'log' and "
-      f'the {length} new values of model.segment_length, because every write would make the old signal '
-      f'{growth:.2f} times larger; use {"".join(remedies)}longer segments'
-    )
+    signal_growth.check(self, spec)
 
   def warnings(self) -> list[str]:
-    if self.contraction != 'equal' or self.sampling == 'even':
+    if self.sampling == 'even':
+      return []
+    if self.density == 'gibbs':
+      return [
+        f"density = 'gibbs' with sampling = '{self.sampling}': the heads read where the signal is largest, "
+        "and a signal that is sampled there can grow without bound; use sampling = 'even'"
+      ]
+    if self.contraction != 'equal':
       return []
     return [
       f"contraction = 'equal' with sampling = '{self.sampling}': as τ approaches 1 nothing counteracts the "

@@ -46,7 +46,7 @@ IMPOSSIBLE = [
   ({'memory': EQUAL_FOURIER}, 'use num_basis = 8'),
   (
     {'memory': toy.small('continuous', contraction='log', horizon=7.0)},
-    'horizon = 7.0 must be a number of tokens, at least two segments of 4; use 8 or more',
+    'horizon = 7.0 must be a number of tokens, at least two segments, such as 1000000',
   ),
   (
     {'memory': toy.small('continuous', contraction='log', num_samples=512)},

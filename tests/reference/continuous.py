@@ -217,8 +217,8 @@ class Continuous(Memory):
     points_p = np.where(even_p < self.start, even_p, np.interp(shares_p, cumulative_j, edges))
     if self.config.contraction != 'log':
       return points_p
-    # Content does not become younger, and ages by at most two steps.
-    steps = [self._time(self._age(u) + self.length) - u for u in even_p]
+    # Content ages by half a step at least, and by one and a half at most.
+    steps = [(self._time(self._age(u) + self.length) - u) / 2 for u in even_p]
     allowed = [(max(0, u + step), min(1, u - step)) for u, step in zip(even_p, steps, strict=True)]
     return np.array([min(max(p, low), high) for p, (low, high) in zip(points_p, allowed, strict=True)])
 
