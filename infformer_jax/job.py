@@ -11,7 +11,7 @@ from infformer_jax import resume
 from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus
 from infformer_jax.data.cut_documents import cut_documents
-from infformer_jax.data.lanes import train_batches
+from infformer_jax.data.lanes import evaluated_lengths, train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.data.unused_tokens import remove_unused_tokens
 from infformer_jax.evaluation import inspection, perplexity
@@ -56,7 +56,7 @@ def train(
       *run_warnings(experiment, corpus.split('train'), workdir),
       *_beyond_horizon(experiment, corpus),
     ]
-    for warning in warnings:
+    for warning in dict.fromkeys(warnings):  # The split of the evaluation may be 'train'.
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
     initial = resume.initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
@@ -156,9 +156,10 @@ def _load_corpus(
 
 
 def _beyond_horizon(experiment: Experiment, corpus: Corpus) -> Iterator[str]:
-  """What `run_warnings` says of training documents, for those of the evaluation."""
-  split = experiment.evaluation.split
-  return beyond_horizon(experiment, split, corpus.split(split))
+  """What `run_warnings` says of training documents, for what the evaluation reads."""
+  evaluation = experiment.evaluation
+  lengths_i = evaluated_lengths(corpus.split(evaluation.split), evaluation.max_tokens)
+  return beyond_horizon(experiment, evaluation.split, lengths_i, 'document')
 
 
 def _report(

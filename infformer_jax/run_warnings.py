@@ -37,7 +37,8 @@ def run_warnings(experiment: Experiment, split: Split, workdir: pathlib.Path) ->
   yield from equal_rows(experiment, split, documents)
   yield from padding(experiment, documents)
   yield from few_functions(experiment)
-  yield from beyond_horizon(experiment, 'train', documents)
+  unit = 'document' if len(documents) == len(split) else 'piece'
+  yield from beyond_horizon(experiment, 'train', documents.lengths, unit)
   yield from long_warmup(experiment.train)
   file, steps = workdir / 'config.json', Checkpoints(workdir / 'checkpoints', warn=lambda line: None).steps()
   if steps and file.is_file():
@@ -117,15 +118,24 @@ def few_functions(experiment: Experiment) -> Iterator[str]:
     )
 
 
-def beyond_horizon(experiment: Experiment, split_name: str, documents: Split) -> Iterator[str]:
-  """A document that is longer than the horizon of a logarithmic axis."""
-  longest = int(np.argmax(documents.lengths))
-  tokens = int(documents.lengths[longest])
+def beyond_horizon(
+  experiment: Experiment, split_name: str, lengths_i: np.ndarray, unit: str
+) -> Iterator[str]:
+  """A document that is read beyond the horizon of a logarithmic axis.
+
+  Args:
+    experiment: its model reads the documents.
+    split_name: for the text.
+    lengths_i: the tokens that are read of every document.
+    unit: what i counts, 'document' or, for documents that are cut, 'piece'.
+  """
+  longest = int(np.argmax(lengths_i))
+  tokens = int(lengths_i[longest])
   for key, axis, _ in _logarithmic(experiment):
     if tokens > axis.horizon:
       yield (
-        f"{key}.horizon = {axis.horizon:.0f}: document {longest} of split '{split_name}' has {tokens} "
-        f'tokens, and what is older than the horizon is dropped; use {key}.horizon = {tokens} or more'
+        f"{key}.horizon = {axis.horizon:.0f}: {tokens} tokens of {unit} {longest} of split '{split_name}' "
+        f'are read, and what is older than the horizon is dropped; use {key}.horizon = {tokens} or more'
       )
 
 

@@ -66,15 +66,38 @@ def test_an_evaluation_of_the_same_model_writes_equal_results_to_separate_files(
   assert f'--against={workdir / "inspection_again"}' in stream.getvalue()
 
 
-def test_an_evaluation_warns_of_documents_beyond_the_horizon(trained, experiment):
-  """A logarithmic memory has the same parameters."""
-  workdir, _ = trained
-  memory = dataclasses.replace(experiment.model.memory, contraction='log', horizon=16.0)
-  logarithmic = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, memory=memory))
+def with_horizon(experiment, horizon, **evaluation) -> Experiment:
+  """With a logarithmic memory, which has the same parameters."""
+  memory = dataclasses.replace(experiment.model.memory, contraction='log', horizon=horizon)
+  return dataclasses.replace(
+    experiment,
+    model=dataclasses.replace(experiment.model, memory=memory),
+    evaluation=dataclasses.replace(experiment.evaluation, **evaluation),
+  )
+
+
+@pytest.mark.parametrize(('max_tokens', 'read'), [(29, None), (30, 30), (62, 31), (None, 31)])
+def test_an_evaluation_warns_of_documents_that_it_reads_beyond_the_horizon(
+  trained, experiment, monkeypatch, max_tokens, read
+):
+  for name in ('_report', '_inspect'):
+    monkeypatch.setattr(job, name, lambda *args: None)
   stream = io.StringIO()
-  job.evaluate(logarithmic, workdir, Console(stream), name='log')
-  (line,) = [line for line in stream.getvalue().splitlines() if line.startswith('warning: ')]
-  assert line.startswith("warning: model.memory.horizon = 16: document 0 of split 'validation' has ")
+  logarithmic = with_horizon(experiment, 29.0, max_tokens=max_tokens)
+  job.evaluate(logarithmic, trained[0], Console(stream), name='log')
+  lines = [line.split(' of split ')[0] for line in stream.getvalue().splitlines() if 'warning: ' in line]
+  assert lines == ([f'warning: model.memory.horizon = 29: {read} tokens of document 0'] if read else [])
+
+
+def test_a_warning_of_both_training_and_evaluation_is_printed_once(experiment, tmp_path, monkeypatch):
+  def stop(*args):
+    raise Stopped('after the warnings')
+
+  monkeypatch.setattr(job.resume, 'initial_parameters', stop)
+  stream = io.StringIO()
+  with pytest.raises(Stopped):
+    job.train(with_horizon(experiment, 29.0, split='train'), tmp_path / 'W', Console(stream))
+  assert stream.getvalue().count('warning: model.memory.horizon = 29: 31 tokens of document 0') == 1
 
 
 @pytest.mark.slow

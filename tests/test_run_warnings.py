@@ -83,14 +83,28 @@ def logarithmic(stacked=False, **settings):
 
 
 def test_a_document_beyond_the_horizon_is_reported_with_its_length_and_the_key():
-  documents = split_of(100, 130, 120)
-  (warning,) = run_warnings.beyond_horizon(logarithmic(horizon=129.0), 'validation', documents)
-  assert warning.startswith("model.memory.horizon = 129: document 1 of split 'validation' has 130 tokens, ")
+  def warnings(experiment) -> list[str]:
+    return list(run_warnings.beyond_horizon(experiment, 'test', np.array([100, 130, 120]), 'document'))
+
+  (warning,) = warnings(logarithmic(horizon=129.0))
+  assert warning.startswith("model.memory.horizon = 129: 130 tokens of document 1 of split 'test' are read, ")
   assert warning.endswith('use model.memory.horizon = 130 or more')
-  assert list(run_warnings.beyond_horizon(logarithmic(horizon=130.0), 'validation', documents)) == []
-  (stacked,) = run_warnings.beyond_horizon(logarithmic(stacked=True, horizon=100.0), 'test', documents)
+  assert warnings(logarithmic(horizon=130.0)) == []
+  (stacked,) = warnings(logarithmic(stacked=True, horizon=100.0))
   assert stacked.startswith('model.memory.second.horizon = 100: ')
-  assert list(run_warnings.beyond_horizon(EXPERIMENT, 'test', documents)) == []
+  assert warnings(EXPERIMENT) == []
+
+
+def test_a_cut_document_is_reported_as_a_piece_with_its_length(tmp_path):
+  """100 and 200 tokens are cut into 50, 50 and 66, 67, 67: the first of the longest is piece 3."""
+  experiment = logarithmic(horizon=60.0, num_basis=24, num_samples=48)
+  for most, expected in ((80, '67 tokens of piece 3'), (None, '200 tokens of document 1'), (48, None)):
+    train = TrainConfig(num_steps=400, batch_size=2, max_document_tokens=most)
+    lines = run_warnings.run_warnings(
+      dataclasses.replace(experiment, train=train), split_of(100, 200), tmp_path
+    )
+    found = [line.split(' of split ')[0] for line in lines if 'horizon = 60: ' in line]
+    assert found == ([] if expected is None else [f'model.memory.horizon = 60: {expected}'])
 
 
 def test_few_functions_per_octave_are_reported_with_a_size_and_a_horizon():
@@ -109,7 +123,7 @@ def test_few_functions_per_octave_are_reported_with_a_size_and_a_horizon():
 def test_both_are_among_the_warnings_of_a_run(tmp_path):
   experiment = logarithmic(num_basis=4, horizon=47.0)
   lines = list(run_warnings.run_warnings(experiment, split_of(*[48] * 16), tmp_path))
-  assert [line for line in lines if line.startswith('model.memory.horizon = 47: document 0 of split ')]
+  assert [line for line in lines if line.startswith('model.memory.horizon = 47: 48 tokens of document 0 ')]
   lines = list(run_warnings.run_warnings(experiment, split_of(*[47] * 16), tmp_path))
   assert not [line for line in lines if 'horizon = 47: ' in line]
   lines = list(run_warnings.run_warnings(logarithmic(num_basis=4), split_of(*[48] * 16), tmp_path))

@@ -10,10 +10,11 @@ import json
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.experiment import Experiment, Overrides, load_experiment, resolve_experiment
-from infformer_jax.results_schema import PointFigures
+from infformer_jax.results_schema import DocumentSums, PointFigures
 
 MAY_CHANGE = (
   'train.log_every',
@@ -24,6 +25,9 @@ MAY_CHANGE = (
 )
 """What may differ when a sweep is resumed. Everything else must be the same for all runs, since finished runs
 are not repeated: they are compared after the same number of steps and on the same tokens."""
+
+PAIRED = frozenset({'memory_kind', 'measured_on', 'by_document'})
+"""What paired comparisons need: a point.json has all of these keys or none."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,11 +75,10 @@ class Point:
     """
     try:
       figures = json.loads(self.file.read_text(encoding='utf-8'))
-      missing = [name for name in sorted(PointFigures.__required_keys__) if name not in figures]
-    except (ValueError, TypeError):
-      missing = ['JSON']
-    if missing:
-      raise UserError(f'{self.file} is damaged (no {missing[0]}); delete it to measure the run again')
+    except ValueError:
+      figures = None
+    if damage := _damage(figures):
+      raise UserError(f'{self.file} is damaged ({damage}); delete it to measure the run again')
     return figures
 
 
@@ -113,6 +116,38 @@ def grid(
     except ConfigError as error:
       raise ConfigError(f'{name}: {error}') from None
   return points
+
+
+def _damage(figures: Any) -> str:
+  """What is wrong with the content of a point.json; '' if nothing is."""
+  if not isinstance(figures, dict):
+    return 'no JSON object'
+  required = PointFigures.__required_keys__
+  if paired := PAIRED & figures.keys():  # Runs of earlier versions have none of them.
+    required |= PAIRED
+  if missing := sorted(required - figures.keys()):
+    return f'no {missing[0]}'
+  if not paired:
+    return ''
+  if not isinstance(figures['memory_kind'], str):
+    return 'memory_kind is not a text'
+  if not isinstance(figures['measured_on'], dict):
+    return 'measured_on is not an object'
+  return _damage_of_sums(figures['by_document'])
+
+
+def _damage_of_sums(sums: Any) -> str:
+  """The same for `by_document`: lists that NumPy would broadcast must not pass."""
+  if not isinstance(sums, dict):
+    return 'by_document is not an object'
+  for name in sorted(DocumentSums.__required_keys__):
+    # `type`, since bool is a subclass of int.
+    types = (int,) if name.startswith('num_tokens') else (int, float, type(None))
+    values = sums.get(name)
+    if not isinstance(values, list) or any(type(value) not in types for value in values):
+      return f'by_document.{name} is not a list of numbers'
+  lengths = {len(sums[name]) for name in DocumentSums.__required_keys__}
+  return '' if len(lengths) == 1 else 'the lists of by_document differ in length'
 
 
 def _with_arguments(config: str, arguments: Mapping[str, str]) -> str:

@@ -1,13 +1,14 @@
 """The grid of a sweep: its runs, and invalid grids."""
 
 import dataclasses
+import re
 
 import pytest
 
 from infformer_jax.ablation.grid import Axis, grid
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import write_json
-from tests.ablation.sweep import BASIS, write_config
+from tests.ablation.sweep import BASIS, text_run, write_config
 
 
 @pytest.fixture(scope='module')
@@ -71,3 +72,43 @@ def test_a_damaged_file_of_figures_is_an_error_with_its_name(config, tmp_path):
     point.file.write_text(text)
     with pytest.raises(UserError, match=f'{point.file} is damaged .* delete it'):
       point.figures()
+
+
+ABSENT = object()
+RUN = text_run(('8',), 0, 'none', [20.0, 20.0, 20.0, 5.0])
+SUMS = RUN['by_document'] | {'nats': [20.0, None, 20.0, 5.0]}
+
+
+@pytest.mark.parametrize(
+  ('changes', 'damage'),
+  [
+    ({'by_document': SUMS}, ''),
+    (
+      dict.fromkeys(('memory_kind', 'measured_on', 'by_document'), ABSENT),
+      '',
+    ),  # As an earlier version wrote it.
+    ({'memory_kind': ABSENT}, 'no memory_kind'),
+    ({'by_document': ABSENT, 'measured_on': ABSENT}, 'no by_document'),
+    ({'memory_kind': 3}, 'memory_kind is not a text'),
+    ({'measured_on': 'test'}, 'measured_on is not an object'),
+    ({'by_document': [SUMS]}, 'by_document is not an object'),
+    ({'by_document': SUMS | {'nats': [1.0]}}, 'the lists of by_document differ in length'),
+    ({'by_document': SUMS | {'nats': 1.0}}, 'by_document.nats is not a list of numbers'),
+    ({'by_document': SUMS | {'nats': ['1', 2, 3, 4]}}, 'by_document.nats is not a list of numbers'),
+    ({'by_document': SUMS | {'num_tokens': [None, 2, 3, 4]}}, 'by_document.num_tokens is not a list of num'),
+    (
+      {'by_document': {name: SUMS[name] for name in SUMS if name != 'nats_beyond_reach'}},
+      'by_document.nats_beyond_reach is not a list of numbers',
+    ),
+  ],
+)
+def test_what_paired_comparisons_need_is_complete_or_absent(config, tmp_path, changes, damage):
+  point = grid(config, [], [BASIS], 1, tmp_path)[0]
+  point.workdir.mkdir(parents=True)
+  content = {name: value for name, value in (RUN | changes).items() if value is not ABSENT}
+  write_json(point.file, content)
+  if damage:
+    with pytest.raises(UserError, match=re.escape(f'{point.file} is damaged ({damage}')):
+      point.figures()
+  else:
+    assert point.figures() == content
