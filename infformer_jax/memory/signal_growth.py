@@ -23,7 +23,7 @@ def check(config: 'ContinuousConfig', spec: SignalSpec) -> None:
   if spec.contraction == 'log':
     return _check_logarithmic(config, spec)
   # The share of [0, 1] that the new values get; with 'equal' the largest share, at the second write.
-  share = 0.5 if config.contraction == 'equal' else 1 - config.contraction
+  share = 0.5 if isinstance(config.contraction, str) else 1 - config.contraction
   # Functions that extend over all of [0, 1]: too few new values leave some combinations undetermined, which
   # then change all of the old signal.
   length, num_basis = spec.segment_length, config.num_basis
