@@ -225,12 +225,11 @@ class Comparison(TypedDict):
   num_documents: int | None  # None for accuracy
   difference: float | None  # the mean over seeds
   difference_reason: NotRequired[str]
-  standard_error_over_seeds: float | None  # None for one seed
-  standard_error_over_documents: (
-    float | None
-  )  # of the mean over seeds; None for accuracy and for one document
+  standard_error_over_seeds: float | None  # of the mean over seeds, as the next; None for one seed
+  standard_error_over_documents: float | None  # None for accuracy and for one document
   is_ceiling: bool  # the exact window (`recent`) with the largest gain
-  share_of_ceiling: float | None  # of its gain; it must be larger than two of its standard errors
+  significant_gain: float | None  # the ceiling's must be larger; None for others and for one seed
+  share_of_ceiling: float | None  # of its gain, which must be significant
   share_of_ceiling_reason: NotRequired[str]
 
 

@@ -12,14 +12,19 @@ from typing import Any, cast
 
 import numpy as np
 
+from infformer_jax.ablation.student_t import critical_value
 from infformer_jax.evaluation.by_document import mean_and_error
 from infformer_jax.results_schema import Comparison, Measure, NamedFigures, PointFigures
 
-LOSSES: dict[Measure, tuple[str, str]] = {
-  'loss_nats_per_token': ('nats', 'num_tokens'),
-  'loss_beyond_reach_nats_per_token': ('nats_beyond_reach', 'num_tokens_beyond_reach'),
+LOSSES: dict[Measure, tuple[str, str, str]] = {
+  'loss_nats_per_token': ('nats', 'num_tokens', ''),
+  'loss_beyond_reach_nats_per_token': ('nats_beyond_reach', 'num_tokens_beyond_reach', ' beyond the reach'),
 }
-"""The lists in `by_document` that make a loss."""
+"""The lists in `by_document` that make a loss, and which tokens these are."""
+
+LEVEL = 0.05
+"""The two-sided level of the test of a ceiling, for all exact windows together: if they change nothing, the
+best one has a significant gain in at most half as many sweeps."""
 
 Seeds = Mapping[int, NamedFigures]
 
@@ -28,8 +33,14 @@ def comparisons(runs: Sequence[NamedFigures]) -> list[Comparison]:
   """Compares every setting that has a memory with the one without that has the same value on the other axis.
 
   The *ceiling* is the exact window (`recent`) with the largest gain. Other memories are judged by the share
-  of its gain that they recover, if it is larger than two of its standard errors: else neither these data nor
-  this length of training can show what a memory is worth.
+  of its gain that they recover, if this gain is significant: else neither these data nor this length of
+  training can show what a memory is worth.
+
+  It is significant if it is larger than t standard errors over seeds and than t standard errors over
+  documents. Here, t is the two-sided 95 % quantile of Student's distribution, with one degree of freedom less
+  than there are seeds, or documents. The level of 5 % is divided by the number of windows, since the largest
+  gain was selected among them (Bonferroni). A single seed is not enough. An accuracy and a single document
+  have no error over documents: then seeds alone decide.
 
   Args:
     runs: finished ones, in the order of the grid, all with `by_document`.
@@ -60,7 +71,10 @@ def gain(entry: Comparison) -> float | None:
 
 
 def error(entry: Comparison) -> float | None:
-  """The larger of the two standard errors; None for a single seed, whose error is not known."""
+  """The larger of the two standard errors; None for a single seed, whose error is not known.
+
+  It is a lower bound of the error for other seeds and other documents, to which both contribute.
+  """
   errors = entry['standard_error_over_seeds'], entry['standard_error_over_documents'] or 0.0
   return None if errors[0] is None else max(errors[0], errors[1])
 
@@ -97,6 +111,7 @@ def _compared(
     'standard_error_over_seeds': None,
     'standard_error_over_documents': None,
     'is_ceiling': False,
+    'significant_gain': None,
     'share_of_ceiling': None,
   }
   if not pairs:
@@ -126,15 +141,17 @@ def _over_seeds(differences: Sequence[float]) -> dict[str, float | None]:
   return {'difference': statistics.fmean(differences), 'standard_error_over_seeds': spread}
 
 
-def _losses(nats: str, tokens: str, pairs: Sequence[tuple[PointFigures, PointFigures]]) -> dict[str, Any]:
+def _losses(
+  nats: str, tokens: str, where: str, pairs: Sequence[tuple[PointFigures, PointFigures]]
+) -> dict[str, Any]:
   """The paired difference of two losses; s are seeds and i are documents."""
   sums = [cast(tuple[dict, dict], (a['by_document'], b['by_document'])) for a, b in pairs]
   if _differ(run[tokens] for pair in sums for run in pair):
-    return {'difference_reason': 'the runs do not have the same tokens beyond the reach'}
+    return {'difference_reason': f'the runs do not have the same tokens{where}'}
   tokens_i = np.array(sums[0][0][tokens])
   read_i = tokens_i > 0
   if not read_i.any():
-    return {'difference_reason': 'no document is longer than the reach'}
+    return {'difference_reason': f'no document has tokens{where}'}
   nats_si = np.array([np.array(a[nats], float) - np.array(b[nats], float) for a, b in sums])
   if not np.isfinite(nats_si).all():
     return {'difference_reason': 'a loss is not a finite number'}
@@ -146,20 +163,33 @@ def _losses(nats: str, tokens: str, pairs: Sequence[tuple[PointFigures, PointFig
   }
 
 
+def _significant_gain(ceiling: Comparison, num_windows: int) -> float | None:
+  """What the gain of the best of several windows must exceed; None for one seed."""
+  over_seeds, over_documents = ceiling['standard_error_over_seeds'], ceiling['standard_error_over_documents']
+  if over_seeds is None:
+    return None
+  required = over_seeds * critical_value(LEVEL / num_windows, ceiling['num_seeds'] - 1)
+  if over_documents is None or ceiling['num_documents'] is None:
+    return required
+  return max(required, over_documents * critical_value(LEVEL / num_windows, ceiling['num_documents'] - 1))
+
+
 def _add_shares(entries: Sequence[Comparison]) -> None:
   """Marks the ceiling of entries with one measure and one setting without a memory, and adds the shares."""
-  windows = [
-    (g, entry) for entry in entries if entry['memory_kind'] == 'recent' and (g := gain(entry)) is not None
-  ]
+  recent = [entry for entry in entries if entry['memory_kind'] == 'recent']
+  windows = [(g, entry) for entry in recent if (g := gain(entry)) is not None]
   highest, ceiling = max(windows, key=lambda pair: pair[0], default=(0.0, None))
   reason = ''
-  if ceiling is None:
+  if not recent:
     reason = "no setting has memory.kind = 'recent'"
+  elif ceiling is None:
+    reason = 'no exact window can be compared'
   else:
     ceiling['is_ceiling'] = True
-    if (uncertain := error(ceiling)) is None:
+    ceiling['significant_gain'] = required = _significant_gain(ceiling, len(windows))
+    if required is None:
       reason = 'the ceiling has one seed'
-    elif not highest > 2 * uncertain:
+    elif not highest > required:
       reason = 'the ceiling gains nothing significant'
   for entry in entries:
     own = gain(entry)

@@ -68,19 +68,31 @@ def _notes(entries: Sequence[Comparison]) -> list[str]:
     for entry in entries
     if entry['difference'] is None
   ]
-  ceilings = [entry for entry in entries if entry['is_ceiling']]
-  if not ceilings:
-    notes.append("there is no ceiling: no setting has memory.kind = 'recent', such as memory=recent_8x")
-  for ceiling in ceilings:
-    name, uncertain = f'the ceiling ({", ".join(ceiling["values"])})', error(ceiling)
-    if uncertain is None:
-      notes.append(f'{name} has one seed, so that its error is not known; use --seeds=3 or more')
-    elif ceiling['share_of_ceiling'] is None:
-      notes.append(
-        f'{name} gains nothing significant ({gain(ceiling):.4f} ± {uncertain:.4f}), so that these data or '
-        'this length of training cannot show what a memory is worth; use longer documents or longer training'
-      )
+  for minus in dict.fromkeys(tuple(entry['minus']) for entry in entries):
+    notes += _notes_on_ceiling(minus, [entry for entry in entries if tuple(entry['minus']) == minus])
   return notes
+
+
+def _notes_on_ceiling(minus: Sequence[str], entries: Sequence[Comparison]) -> list[str]:
+  """The same for the entries of one setting without a memory."""
+  ceiling = next((entry for entry in entries if entry['is_ceiling']), None)
+  if ceiling is None:
+    reason, remedy = entries[0]['share_of_ceiling_reason'], ''
+    if not any(entry['memory_kind'] == 'recent' for entry in entries):
+      remedy = ', such as memory=recent_8x'
+    return [f'there is no ceiling against {", ".join(minus)}: {reason}{remedy}']
+  name, required = f'the ceiling ({", ".join(ceiling["values"])})', ceiling['significant_gain']
+  if required is None:
+    return [f'{name} has one seed, so that its error is not known; use --seeds=3 or more']
+  if ceiling['share_of_ceiling'] is None:
+    return [
+      f'{name} gains nothing significant ({gain(ceiling):.4f} ± {error(ceiling):.4f}; '
+      f"more than {required:.4f} is required, by the two-sided 95 % quantiles of Student's t over seeds and "
+      'over documents, corrected for the number of exact windows), so that these data, this number of seeds '
+      'or this length of training cannot show what a memory is worth; use longer documents, more seeds or '
+      'longer training'
+    ]
+  return []
 
 
 def _decimals(value: float | None, *, sign: str = '-', digits: int = 4) -> str:

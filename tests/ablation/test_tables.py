@@ -13,7 +13,7 @@ ROWS = [{'memory': 'none', 'seeds': 3, 'loss': 3.14159, 'groups': {}, 'error': N
 def printed(settings, **changes):
   """The tables of runs of {name: (kind, shift of every seed)}, without the one of all runs."""
   runs = [
-    text_run((name,), seed, kind, np.array(TOKENS) * (3 + shift + 0.1 * seed))
+    text_run(name.split(), seed, kind, np.array(TOKENS) * (3 + shift + 0.1 * seed))
     for name, (kind, shifts) in settings.items()
     for seed, shift in enumerate(shifts)
   ]
@@ -50,10 +50,10 @@ def test_every_measure_has_a_table_of_differences_errors_and_shares():
   [
     (
       {'recent': ('recent', (-0.15, 0.05))},
-      'the ceiling (recent) gains nothing significant (0.0500 ± 0.1000)',
+      'the ceiling (recent) gains nothing significant (0.0500 ± 0.1000; more than 1.2706 is required, ',
     ),
     ({'recent': ('recent', (-0.1,))}, 'the ceiling (recent) has one seed'),
-    ({}, 'there is no ceiling'),
+    ({}, "there is no ceiling against none: no setting has memory.kind = 'recent', such as"),
   ],
 )
 def test_a_ceiling_that_gives_no_shares_is_explained_in_one_line(windows, note):
@@ -62,6 +62,29 @@ def test_a_ceiling_that_gives_no_shares_is_explained_in_one_line(windows, note):
   assert lines[-1].startswith(note)
   assert lines[-2].split()[0] == 'signal'
   assert lines[-2].split()[-1] == '-'
+
+
+def test_exact_windows_that_cannot_be_compared_are_not_called_missing():
+  nan = float('nan')
+  settings = {'none': ('none', (0.0, 0.0)), 'recent': ('recent', (nan, nan))}
+  *_, difference, ceiling = printed(settings)[0].splitlines()
+  assert difference == 'recent: a loss is not a finite number'
+  assert ceiling == 'there is no ceiling against none: no exact window can be compared'
+
+
+def test_a_ceiling_that_is_missing_at_one_value_of_the_other_axis_is_explained():
+  settings = {
+    'none 512': ('none', (0.0, 0.0)),
+    'none 1024': ('none', (0.0, 0.0)),
+    'signal 512': ('continuous', (-0.1, -0.1)),
+    'signal 1024': ('continuous', (-0.1, -0.1)),
+    'recent 512': ('recent', (-0.2, -0.2)),
+  }
+  lines = printed(settings, names=['memory', 'length'])[0].splitlines()
+  (note,) = [line for line in lines if 'there is no ceiling' in line]
+  assert note.startswith(
+    "there is no ceiling against none, 1024: no setting has memory.kind = 'recent', such"
+  )
 
 
 def test_settings_that_cannot_be_compared_are_listed_with_the_reason():
