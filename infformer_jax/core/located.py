@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from infformer_jax.core import gaussian_context
+from infformer_jax.core.arrays import on_last_axis
 from infformer_jax.core.basis import Basis, expectation, moment_match
 from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.density import Density, GaussianDensity, bin_masses
@@ -85,6 +86,9 @@ class LocatedRead(ReadSpec):
   ) -> Located:
     """The parameters, in the scores' dtype."""
     weight_bhlc = jnp.ones((*scores_bhlm.shape[:-1], 1), scores_bhlm.dtype)
+    start_b111 = None
+    if start_b is not None and self.span == 'document':
+      start_b111 = start_b[:, None, None, None]
     if self.affine:
       mu_bhlc, sigma_bhlc, *weights = jnp.split(scores_bhlm, 2 if self.mixture == 1 else 3, axis=-1)
       if self.initial_mu == 'spread':
@@ -92,14 +96,15 @@ class LocatedRead(ReadSpec):
       mu_bhlc, sigma_sq_bhlc = jax.nn.sigmoid(mu_bhlc), jax.nn.softplus(sigma_bhlc + self.softplus_offset)
       if weights:
         weight_bhlc = jax.nn.softmax(weights[0])
+      if start_b111 is not None:
+        mu_bhlc = start_b111 + (1 - start_b111) * mu_bhlc
+        sigma_sq_bhlc = (1 - start_b111) ** 2 * sigma_sq_bhlc
     else:
+      if start_b111 is not None:
+        centres_n = on_last_axis(jnp.asarray(basis.centres_n, scores_bhlm.dtype), scores_bhlm.ndim)
+        scores_bhlm = jnp.where(centres_n >= start_b111, scores_bhlm, -jnp.inf)
       moments = moment_match(basis, jax.nn.softmax(scores_bhlm))
       mu_bhlc, sigma_sq_bhlc = (a_bhl[..., None] for a_bhl in moments)
-    start_b111 = None
-    if start_b is not None and self.span == 'document':
-      start_b111 = start_b[:, None, None, None]
-      mu_bhlc = start_b111 + (1 - start_b111) * mu_bhlc
-      sigma_sq_bhlc = (1 - start_b111) ** 2 * sigma_sq_bhlc
     sigma_sq_bhlc = jnp.maximum(sigma_sq_bhlc, self.variance_floor)
     return Located(
       mu_bhlc=mu_bhlc, sigma_sq_bhlc=sigma_sq_bhlc, weight_bhlc=weight_bhlc, start_b111=start_b111
