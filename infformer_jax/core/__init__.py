@@ -9,7 +9,7 @@ Where the equations of the papers are (module.function):
         keys and values of the signal                      read.prepare
         μ and σ² of the density                            located.LocatedRead.locate
         E[ψ(t)] under the density                          basis.expectation
-      contraction by τ and the next write, section 3.2     signal.write, signal_spec.new_times
+      contraction by τ and the next write, section 3.2     signal.write, time_axis.TimeAxis.moved
       sticky memories, section 3.4                         read.masses, sticky.points
       KL regularization, eq. 19                            density.kl_regularizer
     Continuous attention (Martins et al. 2020)

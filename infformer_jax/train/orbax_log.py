@@ -3,6 +3,7 @@
 import functools
 import logging
 import sys
+import warnings
 from typing import Any
 
 
@@ -11,6 +12,7 @@ def silence_orbax() -> None:
   """Suppresses Orbax's log, and the tracebacks of the reads and writes that it abandons after a failure."""
   logging.getLogger('absl').addFilter(lambda record: 'orbax' not in record.pathname)
   logging.getLogger('asyncio').addFilter(lambda record: 'was never retrieved' not in record.getMessage())
+  warnings.filterwarnings('ignore', "coroutine '.*' was never awaited", RuntimeWarning)
   hook = sys.unraisablehook
 
   def filtered(unraisable: Any) -> None:

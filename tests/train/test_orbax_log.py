@@ -3,6 +3,7 @@
 import logging
 import sys
 import types
+import warnings
 
 import pytest
 
@@ -16,8 +17,9 @@ def unraised(monkeypatch):
   monkeypatch.setattr(sys, 'unraisablehook', seen.append)
   for name in ('absl', 'asyncio'):
     monkeypatch.setattr(logging.getLogger(name), 'filters', [])
-  silence_orbax.__wrapped__()
-  return seen
+  with warnings.catch_warnings():
+    silence_orbax.__wrapped__()
+    yield seen
 
 
 def is_logged(logger: str, path: str, message: str) -> bool:
@@ -31,6 +33,15 @@ def test_only_lines_of_orbax_and_abandoned_tasks_are_dropped():
   assert is_logged('absl', '/site-packages/absl/app.py', 'a traceback')
   assert not is_logged('asyncio', 'base_events.py', 'Task exception was never retrieved')
   assert is_logged('asyncio', 'base_events.py', 'Executing took 2 seconds')
+
+
+def test_abandoned_writes_do_not_warn(recwarn, unraised):
+  async def write():
+    pass
+
+  write()  # Warns where it is deleted.
+  assert not unraised
+  assert [str(each.message) for each in recwarn] == []
 
 
 def test_only_ignored_errors_of_orbax_are_dropped(unraised):

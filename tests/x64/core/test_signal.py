@@ -164,7 +164,7 @@ LOG = SignalSpec(
   ridge=0.5,
   horizon=50.0,
 )
-H, A0 = 50, 6 / 4  # The default scale is a quarter of a segment.
+H, A0 = 50, 24 / 4  # The default scale is a quarter of the functions.
 
 
 def log_time(age):
