@@ -9,7 +9,7 @@ or, in an environment that has the package,
       --config.train.num_steps=400 --config.train.optimizer.learning_rate=1e-3
 
 A token sees 16 to 32 tokens of the past through the short-term window. The first command trains such a
-model (4 minutes on 2 CPU cores); the second lets a memory join it (2 minutes), for a validation loss of 2.31
+model (3 minutes on 2 CPU cores); the second lets a memory join it (1 minute), for a validation loss of 2.31
 nats per token; without a memory it is 2.32 (Python 3.11.7; other versions have other libraries). docs/text.md
 has the differences over several seeds.
 
