@@ -207,7 +207,7 @@ def _power(spec: SignalSpec, bit: int) -> Float[np.ndarray, 'n n']:
 
 
 def _changing_traces(spec: SignalSpec, writes: int) -> Iterator[Float[np.ndarray, 'n l']]:
-  """The same after `writes` writes whose operators differ, the first write included."""
+  """What the values of each write are in B after `writes` writes whose operators differ, the newest first."""
   later_nn = np.eye(spec.basis.num_basis)
   for write in range(writes - 1, -1, -1):
     if not write:

@@ -96,14 +96,6 @@ class SignalSpec:
       return Logarithmic(segment_length=length, horizon=horizon, scale=scale)
     return Geometric(segment_length=length, contraction=self.contraction)
 
-  @property
-  def octave_functions(self) -> float | None:
-    """How many of the n functions an octave of age gets on a logarithmic axis; None on others."""
-    axis = self.axis
-    if not isinstance(axis, Logarithmic):
-      return None
-    return self.basis.num_basis / float(np.log2(1 + axis.horizon / axis.scale))
-
 
 def even_points(num_samples: int) -> Float[np.ndarray, '{num_samples}']:
   """(1..P)/P: where the even update samples the old signal."""
