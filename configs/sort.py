@@ -113,8 +113,8 @@ TRAIN = {
 }
 
 
-def memory(kind: str, size: str) -> MemoryConfig:
-  """A memory of this kind, with the same bytes in every kind; at `paper` the published continuous memory."""
+def memory(kind: str, size: str, num_tokens: int) -> MemoryConfig:
+  """A memory for documents of `num_tokens`; all kinds have the same bytes, but `paper` has its own."""
   model = MODELS[size]
   if size == 'paper' and kind == 'continuous':
     return dataclasses.replace(PUBLISHED_SORTING, gate=True)
@@ -125,7 +125,7 @@ def memory(kind: str, size: str) -> MemoryConfig:
     num_vectors=model.segment_length,
     num_layers=model.num_layers,
     bytes_per_value=2 if model.compute_dtype == 'bfloat16' else 4,
-    horizon=16_384.0,
+    horizon=float(num_tokens),
   )
 
 
@@ -146,7 +146,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
     train = dataclasses.replace(train, segments_per_chunk=segments)
   return config_dict(
     Experiment(
-      model=dataclasses.replace(model, memory=memory(asked.memory, asked.size)),
+      model=dataclasses.replace(
+        model, memory=memory(asked.memory, asked.size, segments * model.segment_length)
+      ),
       data=data,
       train=train,
       evaluation=EvaluationConfig(batch_size=32, segments_per_chunk=train.segments_per_chunk),
