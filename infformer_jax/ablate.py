@@ -15,8 +15,10 @@ follow. W/ablation.csv and .json have the figures of the finished runs, W/plots 
 With a setting without a memory (`none`) in the grid, every other one is compared with it: runs of one seed
 start from the same parameters and read the same documents, so that the difference, averaged over seeds, has
 smaller errors than the losses; they are given over seeds and over documents. Exact windows (`recent`) show
-what can be gained at all. Runs can start from a model of their own seed: in
---config.init_from=TRUNK/points/memory=none,seed={seed}, {seed} is the seed of the run.
+what can be gained at all. Each run can start from another model: in
+--config.init_from=TRUNK/points/memory=none,seed={seed}, {seed} is the seed of the run, and in
+--config.init_from=SHORT/points/{run}, {run} is the name of its directory, so that each run of the sweep
+SHORT is continued.
 """
 
 import pathlib

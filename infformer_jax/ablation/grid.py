@@ -87,7 +87,7 @@ def grid(
 ) -> list[Point]:
   """All runs, the seeds of one setting one after another. Checks all configs; computes nothing.
 
-  The text {seed} in `init_from` is replaced by the seed of each run.
+  In `init_from`, {seed} is replaced by the seed of each run, and {run} by the name of its directory.
 
   Args:
     config: FILE or FILE:argument.
@@ -110,7 +110,8 @@ def grid(
         directory = workdir / 'points' / re.sub(r'[^\w.,=+-]', '_', f'{name},seed={seed}')
         own = [('seed', str(seed))]
         if first.init_from is not None:
-          own.append(('init_from', first.init_from.replace('{seed}', str(seed))))
+          start = first.init_from.replace('{seed}', str(seed)).replace('{run}', directory.name)
+          own.append(('init_from', start))
         experiment = resolve_experiment(file, [*keys, *own], directory, may_change=MAY_CHANGE)
         points.append(Point(values=values, seed=seed, workdir=directory, experiment=experiment))
     except ConfigError as error:

@@ -33,13 +33,15 @@ def test_the_grid_contains_every_pair_with_every_seed(config, tmp_path):
   assert not any(tmp_path.iterdir())
 
 
-def test_every_run_can_start_from_a_model_of_its_own_seed(config, tmp_path):
+def test_every_run_can_start_from_a_model_of_its_own(config, tmp_path):
+  runs = [f'/short/points/num_basis={n},seed={seed}' for n in BASIS.values for seed in (4, 5)]
   for given, expected in (
-    ('/trunk/n={seed}/{seed}', ['/trunk/n=4/4', '/trunk/n=5/5']),
-    ('/trunk', ['/trunk', '/trunk']),
+    ('/trunk/n={seed}/{seed}', ['/trunk/n=4/4', '/trunk/n=5/5'] * 2),
+    ('/short/points/{run}', runs),
+    ('/trunk', ['/trunk'] * 4),
   ):
     points = grid(config, [('init_from', given), ('seed', '4')], [BASIS], 2, tmp_path)
-    assert [point.experiment.init_from for point in points] == [*expected, *expected]
+    assert [point.experiment.init_from for point in points] == expected
 
 
 def test_an_invalid_point_is_an_error_with_its_name_before_any_run(config, tmp_path):
