@@ -25,10 +25,12 @@ def bytes_per_lane(config, num_layers, dtype):
 
 
 CONTINUOUS = {
-  'continuous': ('sticky', 0.75, None),
-  'continuous_even': ('even', 0.75, None),
-  'continuous_log': ('sticky', 'log', 4096.0),
-  'continuous_log_even': ('even', 'log', 4096.0),
+  'continuous': ('sticky', 0.75, None, 'gaussian'),
+  'continuous_even': ('even', 0.75, None, 'gaussian'),
+  'continuous_log': ('sticky', 'log', 4096.0, 'gaussian'),
+  'continuous_log_even': ('even', 'log', 4096.0, 'gaussian'),
+  'continuous_gibbs': ('even', 0.75, None, 'gibbs'),
+  'continuous_log_gibbs': ('even', 'log', 4096.0, 'gibbs'),
 }
 MATCHED = ('none', 'recent', 'compressive', 'neighbours', *CONTINUOUS)
 WINDOWS = {'recent_4x': 4, 'recent_8x': 8, 'recent_16x': 16}
@@ -56,9 +58,9 @@ def test_exact_windows_hold_several_times_the_tokens(kind, times):
 
 
 @pytest.mark.parametrize(('kind', 'expected'), CONTINUOUS.items())
-def test_continuous_memories_differ_in_sampling_and_contraction(kind, expected):
+def test_continuous_memories_differ_in_their_writes_and_reads(kind, expected):
   config = of_size(kind, num_vectors=8 * L, num_layers=2, bytes_per_value=4, horizon=4096.0)
-  assert (config.sampling, config.contraction, config.horizon) == expected
+  assert (config.sampling, config.contraction, config.horizon, config.density) == expected
 
 
 def test_an_odd_number_of_layers_rounds_up_to_whole_segments():
