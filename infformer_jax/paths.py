@@ -5,10 +5,12 @@ bucket there are only objects, whose names have slashes: a folder exists while t
 write replaces an object at once; nothing can be appended, mapped into memory or locked.
 """
 
+import functools
 import importlib.util
 import os
 import pathlib
 import re
+import sys
 
 from etils import epath
 
@@ -52,6 +54,39 @@ def parse(text: str, key: str) -> epath.Path:
 def is_local(path: epath.Path) -> bool:
   """Whether the path is on a local or mounted disk, where files can be appended to, mapped and locked."""
   return not os.fspath(path).startswith(_BUCKETS)
+
+
+def user_cache() -> pathlib.Path:
+  """The directory on a local disk for what this user's runs share and can make again."""
+  return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'infformer_jax'
+
+
+def errors() -> tuple[type[Exception], ...]:
+  """What an operation on a path raises if it fails: OSError, and the errors of the libraries for buckets."""
+  return (OSError, *bucket_errors())
+
+
+def bucket_errors() -> tuple[type[Exception], ...]:
+  """What the libraries for buckets raise besides OSError; nothing if no path in a bucket was parsed."""
+  return _bucket_errors() if 'gcsfs' in sys.modules else ()
+
+
+def reason(error: Exception) -> str:
+  """What `errors` says, in one line."""
+  if isinstance(error, FileNotFoundError):  # That of gcsfs has only the name of the object.
+    return 'No such file or directory'
+  text = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
+  return text if len(text) < 200 else text[:197] + '...'
+
+
+@functools.cache
+def _bucket_errors() -> tuple[type[Exception], ...]:
+  import aiohttp
+  import gcsfs.retry
+  from google.api_core import exceptions as api
+  from google.auth import exceptions as auth
+
+  return gcsfs.retry.HttpError, aiohttp.ClientError, api.GoogleAPIError, auth.GoogleAuthError
 
 
 def _configure_buckets() -> None:

@@ -23,6 +23,17 @@ def _compiled_programs_are_freed():
   jax.clear_caches()
 
 
+@pytest.fixture(scope='session')
+def bucket():
+  """An emulated gs://bucket, for this process and those that it starts; see tests/bucket.py."""
+  from tests.bucket import Bucket
+
+  emulated = Bucket()
+  os.environ.update(emulated.environment)
+  yield emulated
+  emulated.stop()
+
+
 _LONG = (
   'main',
   'ablate',

@@ -46,3 +46,36 @@ def test_a_bucket_without_its_libraries_names_the_extra(monkeypatch):
   with pytest.raises(ConfigError, match=r'--workdir = .* run: pip install infformer_jax\[gcs\]'):
     paths.parse('gs://bucket/run', '--workdir')
   assert paths.is_local(paths.parse('/run', '--workdir'))
+
+
+@pytest.mark.parametrize('given', ['', '/cache'])
+def test_the_cache_of_a_user_is_in_the_home_directory_or_where_the_environment_says(given, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', given)
+  monkeypatch.setenv('HOME', '/home/me')
+  assert str(paths.user_cache()) == f'{given or "/home/me/.cache"}/infformer_jax'
+
+
+def test_a_missing_object_and_a_missing_bucket_are_errors_with_the_reason(bucket):
+  path = paths.parse('gs://bucket/paths/object', '--workdir')
+  assert not path.exists()
+  with pytest.raises(paths.errors()) as missing:
+    path.read_bytes()
+  assert paths.reason(missing.value) == 'No such file or directory'
+  with pytest.raises(paths.errors()):
+    paths.parse('gs://none/object', '--workdir').write_bytes(b'')
+
+
+def test_what_another_process_writes_is_seen(bucket):
+  folder = paths.parse('gs://bucket/paths/folder', '--workdir')
+  (folder / 'a').write_bytes(b'')
+  assert [path.name for path in folder.iterdir()] == ['a']
+  bucket.storage.create_file('bucket', 'paths/folder/b', b'', {'name': 'paths/folder/b', 'size': 0})
+  assert sorted(path.name for path in folder.iterdir()) == ['a', 'b']
+  assert (folder / 'b').exists()
+
+
+def test_the_reason_is_one_short_line():
+  assert paths.reason(OSError('Forbidden: x\ny')) == 'Forbidden: x y'
+  assert paths.reason(PermissionError(13, 'Permission denied')) == 'Permission denied'
+  assert paths.reason(ValueError()) == 'ValueError'
+  assert len(paths.reason(OSError('x' * 1000))) == 200
