@@ -19,6 +19,7 @@ from tests.bits import bits
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 30
+TIMINGS = 'tokens_per_second', 'data_wait_fraction'
 CHECKPOINT_EVERY = 7
 CONFIG = f"""
 from infformer_jax.config import config_dict
@@ -105,7 +106,7 @@ def metrics(workdir: pathlib.Path) -> list[dict]:
   """The lines of metrics.jsonl without timings; [] if there are none."""
   with contextlib.suppress(FileNotFoundError):
     lines = (workdir / 'metrics.jsonl').read_text().split('\n')[:-1]
-    return [{k: v for k, v in json.loads(line).items() if k != 'tokens_per_second'} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMINGS} for line in lines]
   return []
 
 

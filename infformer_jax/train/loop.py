@@ -142,7 +142,7 @@ def train(
         run.step += 1
         run.stopping = termination.requested(run.step)
         reports.add(report)
-        batch = put_batch(next(stream), mesh)
+        batch = put_batch(reports.wait_for(stream), mesh)
         for hook in hooks:
           if hook.due(run):
             reports.catch_up()
@@ -169,11 +169,20 @@ class _Reports:
     self._run = run
     self._waiting: list[Report] = []
     self._clock = time.monotonic()
+    self._data_wait = 0.0  # seconds since `_clock`
 
   def add(self, report: Report) -> None:
     """Takes the report of a step that was started, and adds the metrics of the step before."""
     self.catch_up()
     self._waiting.append(report)
+
+  def wait_for(self, stream: Iterator[Batch]) -> Batch:
+    """The next batch. The wait for it does not count if the last step is still running when it comes."""
+    start = time.monotonic()
+    batch = next(stream)
+    if not self._waiting or self._waiting[-1].finite.is_ready():  # type: ignore[attr-defined]
+      self._data_wait += time.monotonic() - start
+    return batch
 
   def catch_up(self) -> None:
     """Waits for the last step and adds its metrics to the run's.
@@ -190,9 +199,10 @@ class _Reports:
       now = time.monotonic()
       padding, positions = metrics['padded_fraction']
       metrics['tokens_per_second'] = (positions - padding, now - self._clock)
+      metrics['data_wait_fraction'] = (self._data_wait, now - self._clock)
       self._run.totals.add(metrics)
-      self._clock = now
+      self.restart_clock()
 
   def restart_clock(self) -> None:
-    """Excludes the time until now from the speed of the training run."""
-    self._clock = time.monotonic()
+    """Excludes the time until now from the speed of the training run, and from its waits for data."""
+    self._clock, self._data_wait = time.monotonic(), 0.0
