@@ -5,8 +5,8 @@ bucket there are only objects, whose names have slashes: a folder exists while t
 write replaces an object at once; nothing can be appended, mapped into memory or locked.
 """
 
-import functools
 import importlib.util
+import logging
 import os
 import pathlib
 import re
@@ -16,7 +16,13 @@ from etils import epath
 
 from infformer_jax.errors import ConfigError
 
-_BUCKETS = 'gs://'
+BUCKETS = 'gs://'
+_ERRORS = {
+  'aiohttp': 'ClientError',
+  'gcsfs.retry': 'HttpError',
+  'google.api_core.exceptions': 'GoogleAPIError',
+  'google.auth.exceptions': 'GoogleAuthError',
+}
 
 
 def parse(text: str, key: str) -> epath.Path:
@@ -39,21 +45,21 @@ def parse(text: str, key: str) -> epath.Path:
   scheme = re.match(r'[a-zA-Z][\w+.-]*://|gs:/', text)  # pathlib makes one slash of two.
   if scheme is None:
     return epath.Path(pathlib.Path(os.path.expanduser(text)).absolute())
-  if scheme[0] != _BUCKETS:
+  if scheme[0] != BUCKETS:
     raise ConfigError(
-      f"{key} = '{text}' must be a local path or begin with {_BUCKETS}; {scheme[0]} is not supported"
+      f"{key} = '{text}' must be a local path or begin with {BUCKETS}; {scheme[0]} is not supported"
     )
-  if not re.match(r'[\w.-]+(/|$)', text.removeprefix(_BUCKETS)):
-    raise ConfigError(f"{key} = '{text}' must name a bucket, as in {_BUCKETS}bucket/run")
+  if not re.match(r'[\w.-]+(/|$)', text.removeprefix(BUCKETS)):
+    raise ConfigError(f"{key} = '{text}' must name a bucket, as in {BUCKETS}bucket/run")
   if importlib.util.find_spec('gcsfs') is None:
     raise ConfigError(f"{key} = '{text}' needs more libraries; run: pip install infformer_jax[gcs]")
   _configure_buckets()
   return epath.Path(text)
 
 
-def is_local(path: epath.Path) -> bool:
+def is_local(path: os.PathLike[str]) -> bool:
   """Whether the path is on a local or mounted disk, where files can be appended to, mapped and locked."""
-  return not os.fspath(path).startswith(_BUCKETS)
+  return not os.fspath(path).startswith(BUCKETS)
 
 
 def user_cache() -> pathlib.Path:
@@ -67,8 +73,8 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def bucket_errors() -> tuple[type[Exception], ...]:
-  """What the libraries for buckets raise besides OSError; nothing if no path in a bucket was parsed."""
-  return _bucket_errors() if 'gcsfs' in sys.modules else ()
+  """What the libraries for buckets raise besides OSError; those that are not loaded raise nothing."""
+  return tuple(getattr(sys.modules[name], error) for name, error in _ERRORS.items() if name in sys.modules)
 
 
 def reason(error: Exception) -> str:
@@ -79,20 +85,13 @@ def reason(error: Exception) -> str:
   return text if len(text) < 200 else text[:197] + '...'
 
 
-@functools.cache
-def _bucket_errors() -> tuple[type[Exception], ...]:
-  import aiohttp
-  import gcsfs.retry
-  from google.api_core import exceptions as api
-  from google.auth import exceptions as auth
-
-  return gcsfs.retry.HttpError, aiohttp.ClientError, api.GoogleAPIError, auth.GoogleAuthError
-
-
 def _configure_buckets() -> None:
   import fsspec.config
 
   # Where TensorFlow is installed, epath would use it, which takes seconds to import and retries otherwise.
   os.environ['EPATH_USE_TF'] = 'false'
+  # gcsfs would ask for the type of a bucket before each operation, in another protocol.
+  os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
   # gcsfs would never notice what other processes, or other libraries in this one, have written.
   fsspec.config.conf.setdefault('gcs', {})['use_listings_cache'] = False
+  logging.getLogger('gcsfs').setLevel(logging.CRITICAL)  # It logs tracebacks of the errors that it raises.

@@ -7,6 +7,7 @@ one request at a time, and writes its metadata anew after each. This one can als
 import http.server
 import io
 import json
+import logging
 import threading
 import urllib.parse
 
@@ -15,6 +16,7 @@ from gcp_storage_emulator.handlers import buckets
 from gcp_storage_emulator.server import RequestHandler
 
 NAME = 'bucket'
+logging.getLogger('gcp_storage_emulator').setLevel(logging.CRITICAL)
 
 
 class Bucket:

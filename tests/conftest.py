@@ -34,6 +34,17 @@ def bucket():
   emulated.stop()
 
 
+@pytest.fixture(params=['disk', 'bucket'])
+def place(request, tmp_path):
+  """An empty folder, once on a disk and once in a bucket, as a path of the package."""
+  from infformer_jax import paths
+
+  if request.param == 'disk':
+    return paths.parse(str(tmp_path), 'place')
+  request.getfixturevalue('bucket')
+  return paths.parse(f'gs://bucket{tmp_path}', 'place')
+
+
 _LONG = (
   'main',
   'ablate',

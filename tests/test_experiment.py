@@ -195,11 +195,11 @@ def test_every_integer_of_every_config_has_a_range(kind):
     *((kind, f'data.{key}') for kind, config in DataConfig.kinds().items() for key in config.paths),
   ],
 )
-def test_no_path_of_a_config_may_have_a_scheme_or_be_empty(kind, key):
+def test_no_path_of_a_config_may_have_another_scheme_or_be_empty(kind, key):
   key, _, prefix = key.partition('=')
   overrides = [('data.kind', kind), *NEEDED.get(kind, [])] if kind else []
-  with pytest.raises(ConfigError, match=f"{key} = '.*gs://bucket/x' must be a local path; gs:// is not"):
-    override(EXPERIMENT, [*overrides, (key, f'{prefix}gs://bucket/x')])
+  with pytest.raises(ConfigError, match=f"{key} = '.*s3://bucket/x' must be a local path.*; s3:// is not"):
+    override(EXPERIMENT, [*overrides, (key, f'{prefix}s3://bucket/x')])
   if not prefix:
     with pytest.raises(ConfigError, match=f"{key} = '' must be a path"):
       override(EXPERIMENT, [*overrides, (key, '')])

@@ -16,13 +16,14 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # The parts of the package that each part may import besides itself. The longest matching name applies.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
-HOST = ('paths', 'files', 'console')  # Shared by programs, independent of models.
+HOST = ('paths', 'objects', 'files', 'console')  # Shared by programs, independent of models.
 WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
   'types': ('core.pytree',),
   'errors': (),
   'paths': ('errors',),
-  'files': ('errors', 'paths'),
+  'objects': ('paths',),
+  'files': ('errors', 'objects', 'paths'),
   'console': (),
   'text_table': (),
   'records': ('errors', 'paths', 'files'),

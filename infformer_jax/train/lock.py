@@ -2,32 +2,62 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
 
-from infformer_jax import files
+from infformer_jax import files, paths
 from infformer_jax.errors import UserError
+from infformer_jax.train.lease import Held, lease
+
+_MESSAGE_BYTES = 2000
 
 
 @contextlib.contextmanager
-def lock(workdir: pathlib.Path) -> Iterator[None]:
+def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
   """Reserves the work directory, which is created if necessary, for one training run until the block ends.
 
   Process 0 holds the lock for all processes of a run.
 
+  Args:
+    workdir: W.
+    say: called with a line if the lock of a process that has ended is taken over.
   Raises:
-    UserError: another run holds the lock, or the directory cannot be written.
+    UserError: another run holds the lock, or the directory cannot be written. All processes raise it.
   """
   with contextlib.ExitStack() as stack:
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      if jax.process_index() == 0:
-        stack.enter_context(files.lock(workdir / 'lock', wait=False))
-    except BlockingIOError:
-      raise UserError(
-        f'another run is training in {workdir}; wait until it ends, or use another --workdir'
-      ) from None
-    except OSError as error:
-      raise UserError(f'cannot write to {workdir}: {error.strerror}; use a writable --workdir') from None
+    problem = _acquire(workdir, say, stack) if jax.process_index() == 0 else ''
+    if problem := _of_process_0(problem):
+      raise UserError(problem)
     yield
+
+
+def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.ExitStack) -> str:
+  """Takes the lock, until the stack is closed; returns why this is not possible, or ''."""
+  holder = ''
+  try:
+    if paths.is_local(workdir):
+      workdir.mkdir(parents=True, exist_ok=True)
+      stack.enter_context(files.lock(pathlib.Path(workdir / 'lock'), wait=False))
+    else:
+      stack.enter_context(lease(workdir / 'lock', say))
+    return ''
+  except Held as held:
+    holder = f' ({held})'
+  except BlockingIOError:
+    pass
+  except paths.errors() as error:
+    return f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir'
+  return f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
+
+
+def _of_process_0(text: str) -> str:
+  """The text that process 0 gives, in all processes."""
+  if jax.process_count() == 1:
+    return text
+  padded = text.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES, b'\0')
+  received = multihost_utils.broadcast_one_to_all(np.frombuffer(padded, np.uint8))
+  return np.asarray(received).tobytes().rstrip(b'\0').decode(errors='replace')

@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
 import jax
+from etils import epath
 
 from infformer_jax.console import Console
 from infformer_jax.errors import check_range
@@ -54,7 +54,7 @@ def train(
   vocab_size: int,
   seed: int,
   batches: Callable[[int], Iterator[Batch]],
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   hooks: Sequence[Hook],
   measured_on: Mapping[str, Any],
   console: Console,
@@ -81,7 +81,8 @@ def train(
   Returns:
     The run after its last step; if the last step was already done, the run as restored.
   Raises:
-    Stopped: a value is not finite, a disk is full, or the process received SIGTERM (train/exits.py).
+    Stopped: a value is not finite, storage is full or out of reach, or the process received SIGTERM
+      (train/exits.py).
     UserError: no checkpoint is intact, or the checkpoints do not fit the config.
   """
   # Build.
