@@ -94,4 +94,6 @@ def _configure_buckets() -> None:
   os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
   # gcsfs would never notice what other processes, or other libraries in this one, have written.
   fsspec.config.conf.setdefault('gcs', {})['use_listings_cache'] = False
-  logging.getLogger('gcsfs').setLevel(logging.CRITICAL)  # It logs tracebacks of the errors that it raises.
+  # They log what the errors say that they raise.
+  for library in ('gcsfs', 'google.auth'):
+    logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -1,7 +1,8 @@
 """A bucket of Google Cloud Storage on loopback, in this process.
 
-It has the handlers of gcp-storage-emulator, which lacks preconditions and whose server is slow: it answers
-one request at a time, and writes its metadata anew after each. This one can also fail, and disappear.
+It has the handlers of gcp-storage-emulator, which lacks generations and preconditions, and whose server is
+slow: it answers one request at a time, and writes its metadata anew after each. This one can also fail, and
+disappear.
 """
 
 import http.server
@@ -28,6 +29,7 @@ class Bucket:
     self.lock = threading.RLock()
     self.requests = 0
     self.fails_every = 0  # One of this number of requests is answered with status 503; 0: none.
+    self.before_write = lambda: None  # called before each request that writes or removes an object
     self._port = 0
     self.start()
 
@@ -57,7 +59,7 @@ class Bucket:
       'STORAGE_EMULATOR_HOST': address,
       'TENSORSTORE_GCS_HTTP_URL': address,
       'NO_GCE_CHECK': 'true',
-      'GOOGLE_CLOUD_PROJECT': 'test',
+      'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'none',
     }
 
   def names(self, prefix: str = '') -> list[str]:
@@ -74,14 +76,17 @@ class Bucket:
         self.storage.delete_file(NAME, name)
 
 
-class _PreconditionFailed(Exception):
-  pass
+class _Refused(Exception):
+  """The argument is the status."""
 
 
 class _Storage(storage.Storage):
   """Nothing outlives the process, and deleted objects are gone."""
 
-  expected: str | None = None  # the generation that the current request demands
+  # Of the current request: the generation that it demands, or does not want, and that of what it reads.
+  expected: str | None = None
+  unwanted: str | None = None
+  found: str | None = None
 
   def create_file(self, bucket_name, file_name, content, file_obj, file_id=None):
     self._require(bucket_name, file_name)
@@ -91,10 +96,16 @@ class _Storage(storage.Storage):
     self._require(bucket_name, file_name)
     self._hard_delete_file(bucket_name, file_name)
 
+  def get_file(self, bucket_name, file_name, show_error=True):
+    self._require(bucket_name, file_name)
+    return super().get_file(bucket_name, file_name, show_error)
+
   def _require(self, bucket_name, file_name):
-    generation = self.objects.get(bucket_name, {}).get(file_name, {}).get('generation', '0')
-    if self.expected not in (None, generation):
-      raise _PreconditionFailed
+    self.found = self.objects.get(bucket_name, {}).get(file_name, {}).get('generation', '0')
+    if self.expected not in (None, self.found):
+      raise _Refused(412)
+    if self.unwanted == self.found:
+      raise _Refused(404 if self.found == '0' else 304)
 
   def _write_config_to_file(self):
     pass
@@ -122,15 +133,25 @@ class _Handler(RequestHandler):
         self._refuse(503)
         return
       bucket.storage.expected = query.get('ifGenerationMatch', [None])[0]
+      bucket.storage.unwanted = query.get('ifGenerationNotMatch', [None])[0]
+      bucket.storage.found = None
+      if self.command != 'GET':
+        bucket.before_write()
       try:
         handle()
-      except _PreconditionFailed:
-        self._refuse(412)
+      except _Refused as refused:
+        self._refuse(refused.args[0])
       finally:
-        bucket.storage.expected = None
+        bucket.storage.expected = bucket.storage.unwanted = None
+
+  def end_headers(self):
+    if self.bucket.storage.found is not None:
+      self.send_header('x-goog-generation', self.bucket.storage.found)
+    super().end_headers()
 
   def _refuse(self, status: int) -> None:
-    content = json.dumps({'error': {'code': status, 'message': 'refused'}}).encode()
+    text = json.dumps({'error': {'code': status, 'message': 'refused'}})
+    content = b'' if status == 304 else text.encode()
     self.send_response(status)
     self.send_header('Content-Type', 'application/json')
     self.send_header('Content-Length', str(len(content)))

@@ -167,7 +167,7 @@ def _open(folder: pathlib.Path) -> tuple[StoredSplit, dict[str, Any]]:
   written = json.loads((folder / 'split.json').read_text())
   tokens, words, sizes = (np.array(per_document, np.int64) for per_document in written['counts'].values())
   dtype, offsets = np.dtype(written['dtype']), np.concatenate([np.zeros(1, np.int64), np.cumsum(tokens)])
-  if (folder / 'ids').stat().st_size != offsets[-1] * dtype.itemsize:
+  if os.path.getsize(folder / 'ids') != offsets[-1] * dtype.itemsize:
     raise ValueError(f'{folder} is truncated')
   # An empty file cannot be mapped.
   ids = np.memmap(folder / 'ids', dtype, 'r') if offsets[-1] else np.zeros(0, dtype)
