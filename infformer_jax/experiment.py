@@ -21,8 +21,9 @@ MAY_CHANGE_IN_TRAINING = (
   'train.evaluate_every',
   'train.checkpoint_every',
   'evaluation',
+  'data.cache_dir',
 )
-"""What may differ between a run and the one that resumes it: its length, and the intervals of hooks."""
+"""What may differ between a run and the one that resumes it: its length, intervals of hooks, the cache."""
 
 MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,

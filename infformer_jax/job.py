@@ -13,7 +13,6 @@ from infformer_jax.data.base import Corpus
 from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import evaluated_lengths, train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
-from infformer_jax.data.unused_tokens import remove_unused_tokens
 from infformer_jax.evaluation import inspection, perplexity
 from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
@@ -63,7 +62,6 @@ def train(
     require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _write(workdir / 'data.json', resume.data_record(experiment, workdir, corpus, initial, like))
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
-    _remove_unused_tokens(workdir)
 
     def batches(position: int) -> Iterator[Batch]:
       return train_batches(
@@ -132,7 +130,6 @@ def evaluate(
     console.say(f'warning: {warning}')
   file, folder = workdir / f'results_{name}.json', workdir / f'inspection_{name}'
   _report(trained, experiment, corpus, file, console)
-  _remove_unused_tokens(workdir)
   _inspect(trained, experiment, corpus, folder, console)
   console.say(
     f'the results are in {file}; to see which tokens benefit: '
@@ -206,11 +203,6 @@ def _plot(workdir: epath.Path) -> None:
 
   if jax.process_index() == 0:
     plots.draw(workdir)
-
-
-def _remove_unused_tokens(workdir: epath.Path) -> None:
-  if jax.process_index() == 0:
-    remove_unused_tokens(workdir)
 
 
 def _write(file: epath.Path, content: Any) -> None:

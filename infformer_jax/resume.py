@@ -72,7 +72,7 @@ def initial_parameters(
   if tokenizer.identity != corpus.tokenizer.identity:
     raise UserError(
       f'init_from = {source} was trained with another tokenizer of the same name; '
-      f'copy {source / "tokens"} into {workdir} before the first run'
+      f'copy {source / "bpe_*.json"} into {workdir} before the first run'
     )
   size, mesh = corpus.tokenizer.vocab_size, sharding.make_mesh()
   return restore.initial_parameters(source, experiment.model, vocab_size=size, mesh=mesh, say=console.say)

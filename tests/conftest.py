@@ -23,6 +23,11 @@ def _compiled_programs_are_freed():
   jax.clear_caches()
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _tokens_stay_out_of_the_cache_of_the_user(tmp_path_factory):
+  os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
 @pytest.fixture(scope='session')
 def bucket():
   """An emulated gs://bucket, for this process and those that it starts; see tests/bucket.py."""

@@ -133,6 +133,7 @@ def test_memories_without_gradients_through_writes_cause_no_warning(memory):
     ('model', {'compute_dtype': 'bfloat16'}, False, True),
     ('model', {'memory': toy.small('none')}, False, True),
     ('data', {'source_dir': 'other'}, False, True),
+    ('data', {'cache_dir': 'other'}, True, True),
     ('model', {'d_ff': 7}, False, False),
     ('train', {'batch_size': 7}, False, False),
   ],
