@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # The parts of the package that each part may import besides itself. The longest matching name applies.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
-HOST = ('paths', 'objects', 'files', 'console')  # Shared by programs, independent of models.
+HOST = ('paths', 'objects', 'files', 'console', 'first_process')  # Shared by programs, independent of models.
 WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
   'types': ('core.pytree',),
@@ -25,6 +25,7 @@ MAY_IMPORT = {
   'objects': ('paths',),
   'files': ('errors', 'objects', 'paths'),
   'console': (),
+  'first_process': ('errors',),
   'text_table': (),
   'records': ('errors', 'paths', 'files'),
   'config': ('errors', 'paths'),

@@ -107,7 +107,7 @@ def _copy(folder: pathlib.Path, target: epath.Path) -> None:
   for name in tracked([*names, _ABOUT], f'copying to {target}:', 'files'):
     with open(folder / name, 'rb') as file, (target / name).open('wb') as copy:
       while block := file.read(_BLOCK):
-        copy.write(block)
+        copy.write(block)  # type: ignore[arg-type]
   for path in target.iterdir():
     if path.name not in {*names, _ABOUT}:
       path.unlink()

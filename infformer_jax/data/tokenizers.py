@@ -13,20 +13,18 @@ import difflib
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from infformer_jax import files, paths
+from infformer_jax import files, first_process, paths
 from infformer_jax.data import byte_pairs
 from infformer_jax.data.decode_stream import DecodeStream
 from infformer_jax.data.interruptible import interruptible
 from infformer_jax.errors import ConfigError, UserError, unknown
 
-_WAIT = 1.0  # seconds between two looks for the tokenizer that the first process trains
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
 # Ordinary text, of kinds that some tokenizers do not preserve.
 _PROBE = " The\n\n\t“naïve”  café—\r\n漢字 \U0001f600 e\u0301 ﬁ, don't\n "
@@ -182,21 +180,20 @@ def from_spec(spec: str, workdir: epath.Path, train: Callable[[int], str]) -> To
 
 
 def _trained(num_ids: int, file: epath.Path, train: Callable[[int], str]) -> BytePairs:
-  import jax
   import tokenizers
 
-  while not file.exists():
-    if jax.process_index() > 0:
-      time.sleep(_WAIT)
-      continue
+  def save() -> None:
+    if file.exists():
+      return
     trained = train(num_ids)
     try:
-      file.parent.mkdir(parents=True, exist_ok=True)
       files.write_text(file, trained)
     except paths.errors() as error:
       raise UserError(
         f'cannot save the tokenizer in {file}: {paths.reason(error)}; use a writable --workdir'
       ) from None
+
+  first_process.do(save)
   content = _read(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
   try:
     return BytePairs(tokenizers.Tokenizer.from_str(content.decode()), hashlib.sha256(content).hexdigest())

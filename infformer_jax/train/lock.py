@@ -5,15 +5,11 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import jax
-import numpy as np
 from etils import epath
-from jax.experimental import multihost_utils
 
-from infformer_jax import files, paths
+from infformer_jax import files, first_process, paths
 from infformer_jax.errors import UserError
 from infformer_jax.train.lease import Held, lease
-
-_MESSAGE_BYTES = 2000
 
 
 @contextlib.contextmanager
@@ -30,7 +26,7 @@ def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
   """
   with contextlib.ExitStack() as stack:
     problem = _acquire(workdir, say, stack) if jax.process_index() == 0 else ''
-    if problem := _of_process_0(problem):
+    if problem := first_process.tell(problem):
       raise UserError(problem)
     yield
 
@@ -52,12 +48,3 @@ def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.
   except paths.errors() as error:
     return f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir'
   return f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
-
-
-def _of_process_0(text: str) -> str:
-  """The text that process 0 gives, in all processes."""
-  if jax.process_count() == 1:
-    return text
-  padded = text.encode()[:_MESSAGE_BYTES].ljust(_MESSAGE_BYTES, b'\0')
-  received = multihost_utils.broadcast_one_to_all(np.frombuffer(padded, np.uint8))
-  return np.asarray(received).tobytes().rstrip(b'\0').decode(errors='replace')
