@@ -43,7 +43,7 @@ create() {
   tpus "$resource" create "$name" "${creation[@]}"
 }
 
-delete() { tpus "$resource" delete "$name" ${deletion[@]+"${deletion[@]}"} "$@"; }
+delete() { tpus "$resource" delete "$name" --quiet ${deletion[@]+"${deletion[@]}"}; }
 
 # Waits until the workers can be reached. With `create`, creates the slice if there is none, and anew if it was preempted.
 await_slice() {
@@ -68,7 +68,7 @@ await_slice() {
       SUSPENDED | PREEMPTED | TERMINATED)
         [[ -n $may_create ]] || fail "$name was preempted; delete it, or let \`run\` create it anew" 1
         reached=1 # Such a slice could be created once.
-        delete --quiet && continue
+        delete && continue
         ;;
       FAILED | STOPPED)
         fail "$name is $answer; \`gcloud compute tpus $resource describe $name\` may say why" 1

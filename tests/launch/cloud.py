@@ -35,8 +35,13 @@ class Cloud:
     for name in ('infformer_jax/__init__.py', 'configs/pg19.py'):
       (self.repository / name).parent.mkdir()
       (self.repository / name).touch()
+    subprocess.run(['git', 'init', '--quiet', self.repository], check=True)
+    self.commit()
+
+  def commit(self) -> None:
+    """Commits all files of the repository."""
     git = ['git', '-C', self.repository, '-c', 'user.name=test', '-c', 'user.email=test@example.org']
-    for command in (['init', '--quiet'], ['add', '.'], ['commit', '--quiet', '--message=test']):
+    for command in (['add', '.'], ['commit', '--quiet', '--message=test']):
       subprocess.run([*git, *command], check=True)
 
   @staticmethod

@@ -104,7 +104,7 @@ def test_a_run_survives_a_preemption_and_a_termination(cloud):
   assert len(creations) == 2
   assert creations[0] == creations[1]
   assert deletions == [
-    ['compute', 'tpus', 'queued-resources', 'delete', 'pg19', '--force', '--quiet', *PLACE]
+    ['compute', 'tpus', 'queued-resources', 'delete', 'pg19', '--quiet', '--force', *PLACE]
   ]
   for state in ('does not exist', 'WAITING_FOR_RESOURCES', 'PROVISIONING', 'ACTIVE', 'SUSPENDED'):
     assert f' pg19: {state}\n' in out
