@@ -98,6 +98,8 @@ def _file_system(bucket: str) -> Any:
   anonymous = GCSFileSystem(token='anon', use_listings_cache=False)
   try:
     anonymous.call('GET', 'b/{}/o', bucket, maxResults=1, json_out=True)
-  except (gcsfs.retry.HttpError, OSError):
+  except (gcsfs.retry.HttpError, OSError) as error:
+    if getattr(error, 'code', None) != 401 and not str(error).startswith('Forbidden'):
+      raise  # It is not the missing credentials.
     return GCSFileSystem(use_listings_cache=False)
   return anonymous

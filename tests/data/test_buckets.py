@@ -61,23 +61,42 @@ def test_a_bucket_that_does_not_exist_or_may_not_be_read_is_one_line(folder, mon
   )
 
 
-def test_a_public_bucket_is_read_without_credentials_and_another_one_with_them(bucket, monkeypatch):
+@pytest.fixture
+def refuse(monkeypatch):
+  """Makes a function after which the first request of a file system raises an error."""
+
+  def refuse(error):
+    def call(*args, **settings):
+      raise error
+
+    monkeypatch.setattr(gcsfs.core.GCSFileSystem, 'call', call)
+    buckets._file_system.cache_clear()
+
+  yield refuse
+  buckets._file_system.cache_clear()
+
+
+def test_a_public_bucket_is_read_without_credentials_and_another_one_with_them(bucket, refuse):
   buckets._file_system.cache_clear()
   assert buckets._file_system('bucket').credentials.token == 'anon'
+  for error in (
+    gcsfs.retry.HttpError({'code': 401, 'message': 'Anonymous caller'}),
+    OSError('Forbidden: b/'),
+  ):
+    refuse(error)
+    assert buckets._file_system('bucket').credentials.token is None
 
-  def refuse(*args, **settings):
-    raise gcsfs.retry.HttpError({'code': 401, 'message': 'Anonymous caller does not have access'})
 
-  monkeypatch.setattr(gcsfs.core.GCSFileSystem, 'call', refuse)
-  buckets._file_system.cache_clear()
-  assert buckets._file_system('bucket').credentials.token is None
-  buckets._file_system.cache_clear()
+def test_a_bucket_that_cannot_be_reached_is_not_asked_again_with_credentials(bucket, refuse):
+  refuse(gcsfs.retry.HttpError({'code': 503, 'message': 'unavailable'}))
+  with pytest.raises(UserError, match='^data.source_dir = X cannot be read: unavailable, 503; '):
+    stats(paths.parse('gs://bucket/x', 'KEY'))
 
 
 def test_copies_are_complete_although_requests_fail_and_are_made_once(folder, tmp_path, bucket):
-  write(folder, {f'many/{i}': f'text {i}' * 1000 for i in range(20)})
+  write(folder, {f'many/{i}': f'text {i}' * 1000 for i in range(4)})
   names = list(stats(folder))
-  bucket.fails_every = 10
+  bucket.fails_every = 4
   try:
     buckets.copy(folder, names, tmp_path)
   finally:
