@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import threading
+import time
 import urllib.parse
 
 from gcp_storage_emulator import storage
@@ -29,6 +30,7 @@ class Bucket:
     self.lock = threading.RLock()
     self.requests = 0
     self.fails_every = 0  # One of this number of requests is answered with status 503; 0: none.
+    self.delay = 0.0  # seconds that each request waits
     self.before_write = lambda: None  # called before each request that writes or removes an object
     self._port = 0
     self.start()
@@ -125,6 +127,7 @@ class _Handler(RequestHandler):
   def _answer(self, handle) -> None:
     body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
     self.rfile = io.BytesIO(body)
+    time.sleep(self.bucket.delay)
     query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
     bucket = self.bucket
     with bucket.lock:

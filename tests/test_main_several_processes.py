@@ -1,14 +1,14 @@
 """Two processes with four devices each equal a run in one process, also after SIGTERM to one of them."""
 
+import fcntl
 import json
-import pathlib
 import socket
 import subprocess
 import time
 
 import pytest
 
-from tests.program import STEPS, Program, checkpoint_steps, last_step, metrics, results
+from tests.program import STEPS, Program, Workdir, checkpoint_steps, last_step, metrics, results
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 """Tolerance for losses of one and several processes, which differ only in the order of sums."""
 
 
-def start(program: Program, workdir: pathlib.Path) -> list[subprocess.Popen]:
+def start(program: Program, workdir: Workdir) -> list[subprocess.Popen]:
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
@@ -35,15 +35,15 @@ def finish(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]
   return outputs
 
 
-def losses(workdir: pathlib.Path) -> list[tuple[int, str, float]]:
+def losses(workdir: Workdir) -> list[tuple[int, str, float]]:
   return [(line['step'], line['split'], line['loss_nats_per_token']) for line in metrics(workdir)]
 
 
-def test_two_processes_stop_together_resume_and_have_the_results_of_one(tmp_path):
+def test_two_processes_stop_together_resume_and_have_the_results_of_one(place, tmp_path):
   program = Program(tmp_path)
   program.run(tmp_path / 'one', *LANES)
 
-  workdir = tmp_path / 'two'
+  workdir = place / 'two'
   processes = start(program, workdir)
   while last_step(workdir) < 8:
     assert all(process.poll() is None for process in processes)
@@ -63,3 +63,13 @@ def test_two_processes_stop_together_resume_and_have_the_results_of_one(tmp_path
     loss = results(tmp_path / 'one')[view]['loss_nats_per_token']
     assert results(workdir)[view]['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
   assert json.loads((workdir / 'results.json').read_text())['step'] == STEPS
+
+
+def test_both_processes_end_with_one_line_if_another_run_holds_the_work_directory(tmp_path):
+  program, workdir = Program(tmp_path), tmp_path / 'work'
+  workdir.mkdir()
+  with open(workdir / 'lock', 'a') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    outputs = finish(start(program, workdir), code=2)
+  line = f'error: another run is training in {workdir}; wait until it ends, or use another --workdir\n'
+  assert [err for _, err in outputs] == [line, line]

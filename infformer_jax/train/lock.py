@@ -4,7 +4,6 @@ import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
 
-import jax
 from etils import epath
 
 from infformer_jax import files, first_process, paths
@@ -25,14 +24,12 @@ def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
     UserError: another run holds the lock, or the directory cannot be written. All processes raise it.
   """
   with contextlib.ExitStack() as stack:
-    problem = _acquire(workdir, say, stack) if jax.process_index() == 0 else ''
-    if problem := first_process.tell(problem):
-      raise UserError(problem)
+    first_process.do(lambda: _acquire(workdir, say, stack))
     yield
 
 
-def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.ExitStack) -> str:
-  """Takes the lock, until the stack is closed; returns why this is not possible, or ''."""
+def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.ExitStack) -> None:
+  """Takes the lock, until the stack is closed."""
   holder = ''
   try:
     if paths.is_local(workdir):
@@ -40,11 +37,13 @@ def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.
       stack.enter_context(files.lock(pathlib.Path(workdir / 'lock'), wait=False))
     else:
       stack.enter_context(lease(workdir / 'lock', say))
-    return ''
+    return
   except Held as held:
     holder = f' ({held})'
   except BlockingIOError:
     pass
   except paths.errors() as error:
-    return f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir'
-  return f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
+    raise UserError(f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir') from None
+  raise UserError(
+    f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
+  )
