@@ -1,4 +1,4 @@
-"""A save of metrics and a checkpoint, on a disk and in an emulated bucket: until the next step, until the end.
+"""A save of metrics and a checkpoint on a disk and in an emulated bucket: until the next step, until the end.
 
 The bucket is in this process (tests/bucket.py). Its requests wait as long as those of a region's buckets do.
 """
