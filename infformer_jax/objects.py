@@ -86,6 +86,22 @@ def remove(path: os.PathLike[str], generation: int) -> None:
     raise Changed from None
 
 
+def may_see_bucket(path: os.PathLike[str]) -> bool:
+  """Whether the settings of the bucket can be read, which is another permission than those for its objects.
+
+  Raises:
+    paths.errors(): there is no such bucket, or it cannot be reached.
+  """
+  from google.api_core.exceptions import Forbidden
+
+  bucket = _blob(path).bucket
+  try:
+    bucket.reload(retry=_retry())
+  except Forbidden:
+    return False
+  return True
+
+
 def _blob(path: os.PathLike[str]) -> Any:
   bucket, _, name = os.fspath(path).removeprefix(BUCKETS).partition('/')
   return _client(threading.get_ident()).bucket(bucket).blob(name)

@@ -30,6 +30,7 @@ class Bucket:
     self.lock = threading.RLock()
     self.requests = 0
     self.fails_every = 0  # One of this number of requests is answered with status 503; 0: none.
+    self.refuses = ''  # a path that ends like this is answered with status 403
     self.delay = 0.0  # seconds that each request waits
     self.before_write = lambda: None  # called before each request that writes or removes an object
     self._port = 0
@@ -134,6 +135,9 @@ class _Handler(RequestHandler):
       bucket.requests += 1
       if bucket.fails_every and bucket.requests % bucket.fails_every == 0:
         self._refuse(503)
+        return
+      if bucket.refuses and self.path.partition('?')[0].endswith(bucket.refuses):
+        self._refuse(403)
         return
       bucket.storage.expected = query.get('ifGenerationMatch', [None])[0]
       bucket.storage.unwanted = query.get('ifGenerationNotMatch', [None])[0]

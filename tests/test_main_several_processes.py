@@ -17,7 +17,8 @@ TOLERANCE = 1e-5
 """Tolerance for losses of one and several processes, which differ only in the order of sums."""
 
 
-def start(program: Program, workdir: Workdir) -> list[subprocess.Popen]:
+def start(program: Program, workdir: Workdir, *, kilobytes: int | None = None) -> list[subprocess.Popen]:
+  """Starts both processes. Files of the first one are limited to `kilobytes`."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
@@ -26,7 +27,10 @@ def start(program: Program, workdir: Workdir) -> list[subprocess.Popen]:
     'JAX_NUM_PROCESSES': '2',
     'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
   }
-  return [program.start(workdir, *LANES, **environment, JAX_PROCESS_ID=str(i)) for i in range(2)]
+  return [
+    program.start(workdir, *LANES, **environment, JAX_PROCESS_ID=str(index), kilobytes=limit)
+    for index, limit in enumerate((kilobytes, None))
+  ]
 
 
 def finish(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]]:
@@ -73,3 +77,14 @@ def test_both_processes_end_with_one_line_if_another_run_holds_the_work_director
     outputs = finish(start(program, workdir), code=2)
   line = f'error: another run is training in {workdir}; wait until it ends, or use another --workdir\n'
   assert [err for _, err in outputs] == [line, line]
+
+
+def test_an_error_of_one_process_ends_both(tmp_path):
+  """Its own line is there, whatever JAX says of the other one."""
+  program = Program(tmp_path)
+  processes = start(program, tmp_path / 'work', kilobytes=16)  # Less than a checkpoint, and than a plot.
+  (_, err), _ = [process.communicate() for process in processes]
+  assert 'stopped: ' in err
+  assert 'File too large' in err
+  assert processes[0].returncode == 1
+  assert processes[1].returncode != 0

@@ -56,6 +56,13 @@ def test_a_write_waits_for_a_bucket_that_has_disappeared(path, bucket):
   assert path.read_bytes() == b'content'
 
 
+def test_the_settings_of_a_bucket_are_another_permission(path, bucket, monkeypatch):
+  assert objects.may_see_bucket(path)
+  monkeypatch.setattr(bucket, 'refuses', '/b/bucket')
+  assert not objects.may_see_bucket(path)
+  objects.write(path, b'')
+
+
 def test_a_missing_bucket_is_an_error_with_a_reason(bucket):
   with pytest.raises(paths.errors()) as caught:
     objects.write(epath.Path('gs://none/object'), b'')

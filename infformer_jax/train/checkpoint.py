@@ -91,7 +91,8 @@ class Checkpoints:
     Raises:
       SaveError: one cannot be written.
     """
-    self._writing(lambda: self._manager.wait_until_finished())
+    if '_manager' in vars(self):  # Creating it needs all processes.
+      self._writing(lambda: self._manager.wait_until_finished())
 
   def restore(
     self, like: _T, shardings: PyTree, *, step: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from etils import epath
 
-from infformer_jax import files, first_process, paths
+from infformer_jax import files, first_process, objects, paths
 from infformer_jax.errors import UserError
 from infformer_jax.train.lease import Held, lease
 
@@ -35,8 +35,12 @@ def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.
     if paths.is_local(workdir):
       workdir.mkdir(parents=True, exist_ok=True)
       stack.enter_context(files.lock(pathlib.Path(workdir / 'lock'), wait=False))
-    else:
+    elif objects.may_see_bucket(workdir):
       stack.enter_context(lease(workdir / 'lock', say))
+    else:
+      raise UserError(
+        f'cannot use {workdir}: Orbax needs the permission storage.buckets.get, as roles/storage.admin has it'
+      )
     return
   except Held as held:
     holder = f' ({held})'

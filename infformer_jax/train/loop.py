@@ -152,9 +152,13 @@ def train(
   except NotFiniteError as error:
     run.step, run.state = error.step - 1, dataclasses.replace(run.state, finite=~run.state.finite)
     save(run)
-    raise
-  finally:
     checkpoints.wait()
+    raise
+  except BaseException:
+    if jax.process_count() == 1:  # Others, which may have no error, would have to answer.
+      checkpoints.wait()
+    raise
+  checkpoints.wait()
   run.metrics.close()
   if run.stopping:
     raise Terminated(

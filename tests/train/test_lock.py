@@ -41,6 +41,14 @@ def test_a_bucket_that_does_not_exist_is_a_user_error(bucket, monkeypatch, tmp_p
     pass
 
 
+def test_a_bucket_in_which_orbax_could_not_delete_is_a_user_error(bucket, monkeypatch, tmp_path):
+  monkeypatch.setattr(bucket, 'refuses', '/b/bucket')
+  workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
+  error = f'cannot use {workdir}: Orbax needs the permission storage.buckets.get'
+  with pytest.raises(UserError, match=error), lock(workdir, pytest.fail):
+    pass
+
+
 def test_an_error_in_the_block_keeps_its_type(place, monkeypatch, tmp_path):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   with pytest.raises(BlockingIOError), lock(place, pytest.fail):
