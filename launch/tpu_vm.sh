@@ -101,7 +101,7 @@ judge() {
 }
 
 run() {
-  local mine=0 workers active
+  local mine=0 lost='' workers active
   trap 'say "interrupted; the command goes on: the same run joins it, stop ends it"; exit 130' INT
   while :; do
     await_slice create
@@ -117,12 +117,16 @@ run() {
       active=0
     fi
     if ((mine && !active)); then
+      if [[ $lost && $answer ]]; then remote 0 "bash $WORKER follow" || continue; fi
       judge
       mine=0
     elif { ((active)) || setup; } && start "$@"; then # Where it is running already, nothing happens.
-      ((mine)) || attempts=$((attempts + 1)) began=$SECONDS
-      mine=1
-      remote 0 "bash $WORKER follow" || sleep "$poll_seconds"
+      if ((!mine)); then
+        mine=1 attempts=$((attempts + 1)) began=$SECONDS
+        say "attempt $attempts"
+      fi
+      lost=
+      remote 0 "bash $WORKER follow" || { lost=yes && sleep "$poll_seconds"; }
     else
       failed 'the command could not be started' 1
     fi

@@ -88,10 +88,15 @@ class Cloud:
     """Runs the script until it ends; returns its stdout and stderr."""
     return self.finish(self.start(*arguments), code)
 
+  def close(self) -> None:
+    """Ends the commands that still run on the workers."""
+    for script in self.folder.glob('workers/*/infformer_jax/source/launch/tpu_worker.sh'):
+      subprocess.run(['bash', script, 'settle', '0'], stdout=subprocess.DEVNULL, check=True)
+
   @staticmethod
-  def finish(process: subprocess.Popen, code: int) -> tuple[str, str]:
+  def finish(process: subprocess.Popen, code: int, seconds: float = 120) -> tuple[str, str]:
     try:
-      out, err = process.communicate(timeout=60)
+      out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
       os.killpg(process.pid, signal.SIGKILL)
       raise
@@ -106,7 +111,7 @@ class Cloud:
 
   def wait_for(self, name: str) -> None:
     """Waits until a file exists in the folder of the cloud."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (self.folder / name).exists():
       assert time.monotonic() < deadline, f'{name} does not appear'
       time.sleep(0.02)

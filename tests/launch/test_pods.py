@@ -37,8 +37,8 @@ def sections() -> dict[str, str]:
 
 
 @pytest.fixture
-def cloud(tmp_path) -> Cloud:
-  cloud = Cloud(tmp_path)
+def user(cloud, tmp_path) -> Cloud:
+  """The cloud, with fakes of the other programs that the page calls."""
   programs = dict.fromkeys(('ssh-agent', 'ssh-add', 'squeue', 'scancel', 'docker', 'python'), STUB)
   programs |= {'python3': STUB + VENV, 'sbatch': SBATCH, 'srun': 'shift 2\nexec "$@"'}
   for name, text in programs.items():
@@ -54,31 +54,31 @@ def lines(cloud: Cloud, name: str) -> list[str]:
   return path.read_text().splitlines() if path.exists() else []
 
 
-def test_all_commands_succeed_in_their_order(cloud):
+def test_all_commands_succeed_in_their_order(user):
   for heading, commands in sections().items():
     kept = '\n'.join(line for line in commands.splitlines() if not line.startswith(OMITTED))
     script = kept.replace('seq 0 8', 'seq 0 0')  # One slice at a time.
     done = subprocess.run(
       ['bash', '-euo', 'pipefail', '-c', script],
-      cwd=cloud.repository,
-      env=cloud.environment,
+      cwd=user.repository,
+      env=user.environment,
       capture_output=True,
       text=True,
       check=False,
-      timeout=60,
+      timeout=240,
     )
     assert done.returncode == 0, f'{heading}\n{done.stdout}\n{done.stderr}'
-  trained = lines(cloud, 'trained')
+  trained = lines(user, 'trained')
   pg19 = '--config=configs/pg19.py --workdir=gs://BUCKET/pg19 --config.data.data_dir=gs://BUCKET/tfds'
   assert trained.count(pg19) == 4  # Twice, on two workers.
   assert len([line for line in trained if '--workdir=gs://BUCKET/sweep' in line]) == 4
   trunk = '--config.init_from=gs://BUCKET/trunk/points/memory=none,seed={seed} --index=0'
   assert len([line for line in trained if line.endswith(trunk)]) == 2
-  typed = lines(cloud, 'typed')
+  typed = lines(user, 'typed')
   assert (
     len([line for line in typed if '--workdir=/SHARED/pg19 --config.data.data_dir=/SHARED/tfds' in line]) == 1
   )
   assert len([line for line in typed if line.endswith('data.data_dir=/SHARED/tfds --index=8')]) == 1
   assert len([line for line in typed if '--config=configs/quickstart.py' in line]) == 2
-  assert len(cloud.calls('queued-resources', 'create')) == 2  # pg19, and a sweep after its deletion.
-  assert len(cloud.calls('queued-resources', 'delete')) == 1
+  assert len(user.calls('queued-resources', 'create')) == 2  # pg19, and a sweep after its deletion.
+  assert len(user.calls('queued-resources', 'delete')) == 1

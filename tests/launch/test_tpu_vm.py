@@ -8,15 +8,8 @@ import time
 
 import pytest
 
-from tests.launch.cloud import Cloud
-
 PLACE = ('--zone=us-central2-b', '--project=my-project')
 SLICE = (*PLACE, '--accelerator_type=v4-32', '--poll_seconds=0')
-
-
-@pytest.fixture
-def cloud(tmp_path) -> Cloud:
-  return Cloud(tmp_path)
 
 
 @pytest.mark.parametrize(
