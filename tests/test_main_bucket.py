@@ -3,6 +3,7 @@
 The variable KILLS sets how many processes are killed.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -13,6 +14,8 @@ import pytest
 from etils import epath
 
 from infformer_jax import paths
+from tests.ablation.sweep import write_config
+from tests.config.test_command_line import run
 from tests.program import Program, assert_same, checkpoint_steps
 
 pytestmark = pytest.mark.timeout(1800)
@@ -107,6 +110,26 @@ def test_sigterm_saves_and_a_second_run_is_refused_with_the_name_of_the_first(
   assert 'terminated' in err or 'is saved, run the same command again' in err
   program.run(workdir)
   assert_same(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_the_other_programs_read_and_write_in_a_bucket(bucket, workdir, tmp_path):
+  """A sweep of one run, a prompt and plots."""
+  config = write_config(tmp_path)
+  axis = '--axis=train.num_steps', '--values=2'
+  run('-m', 'infformer_jax.ablate', f'--config={config}', f'--workdir={workdir}', *axis, check=True)
+  point = workdir / 'points' / 'num_steps=2,seed=0'
+  assert json.loads((workdir / 'ablation.json').read_text())['points'][0]['run'] == point.name
+  (workdir / 'prompt.txt').write_text('0 1 2 3 ' * 9)
+  prompt = f'--prompt_file={workdir / "prompt.txt"}'
+  done = run('-m', 'infformer_jax.generate', f'--workdir={point}', prompt, '--max_new_tokens=5', check=True)
+  assert f'reads {workdir / "prompt.txt"}: 36 tokens' in done.stderr
+  for folder in (workdir, point):
+    before = {path.name: path.read_bytes() for path in (folder / 'plots').iterdir()}
+    (folder / 'plots').rmtree()
+    done = run('-m', 'infformer_jax.plot', f'--workdir={folder}', check=True)
+    assert done.stdout == f'the plots are in {folder / "plots"}\n'
+    assert {path.name: path.read_bytes() for path in (folder / 'plots').iterdir()} == before
 
 
 def test_a_bucket_that_does_not_exist_is_a_one_line_error(program):
