@@ -52,7 +52,7 @@ def tokenized(documents: Documents, tokenizer: Tokenizer, cache_dir: pathlib.Pat
     partial = parent / f'{kind}_{seen[:8]}.partial'
     for other in set(parent.glob(f'{kind}_*.partial')) - {partial}:
       shutil.rmtree(other, ignore_errors=True)
-    content = token_files.write(partial, documents, tokenizer, f'tokenizing {split}:', seen)
+    content = token_files.write(partial, documents, tokenizer, split, seen)
     folder = parent / f'{kind}_{content}'
     files.replace(partial, folder)
     return token_files.read(folder)
@@ -81,7 +81,8 @@ def _moved(documents: Documents, parent: pathlib.Path, kind: str, seen: str, spl
   if not intact:
     return None
   content = token_files.Content()
-  for document in token_files.all_documents(documents, f'comparing {split} with its tokens:'):
+  indices, label = range(len(documents)), f'comparing {split} with its tokens:'
+  for document in token_files.tracked_documents(documents, indices, label):
     content.add(document)
   name = f'{kind}_{content.short}'
   if name in intact:

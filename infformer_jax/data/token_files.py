@@ -11,7 +11,6 @@ has finished, and damage of any file.
 import collections
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import pathlib
@@ -54,7 +53,7 @@ class Content:
     return hashlib.sha256(self._names.digest() + self.texts.digest()).hexdigest()[:16]
 
 
-def write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, label: str, seen: str) -> str:
+def write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, split: str, seen: str) -> str:
   """Tokenizes documents on all cores, with a few of them in memory at a time.
 
   Args:
@@ -62,7 +61,7 @@ def write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, labe
       has finished is not tokenized again; these texts are read, for the hash.
     documents: the texts.
     tokenizer: encodes them.
-    label: the start of the lines about the progress.
+    split: its name, for the lines about the progress.
     seen: see `seen_in`.
   Returns:
     `Content.short` of the documents.
@@ -72,11 +71,13 @@ def write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, labe
   """
   folder.mkdir(exist_ok=True)
   dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32)
-  content, stream = Content(), all_documents(documents, label)
+  content, count = Content(), len(documents)
   with contextlib.closing(_Writer(folder, dtype)) as writer:
-    for document in itertools.islice(stream, writer.totals['read']):
+    done = writer.totals['read']
+    for document in tracked_documents(documents, range(done), f'reading what is tokenized of {split}:'):
       content.add(document)
-    for batch, encoded in _encoded(_batches(stream), tokenizer):
+    rest = tracked_documents(documents, range(done, count), f'tokenizing {split}:')
+    for batch, encoded in _encoded(_batches(rest), tokenizer):
       for document in batch:
         content.add(document)
       writer.add(batch, encoded)
@@ -129,9 +130,8 @@ def add_seen(folder: pathlib.Path, seen: str) -> None:
   files.write_json(folder / 'about.json', about | {'seen': [*about['seen'], seen]})
 
 
-def all_documents(documents: Documents, label: str) -> Iterator[Document]:
-  """All documents in their order, with progress lines."""
-  indices = range(len(documents))
+def tracked_documents(documents: Documents, indices: range, label: str) -> Iterator[Document]:
+  """Some of the documents, with progress lines."""
   pairs = zip(tracked(indices, label, 'documents'), documents.read(indices), strict=True)
   return (document for _, document in pairs)
 

@@ -1,6 +1,7 @@
 """The token cache: exact, reused, and never incomplete."""
 
 import os
+import selectors
 import shutil
 import subprocess
 import sys
@@ -150,8 +151,9 @@ class Slow:
   key = outline = t.DOCUMENTS.key
   def __len__(self): return len(t.DOCUMENTS)
   def read(self, indices):
-    print("read")
-    time.sleep(2)
+    if len(indices):
+      print('read', flush=True)
+      while not (pathlib.Path(sys.argv[1]) / 'go').exists(): time.sleep(0.01)
     return t.DOCUMENTS.read(indices)
 
 t.tokenized(pathlib.Path(sys.argv[1]), Slow())
@@ -193,9 +195,20 @@ def test_a_damaged_cache_is_rebuilt(file, damage, tmp_path):
 
 def test_processes_that_start_at_the_same_time_share_one_cache(tmp_path):
   started = [start(SLOW, tmp_path) for _ in range(3)]
-  outputs = [process.communicate() for process in started]
-  assert sorted(out for out, _ in outputs) == ['', '', 'read\n']
-  assert all('waiting for the process that writes' in err for out, err in outputs if not out)
+  with selectors.DefaultSelector() as outputs:
+    for process in started:
+      outputs.register(process.stdout, selectors.EVENT_READ)
+      outputs.register(process.stderr, selectors.EVENT_READ)
+    lines = []
+    while len(lines) < 3:
+      for output, _ in outputs.select():
+        outputs.unregister(output.fileobj)
+        lines.append(output.fileobj.readline())
+  one, *others = sorted(lines)
+  assert one == 'read\n'
+  assert all(line.startswith('waiting for the process that writes ') for line in others)
+  (tmp_path / 'go').touch()
+  assert [process.communicate()[0] for process in started] == ['', '', '']
   assert [process.returncode for process in started] == [0, 0, 0]
   assert_is_corpus(tokenized(tmp_path, Unreadable())[0])
 

@@ -24,7 +24,7 @@ class Counted(Bytes):
 
 
 def write(folder, documents=DOCUMENTS, tokenizer=BYTES):
-  return token_files.write(folder, documents, tokenizer, 'tokenizing:', 'seen')
+  return token_files.write(folder, documents, tokenizer, 'train', 'seen')
 
 
 def test_small_batches_and_large_vocabularies_give_the_same_tokens(tmp_path, monkeypatch):
