@@ -23,7 +23,7 @@ fi
 shift
 
 port=$((20000 + RANDOM % 10000))
-while (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done # Somebody listens.
+while (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done # The port is in use.
 environment=(JAX_COORDINATOR_ADDRESS="127.0.0.1:$port" JAX_NUM_PROCESSES="$count")
 if ((dry_run)); then
   for ((i = 0; i < count; i++)); do

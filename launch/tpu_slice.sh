@@ -45,7 +45,7 @@ create() {
 
 delete() { tpus "$resource" delete "$name" --quiet ${deletion[@]+"${deletion[@]}"}; }
 
-# Waits until the workers can be reached. With `create`, creates the slice if there is none, and anew if it was preempted.
+# Waits until the workers can be reached. With `create`, creates the slice if it does not exist or was preempted.
 await_slice() {
   local may_create=${1:-} seen=none
   while :; do
@@ -66,7 +66,7 @@ await_slice() {
         ((reached)) || fail "$name could not be created" 1
         ;;
       SUSPENDED | PREEMPTED | TERMINATED)
-        [[ -n $may_create ]] || fail "$name was preempted; delete it, or let \`run\` create it anew" 1
+        [[ -n $may_create ]] || fail "$name was preempted; delete it, or use \`run\`, which creates it again" 1
         reached=1 # Such a slice could be created once.
         delete && continue
         ;;

@@ -26,8 +26,8 @@
 #   --worker=N                 the worker of `logs`; default: 0
 #   --create_flag=FLAG         for gcloud's create, such as --create_flag=--network=NETWORK; may be repeated
 #   --ssh_flag=FLAG            for gcloud's ssh and scp, such as --ssh_flag=--internal-ip; may be repeated
-#   --poll_seconds=N           between two looks at the slice; default: 30
-#   --dry_run                  print the commands of an undisturbed course instead of running them
+#   --poll_seconds=N           between two queries of the state of the slice; default: 30
+#   --dry_run                  print the commands of a run without failures, and execute none
 set -euo pipefail
 readonly MAX_FAILURES=3 FAILURE_SECONDS=3600 # Failures in a row; a command that ran for an hour has made progress.
 readonly SETTLE_SECONDS=180                  # From the end on one worker to that on all: JAX notices after 100 s.

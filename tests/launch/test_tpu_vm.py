@@ -40,7 +40,7 @@ def test_create_calls_gcloud_once(cloud, flags, command):
   assert cloud.calls() == [['compute', 'tpus', *shlex.split(command), *PLACE]]
 
 
-def test_a_dry_run_prints_the_commands_of_an_undisturbed_course(cloud):
+def test_a_dry_run_prints_the_commands_of_a_run_without_failures(cloud):
   out, _ = cloud.run('run', 'pg19', *SLICE, '--dry_run', '--', 'python', '-m', 'x', '--name=a b')
   commands = [shlex.split(line) for line in out.splitlines()]
   assert [words[3:5] for words in commands if words[0] == 'gcloud'] == [

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -46,6 +47,14 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(worker, tmp_pat
   session = (tmp_path / 'infformer_jax/run/pid').read_text().strip()
   states = subprocess.run(['ps', '-o', 'stat=', '-s', session], capture_output=True, text=True, check=False)
   assert [state for state in states.stdout.split() if not state.startswith('Z')] == []
+
+
+def test_the_exit_status_is_kept_when_a_shutdown_terminates_all_processes(worker, tmp_path):
+  worker('start', 'bash', '-c', 'trap "echo saved; exit 143" TERM; echo up; while :; do sleep 0.05; done')
+  while not worker('status').endswith(': up\n'):
+    pass
+  os.killpg(int((tmp_path / 'infformer_jax/run/pid').read_text()), signal.SIGTERM)
+  assert worker('settle', '10') == f'exited 143 {HOST}: saved\n'
 
 
 def test_a_command_whose_machine_was_restarted_is_lost(worker, tmp_path):
