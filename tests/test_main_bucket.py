@@ -8,6 +8,8 @@ import os
 import pathlib
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -15,7 +17,6 @@ from etils import epath
 
 from infformer_jax import paths
 from tests.ablation.sweep import write_config
-from tests.config.test_command_line import run
 from tests.program import Program, assert_same, checkpoint_steps
 
 pytestmark = pytest.mark.timeout(1800)
@@ -112,22 +113,27 @@ def test_sigterm_saves_and_a_second_run_is_refused_with_the_name_of_the_first(
   assert_same(workdir, undisturbed)
 
 
+def call(program: str, *flags: str) -> subprocess.CompletedProcess[str]:
+  command = [sys.executable, '-m', f'infformer_jax.{program}', *flags]
+  return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
 @pytest.mark.slow
 def test_the_other_programs_read_and_write_in_a_bucket(bucket, workdir, tmp_path):
   """A sweep of one run, a prompt and plots."""
   config = write_config(tmp_path)
   axis = '--axis=train.num_steps', '--values=2'
-  run('-m', 'infformer_jax.ablate', f'--config={config}', f'--workdir={workdir}', *axis, check=True)
+  call('ablate', f'--config={config}', f'--workdir={workdir}', *axis)
   point = workdir / 'points' / 'num_steps=2,seed=0'
   assert json.loads((workdir / 'ablation.json').read_text())['points'][0]['run'] == point.name
   (workdir / 'prompt.txt').write_text('0 1 2 3 ' * 9)
   prompt = f'--prompt_file={workdir / "prompt.txt"}'
-  done = run('-m', 'infformer_jax.generate', f'--workdir={point}', prompt, '--max_new_tokens=5', check=True)
+  done = call('generate', f'--workdir={point}', prompt, '--max_new_tokens=5')
   assert f'reads {workdir / "prompt.txt"}: 36 tokens' in done.stderr
   for folder in (workdir, point):
     before = {path.name: path.read_bytes() for path in (folder / 'plots').iterdir()}
     (folder / 'plots').rmtree()
-    done = run('-m', 'infformer_jax.plot', f'--workdir={folder}', check=True)
+    done = call('plot', f'--workdir={folder}')
     assert done.stdout == f'the plots are in {folder / "plots"}\n'
     assert {path.name: path.read_bytes() for path in (folder / 'plots').iterdir()} == before
 
