@@ -21,11 +21,11 @@ what can be gained at all. Each run can start from another model: in
 SHORT is continued.
 """
 
-import pathlib
 import sys
 
 import jax
 from absl import flags
+from etils import epath
 
 from infformer_jax import resume, startup
 from infformer_jax.ablation import measure, summary, tables
@@ -36,7 +36,7 @@ from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.results_schema import Sweep
 from infformer_jax.train import processes
-from infformer_jax.train.exits import NotFiniteError, Stopped, space
+from infformer_jax.train.exits import NotFiniteError, Stopped, storage
 
 flags.adopt_module_key_flags(startup)
 _CONFIG = flags.DEFINE_string('config', None, 'FILE or FILE:argument, such as configs/sort.py', required=True)
@@ -62,22 +62,22 @@ def main(overrides: Overrides) -> None:
     print(tables.rows_table([_row(index, point) for index, point in enumerate(points)]))
     return
   for point in points:
-    if point.file.is_file():
+    if point.file.exists():
       point.figures()  # Raises now, not after hours, if the file is damaged.
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   startup.prepare()
   processes.initialize()
   for point in chosen:
-    if not point.file.is_file():  # Raises now, not after hours, if the run could not start.
+    if not point.file.exists():  # Raises now, not after hours, if the run could not start.
       resume.require_initial_parameters(point.experiment, point.workdir)
   console = Console(quiet=jax.process_index() > 0)
   diverged = 0
   for point in chosen:
-    if point.file.is_file():
+    if point.file.exists():
       continue
     console.say(f'== {point.workdir.name} ({points.index(point)} of {len(points)})')
     try:
-      with space(point.workdir):
+      with storage(point.workdir):
         measure.run(point, points, console)
     except Stopped as stopped:
       console.end_status()
@@ -122,12 +122,12 @@ def _row(index: int, point: Point) -> dict:
   return {
     'index': index,
     'run': point.workdir.name,
-    'finished': 'yes' if point.file.is_file() else 'no',
+    'finished': 'yes' if point.file.exists() else 'no',
     **measure.estimate(point),
   }
 
 
-def _summarize(axes: list[Axis], points: list[Point], workdir: pathlib.Path) -> Sweep:
+def _summarize(axes: list[Axis], points: list[Point], workdir: epath.Path) -> Sweep:
   from infformer_jax.plotting import ablation as plots
 
   return summary.keep(axes, points, workdir, lambda sweep: plots.sweep(sweep, workdir))

@@ -1,7 +1,6 @@
 """Errors that the user can correct. The other reasons for which a run ends are in train/exits.py."""
 
 import difflib
-import re
 from collections.abc import Iterable
 
 
@@ -43,23 +42,3 @@ def check_range(name: str, value: int | None, least: int, most: int = 2**31 - 1)
     is_power = most >= 2**16 and (most + 1) & most == 0
     text = f'2^{most.bit_length()} - 1' if is_power else f'{most:,}'
     raise ConfigError(f'{name} = {value} must be in [{least}, {text}]')
-
-
-def check_local(name: str, value: str, path: str | None = None) -> None:
-  """Checks that a path names a place on a local or mounted file system.
-
-  Args:
-    name: the key or flag, for errors.
-    value: its value.
-    path: the path, if it is only a part of the value.
-  Raises:
-    ConfigError: it is empty, or has a scheme. For `pathlib`, 'gs://bucket/run' is in a folder called 'gs:'.
-
-  >>> check_local('--workdir', 'gs://bucket/run')
-  Traceback (most recent call last):
-  infformer_jax.errors.ConfigError: --workdir = 'gs://bucket/run' must be a local path; gs:// is not supported
-  """
-  if not (value if path is None else path):  # pathlib would take it for the current directory.
-    raise ConfigError(f"{name} = '' must be a path")
-  if scheme := re.match(r'[a-zA-Z][\w+.-]*://', value if path is None else path):
-    raise ConfigError(f"{name} = '{value}' must be a local path; {scheme[0]} is not supported")

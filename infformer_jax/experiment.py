@@ -1,14 +1,16 @@
 """One experiment: the whole config of a run, and the rules between its sections."""
 
 import dataclasses
-import pathlib
 from collections.abc import Iterator, Sequence
 
+from etils import epath
+
+from infformer_jax import paths
 from infformer_jax.config import stored_config
 from infformer_jax.config.parsing import Overrides, load_config, override
 from infformer_jax.data import tokenizers
 from infformer_jax.data.base import DataConfig
-from infformer_jax.errors import ConfigError, check_local, check_range
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.loop import TrainConfig
@@ -19,8 +21,9 @@ MAY_CHANGE_IN_TRAINING = (
   'train.evaluate_every',
   'train.checkpoint_every',
   'evaluation',
+  'data.cache_dir',
 )
-"""What may differ between a run and the one that resumes it: its length, and the intervals of hooks."""
+"""What may differ between a run and the one that resumes it: its length, intervals of hooks, the cache."""
 
 MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,
@@ -54,7 +57,7 @@ class Experiment:
   def __post_init__(self) -> None:
     check_range('seed', self.seed, 0, 2**32 - 1)
     if self.init_from is not None:
-      check_local('init_from', self.init_from)
+      paths.parse(self.init_from, 'init_from')
     try:
       self.data.check(self.model.segment_length)
     except ConfigError as error:
@@ -121,7 +124,7 @@ def load_experiment(config: str, overrides: Overrides = ()) -> Experiment:
 
 
 def resolve_experiment(
-  config: str | None, overrides: Overrides, workdir: pathlib.Path, *, may_change: Sequence[str]
+  config: str | None, overrides: Overrides, workdir: epath.Path, *, may_change: Sequence[str]
 ) -> Experiment:
   """The requested experiment; if the work directory already has one, they must agree.
 
@@ -136,7 +139,7 @@ def resolve_experiment(
     ConfigError: the requested config is not valid, or differs.
   """
   file = workdir / 'config.json'
-  before = stored_config.read_config(Experiment, file) if file.is_file() else None
+  before = stored_config.read_config(Experiment, file) if file.exists() else None
   if config is not None:
     asked = load_experiment(config, overrides)
   elif before is not None:

@@ -1,14 +1,18 @@
-"""Files and folders that are written atomically, and locks between processes."""
+"""Files that are written at once, also in buckets; on local disks, also folders, and locks of processes."""
 
 import contextlib
 import fcntl
 import json
+import os
 import pathlib
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from etils import epath
+
+from infformer_jax import objects, paths
 from infformer_jax.errors import UserError
 
 
@@ -55,14 +59,28 @@ def replace(partial: pathlib.Path, path: pathlib.Path) -> None:
     partial.replace(path)
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a UTF-8 text file atomically."""
-  with write_atomically(path) as partial:
-    partial.write_text(text, encoding='utf-8')
+def write_bytes(path: os.PathLike[str], content: bytes) -> None:
+  """Writes a file atomically, on a disk or in a bucket. Its folder is created if necessary.
+
+  Raises:
+    paths.errors(): the file system or the bucket refuses it.
+  """
+  if paths.is_local(path):
+    local = pathlib.Path(path)
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(local) as partial:
+      partial.write_bytes(content)
+  else:
+    objects.write(path, content)
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-  """Writes a JSON file atomically, indented.
+def write_text(path: os.PathLike[str], text: str) -> None:
+  """Writes a UTF-8 text file, as `write_bytes`."""
+  write_bytes(path, text.encode())
+
+
+def write_json(path: os.PathLike[str], content: Any) -> None:
+  """Writes a JSON file, indented, as `write_bytes`.
 
   Raises:
     ValueError: a number is not finite.
@@ -70,16 +88,16 @@ def write_json(path: pathlib.Path, content: Any) -> None:
   write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
 
 
-def read_json(path: pathlib.Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+def read_json(path: os.PathLike[str], keys: Iterable[str] = ()) -> dict[str, Any]:
   """The object in a JSON file.
 
   Raises:
     UserError: the file is missing or damaged, or lacks one of `keys`; names it.
   """
   try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-  except OSError as error:
-    raise UserError(f'cannot read {path}: {error.strerror or error}') from None
+    content = json.loads(epath.Path(path).read_bytes())
+  except paths.errors() as error:
+    raise UserError(f'cannot read {path}: {paths.reason(error)}') from None
   except (ValueError, RecursionError) as error:
     raise UserError(f'{path} is damaged ({error}); restore or remove it') from None
   missing = sorted(set(keys) - set(content)) if isinstance(content, dict) else ['JSON object']

@@ -8,13 +8,13 @@ output as it is generated, everything else to standard error. Exit codes: 0 fini
 value is not finite; 2 the command line is wrong.
 """
 
-import pathlib
 import resource
 import sys
 import time
 
 import jax
 from absl import flags
+from etils import epath
 
 from infformer_jax import startup
 from infformer_jax.config import command_line
@@ -78,7 +78,7 @@ def _standard_input() -> str:
 
 
 def _generate(
-  experiment: Experiment, workdir: pathlib.Path, source: str, text: str, sampling: Sampling
+  experiment: Experiment, workdir: epath.Path, source: str, text: str, sampling: Sampling
 ) -> None:
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, experiment.model, warn=_say)

@@ -1,11 +1,11 @@
 """What a command does in a work directory W: train a model and evaluate it, or evaluate it again."""
 
 import dataclasses
-import pathlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
+from etils import epath
 
 from infformer_jax import resume
 from infformer_jax.console import Console
@@ -13,7 +13,6 @@ from infformer_jax.data.base import Corpus
 from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import evaluated_lengths, train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
-from infformer_jax.data.unused_tokens import remove_unused_tokens
 from infformer_jax.evaluation import inspection, perplexity
 from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
@@ -30,7 +29,7 @@ from infformer_jax.types import Batch
 
 
 def train(
-  experiment: Experiment, workdir: pathlib.Path, console: Console, *, like: pathlib.Path | None = None
+  experiment: Experiment, workdir: epath.Path, console: Console, *, like: epath.Path | None = None
 ) -> None:
   """Trains a model, or resumes its training, and evaluates it at the end; a finished run is only evaluated.
 
@@ -41,14 +40,14 @@ def train(
     like: the work directory of another run, with whose data a new run must agree.
   Raises:
     UserError: another process trains in `workdir`, or it was made with other data.
-    Stopped: a value is not finite, a disk is full, or the process received SIGTERM.
+    Stopped: a value is not finite, storage is full or out of reach, or the process received SIGTERM.
   """
   config, evaluation = experiment.train, experiment.evaluation
   lanes = sharding.local_lanes(config.batch_size)
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
   initial_tokenizer = resume.initial_tokenizer(experiment, workdir)
-  with lock(workdir):
+  with lock(workdir, console.say):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut_documents(corpus.split('train'), config.max_document_tokens)
@@ -63,7 +62,6 @@ def train(
     require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _write(workdir / 'data.json', resume.data_record(experiment, workdir, corpus, initial, like))
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
-    _remove_unused_tokens(workdir)
 
     def batches(position: int) -> Iterator[Batch]:
       return train_batches(
@@ -97,7 +95,7 @@ def train(
       workdir=workdir,
       hooks=[
         Evaluation(config.evaluate_every, evaluation.split, validate),
-        Every(config.evaluate_every, lambda _: _plot_training(workdir)),
+        Every(config.evaluate_every, lambda run: _plot_training(run, workdir)),
       ],
       measured_on=perplexity.measured_on(corpus, evaluation),
       console=console,
@@ -111,7 +109,7 @@ def train(
 
 
 def evaluate(
-  experiment: Experiment, workdir: pathlib.Path, console: Console, *, name: str, step: int | None = None
+  experiment: Experiment, workdir: epath.Path, console: Console, *, name: str, step: int | None = None
 ) -> None:
   """Evaluates the model of a work directory, into W/results_NAME.json and W/inspection_NAME.
 
@@ -132,7 +130,6 @@ def evaluate(
     console.say(f'warning: {warning}')
   file, folder = workdir / f'results_{name}.json', workdir / f'inspection_{name}'
   _report(trained, experiment, corpus, file, console)
-  _remove_unused_tokens(workdir)
   _inspect(trained, experiment, corpus, folder, console)
   console.say(
     f'the results are in {file}; to see which tokens benefit: '
@@ -145,7 +142,7 @@ def _trained(run: Run) -> TrainedModel:
 
 
 def _load_corpus(
-  experiment: Experiment, workdir: pathlib.Path, splits: Collection[str], console: Console
+  experiment: Experiment, workdir: epath.Path, splits: Collection[str], console: Console
 ) -> Corpus:
   """The data; every one of the splits has documents."""
   corpus = load_corpus(experiment.data, workdir, splits)
@@ -163,7 +160,7 @@ def _beyond_horizon(experiment: Experiment, corpus: Corpus) -> Iterator[str]:
 
 
 def _report(
-  trained: TrainedModel, experiment: Experiment, corpus: Corpus, file: pathlib.Path, console: Console
+  trained: TrainedModel, experiment: Experiment, corpus: Corpus, file: epath.Path, console: Console
 ) -> None:
   """Evaluates with the memory and its controls, into a file and for the terminal."""
   console.status('evaluating')
@@ -175,7 +172,7 @@ def _report(
     console.say(f'warning: the loss is {memory["loss_nats_per_token_reason"]}; {file} has all reasons')
 
 
-def _say_best(run: Run, workdir: pathlib.Path, console: Console) -> None:
+def _say_best(run: Run, workdir: epath.Path, console: Console) -> None:
   """Names the step with the lowest loss if it is an earlier one whose checkpoint exists."""
   best, checkpoints = run.best, Checkpoints(workdir / 'checkpoints', warn=console.say)
   if best and best.step != run.step and best.step in checkpoints.steps():
@@ -185,7 +182,7 @@ def _say_best(run: Run, workdir: pathlib.Path, console: Console) -> None:
 
 
 def _inspect(
-  trained: TrainedModel, experiment: Experiment, corpus: Corpus, folder: pathlib.Path, console: Console
+  trained: TrainedModel, experiment: Experiment, corpus: Corpus, folder: epath.Path, console: Console
 ) -> None:
   """Saves the plot data in a folder."""
   if jax.process_index() == 0:
@@ -193,26 +190,22 @@ def _inspect(
     inspection.inspect(trained, corpus, experiment.evaluation.split, folder)
 
 
-def _plot_training(workdir: pathlib.Path) -> None:
+def _plot_training(run: Run, workdir: epath.Path) -> None:
   from infformer_jax.plotting import workdir as plots  # Here, since matplotlib takes seconds to import.
 
+  run.metrics.flush()  # The plot shows what is stored.
   if jax.process_index() == 0:
     plots.draw_training(workdir)
 
 
-def _plot(workdir: pathlib.Path) -> None:
+def _plot(workdir: epath.Path) -> None:
   from infformer_jax.plotting import workdir as plots
 
   if jax.process_index() == 0:
     plots.draw(workdir)
 
 
-def _remove_unused_tokens(workdir: pathlib.Path) -> None:
-  if jax.process_index() == 0:
-    remove_unused_tokens(workdir)
-
-
-def _write(file: pathlib.Path, content: Any) -> None:
+def _write(file: epath.Path, content: Any) -> None:
   """Writes a JSON file, once for all processes."""
   if jax.process_index() == 0:
     write_json(file, content)

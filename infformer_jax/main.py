@@ -25,7 +25,7 @@ from infformer_jax.experiment import (
   resolve_experiment,
 )
 from infformer_jax.train import processes
-from infformer_jax.train.exits import Stopped, space
+from infformer_jax.train.exits import Stopped, storage
 
 flags.adopt_module_key_flags(startup)
 _CONFIG = flags.DEFINE_string(
@@ -55,7 +55,7 @@ def main(overrides: Overrides) -> None:
   processes.initialize()  # Before any other call of jax, and after all checks that do not need it.
   console = Console(quiet=jax.process_index() > 0)
   try:
-    with space(workdir):
+    with storage(workdir):
       if trains:
         job.train(experiment, workdir, console)
       else:

@@ -11,9 +11,8 @@ with another size of it, that has read the same text with the same tokenizer. Th
 a sweep have work directories of their own.
 """
 
-import pathlib
-
 from absl import flags
+from etils import epath
 
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
@@ -47,7 +46,7 @@ def main(overrides: Overrides) -> None:
   print(f'the plots are in {workdir / "plots"}')
 
 
-def _inspection(flag: str, workdir: pathlib.Path) -> Inspection:
+def _inspection(flag: str, workdir: epath.Path) -> Inspection:
   from infformer_jax.plotting import workdir as plotting
 
   found = plotting.load_inspection(workdir)

@@ -9,8 +9,8 @@ e their j + 1 edges, m moments, n basis functions, p values written.
 """
 
 import dataclasses
+import io
 import json
-import pathlib
 import types
 import typing
 import zipfile
@@ -18,12 +18,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from etils import epath
 
+from infformer_jax import paths
 from infformer_jax.errors import UserError
-from infformer_jax.files import write_atomically, write_json
+from infformer_jax.files import write_bytes, write_json
 
 ABOUT = 'about.json'
 ARRAYS = 'arrays.npz'
+_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,17 +116,17 @@ class Inspection:
   record: DocumentRecord
   signals: dict[str, SignalRecord]  # by place in a stack, '' if there is no stack
 
-  def save(self, folder: pathlib.Path) -> None:
+  def save(self, folder: epath.Path) -> None:
     """Writes both files, each of them atomically; the folder is created if necessary."""
-    folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {}
     about = _split(self, '', arrays)
-    with write_atomically(folder / ARRAYS) as partial, partial.open('wb') as file:
-      np.savez_compressed(file, **arrays)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    write_bytes(folder / ARRAYS, file.getvalue())
     write_json(folder / ABOUT, about)
 
   @classmethod
-  def load(cls, folder: pathlib.Path) -> 'Inspection':
+  def load(cls, folder: epath.Path) -> 'Inspection':
     """Reads both files.
 
     Raises:
@@ -131,11 +134,11 @@ class Inspection:
     """
     try:
       file = folder / ABOUT
-      about = json.loads(file.read_text(encoding='utf-8'))
+      about = json.loads(file.read_bytes())
       file = folder / ARRAYS
-      with np.load(file) as stored:
+      with np.load(io.BytesIO(file.read_bytes())) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE + paths.errors() as error:
       problem = 'is missing' if isinstance(error, FileNotFoundError) else f'is damaged ({error})'
       raise UserError(f'{file} {problem}; {_remedy(folder)}') from None
     try:
@@ -151,7 +154,7 @@ class _Mismatch(Exception):
   """A difference between a file and the schema."""
 
 
-def _remedy(folder: pathlib.Path) -> str:
+def _remedy(folder: epath.Path) -> str:
   name = folder.name.partition('_')[2]
   flags = f'--workdir={folder.parent}' + (f' --mode=eval --name={name}' if name else '')
   return f"to write it again, run 'python -m infformer_jax.main {flags}' with the other flags of that run"

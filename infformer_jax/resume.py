@@ -3,10 +3,12 @@
 W/data.json records both. Their paths may change, because the content is compared.
 """
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from etils import epath
+
+from infformer_jax import paths
 from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus, DataConfig
 from infformer_jax.data.load import trained_tokenizer
@@ -22,17 +24,17 @@ from infformer_jax.types import Array
 _PARAMETERS = 'init_from_sha256'
 
 
-def require_initial_parameters(experiment: Experiment, workdir: pathlib.Path) -> None:
+def require_initial_parameters(experiment: Experiment, workdir: epath.Path) -> None:
   """Checks that `init_from` can be read, for a run that has no checkpoint yet. No array is read.
 
   Raises:
     UserError: there is no readable checkpoint.
   """
   if experiment.init_from is not None and not _has_checkpoint(workdir):
-    restore.saved_sha256(pathlib.Path(experiment.init_from).expanduser())
+    restore.saved_sha256(paths.parse(experiment.init_from, 'init_from'))
 
 
-def initial_tokenizer(experiment: Experiment, workdir: pathlib.Path) -> Tokenizer | None:
+def initial_tokenizer(experiment: Experiment, workdir: epath.Path) -> Tokenizer | None:
   """The tokenizer of `init_from`, for a run that has no checkpoint yet. The data are not read.
 
   Raises:
@@ -41,14 +43,14 @@ def initial_tokenizer(experiment: Experiment, workdir: pathlib.Path) -> Tokenize
   if experiment.init_from is None or _has_checkpoint(workdir):
     return None
   try:
-    return trained_tokenizer(experiment.data, pathlib.Path(experiment.init_from).expanduser())
+    return trained_tokenizer(experiment.data, paths.parse(experiment.init_from, 'init_from'))
   except UserError as error:
     raise UserError(f'init_from = {experiment.init_from}: {error}') from None
 
 
 def initial_parameters(
   experiment: Experiment,
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   corpus: Corpus,
   tokenizer: Tokenizer | None,
   console: Console,
@@ -66,11 +68,11 @@ def initial_parameters(
   """
   if experiment.init_from is None or tokenizer is None:
     return None
-  source = pathlib.Path(experiment.init_from).expanduser()
+  source = paths.parse(experiment.init_from, 'init_from')
   if tokenizer.identity != corpus.tokenizer.identity:
     raise UserError(
       f'init_from = {source} was trained with another tokenizer of the same name; '
-      f'copy {source / "tokens"} into {workdir} before the first run'
+      f'copy {source / "bpe_*.json"} into {workdir} before the first run'
     )
   size, mesh = corpus.tokenizer.vocab_size, sharding.make_mesh()
   return restore.initial_parameters(source, experiment.model, vocab_size=size, mesh=mesh, say=console.say)
@@ -78,10 +80,10 @@ def initial_parameters(
 
 def data_record(
   experiment: Experiment,
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   corpus: Corpus,
   initial: Mapping[str, Array] | None,
-  like: pathlib.Path | None = None,
+  like: epath.Path | None = None,
 ) -> dict[str, Any]:
   """The content of W/data.json, which agrees with what is there now.
 
@@ -99,8 +101,8 @@ def data_record(
     UserError: training documents, tokenizer or initial parameters differ.
   """
   own, now = workdir / 'data.json', corpus.fingerprint
-  file = own if own.is_file() or like is None else like / 'data.json'
-  before = read_json(file, ('splits', 'tokenizer_sha256')) if file.is_file() else None
+  file = own if own.exists() or like is None else like / 'data.json'
+  before = read_json(file, ('splits', 'tokenizer_sha256')) if file.exists() else None
   if before is not None:
     for split in ['train'] if file == own else sorted(before['splits'].keys() & now['splits'].keys()):
       what = 'training documents' if split == 'train' else f"documents of the split '{split}'"
@@ -112,7 +114,7 @@ def data_record(
   return now | ({_PARAMETERS: sha256} if sha256 else {})
 
 
-def _has_checkpoint(workdir: pathlib.Path) -> bool:
+def _has_checkpoint(workdir: epath.Path) -> bool:
   return bool(Checkpoints(workdir / 'checkpoints', warn=lambda line: None).steps())
 
 
@@ -128,7 +130,7 @@ def _source(config: DataConfig) -> str:
   return ', '.join(f"{key} = '{value}'" for key, value in given.items())
 
 
-def _require_equal(what: str, key: str, old: Any, new: Any, file: pathlib.Path) -> None:
+def _require_equal(what: str, key: str, old: Any, new: Any, file: epath.Path) -> None:
   if old != new:
     raise UserError(
       f'the {what} changed since {file} was written ({key}): {_change(old, new)}; '
@@ -146,10 +148,10 @@ def _change(old: Any, new: Any) -> str:
 
 def _initial_sha256(
   experiment: Experiment,
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   recorded: str | None,
   initial: Mapping[str, Array] | None,
-  file: pathlib.Path,
+  file: epath.Path,
 ) -> str | None:
   """The hash of the parameters that the run started from; None if it is not known, or there are none."""
   source, config = experiment.init_from, workdir / 'config.json'
@@ -158,10 +160,10 @@ def _initial_sha256(
   if initial is not None:
     found, remedy = [restore.parameters_sha256(described(initial))], 'give those of the run'
   else:
-    before = read_json(config).get('init_from') if config.is_file() else source
+    before = read_json(config).get('init_from') if config.exists() else source
     if before == source:
       return recorded
-    found = restore.saved_sha256(pathlib.Path(source).expanduser())
+    found = restore.saved_sha256(paths.parse(source, 'init_from'))
     remedy = f'use init_from = {before}, which is not read again'
     if recorded is None:  # An earlier version of the package started the run.
       raise UserError(

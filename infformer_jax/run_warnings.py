@@ -1,10 +1,10 @@
 """Warnings about the data and the schedule of a training run: allowed, but probably not intended."""
 
 import itertools
-import pathlib
 from collections.abc import Iterator
 
 import numpy as np
+from etils import epath
 
 from infformer_jax.config import stored_config
 from infformer_jax.core.time_axis import Logarithmic
@@ -24,7 +24,7 @@ OCTAVE_FUNCTIONS = 4
 """A run warns if an octave of age has fewer functions."""
 
 
-def run_warnings(experiment: Experiment, split: Split, workdir: pathlib.Path) -> Iterator[str]:
+def run_warnings(experiment: Experiment, split: Split, workdir: epath.Path) -> Iterator[str]:
   """One line for each setting that is allowed but probably not intended.
 
   Args:
@@ -41,7 +41,7 @@ def run_warnings(experiment: Experiment, split: Split, workdir: pathlib.Path) ->
   yield from beyond_horizon(experiment, 'train', documents.lengths, unit)
   yield from long_warmup(experiment.train)
   file, steps = workdir / 'config.json', Checkpoints(workdir / 'checkpoints', warn=lambda line: None).steps()
-  if steps and file.is_file():
+  if steps and file.exists():
     before = stored_config.read_config(TrainConfig, file, 'train')
     yield from rising_rate(experiment.train, before.num_steps, steps[-1])
 

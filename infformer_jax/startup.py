@@ -2,12 +2,12 @@
 
 import errno
 import os
-import pathlib
 import sys
 
 import jax
 from absl import flags
 
+from infformer_jax import paths
 from infformer_jax.train.orbax_log import silence_orbax
 
 _MIN_COMPILE_SECONDS = 0.1
@@ -40,8 +40,7 @@ def use_compilation_cache() -> None:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', _MIN_COMPILE_SECONDS)
   if 'JAX_COMPILATION_CACHE_DIR' in os.environ:
     return
-  base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  directory = pathlib.Path(base).expanduser() / 'infformer_jax' / 'compiled'
+  directory = paths.user_cache() / 'compiled'
   try:
     directory.mkdir(parents=True, exist_ok=True)
     if not os.access(directory, os.W_OK):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import pathlib
+import os
 import warnings
 from collections.abc import Callable
 
@@ -11,8 +11,9 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from infformer_jax import paths
 from infformer_jax.config import stored_config
-from infformer_jax.errors import UserError, check_local
+from infformer_jax.errors import UserError
 from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
@@ -44,7 +45,7 @@ class TrainedModel:
   @classmethod
   def load(
     cls,
-    workdir: str | pathlib.Path,
+    workdir: str | os.PathLike[str],
     model: ModelConfig | None = None,
     *,
     step: int | None = None,
@@ -64,8 +65,7 @@ class TrainedModel:
       ConfigError: there is no config.json, or it is damaged.
       UserError: there is no such checkpoint, none is intact, or the parameters of `model` are others.
     """
-    check_local('workdir', str(workdir))
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = paths.parse(os.fspath(workdir), 'workdir')
     if model is None:
       model = stored_config.read_config(ModelConfig, workdir / 'config.json', 'model')
     if mesh is None:

@@ -42,7 +42,7 @@ from infformer_jax.config.stored_config import from_json
 
 workdir = pathlib.Path(sys.argv[1])
 data = from_json(Experiment, (workdir / 'config.json').read_text()).data
-corpus = load_corpus(data, workdir / 'tokens', splits=['validation'])
+corpus = load_corpus(data, workdir, splits=['validation'])
 split = corpus.split('validation')
 beginnings = [split.tokens(i, 0, min(2000, split.lengths[i] // 2)) for i in range(len(split))]
 richest = max(range(len(split)), key=lambda i: len(np.unique(beginnings[i])))  # No table of characters.

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it, from the repository's root.
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }

@@ -23,6 +23,33 @@ def _compiled_programs_are_freed():
   jax.clear_caches()
 
 
+@pytest.fixture(autouse=True, scope='session')
+def _tokens_stay_out_of_the_cache_of_the_user(tmp_path_factory):
+  os.environ['XDG_CACHE_HOME'] = str(tmp_path_factory.mktemp('cache'))
+
+
+@pytest.fixture(scope='session')
+def bucket():
+  """An emulated gs://bucket, for this process and those that it starts; see tests/bucket.py."""
+  from tests.bucket import Bucket
+
+  emulated = Bucket()
+  os.environ.update(emulated.environment)
+  yield emulated
+  emulated.stop()
+
+
+@pytest.fixture(params=['disk', 'bucket'])
+def place(request, tmp_path):
+  """An empty folder, once on a disk and once in a bucket, as a path of the package."""
+  from infformer_jax import paths
+
+  if request.param == 'disk':
+    return paths.parse(str(tmp_path), 'place')
+  request.getfixturevalue('bucket')
+  return paths.parse(f'gs://bucket{tmp_path}', 'place')
+
+
 _LONG = (
   'main',
   'ablate',

@@ -14,11 +14,14 @@ import warnings
 import chex
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
+from infformer_jax import paths
 from tests.bits import bits
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 30
+TIMINGS = 'tokens_per_second', 'data_wait_fraction'
 CHECKPOINT_EVERY = 7
 CONFIG = f"""
 from infformer_jax.config import config_dict
@@ -46,6 +49,9 @@ def get_config():
 WORDS = ('wave', 'river', 'stone', 'light', 'past', 'time', 'segment', 'lane', 'memory', 'of', 'the', 'to')
 
 
+Workdir = pathlib.Path | epath.Path
+
+
 class Program:
   """`python -m infformer_jax.main` with texts and a config."""
 
@@ -65,7 +71,7 @@ class Program:
     }
 
   def start(
-    self, workdir: pathlib.Path, *flags: str, kilobytes: int | None = None, **environment: str
+    self, workdir: Workdir, *flags: str, kilobytes: int | None = None, **environment: str
   ) -> subprocess.Popen:
     """Starts the program. Files are limited to `kilobytes`."""
     command = [sys.executable, '-m', 'infformer_jax.main', f'--config={self.config}', f'--workdir={workdir}']
@@ -80,40 +86,45 @@ class Program:
     )
 
   def run(
-    self, workdir: pathlib.Path, *flags: str, code: int = 0, kilobytes: int | None = None
+    self, workdir: Workdir, *flags: str, code: int = 0, kilobytes: int | None = None
   ) -> tuple[str, str]:
     """Runs the program until it ends; returns its stdout and stderr."""
     process = self.start(workdir, *flags, kilobytes=kilobytes)
     out, err = process.communicate()
+    # TensorStore says this of the emulated bucket.
+    err = '\n'.join(line for line in err.split('\n') if 'Using GOOGLE_AUTH_TOKEN_FOR_TESTING' not in line)
     assert process.returncode == code, f'{out}\n{err}'
     assert code == 0 or err.count('\n') == 1, err  # An error is one line.
     return out, err
 
 
-def checkpoint_steps(workdir: pathlib.Path) -> list[int]:
+def checkpoint_steps(workdir: Workdir) -> list[int]:
   with contextlib.suppress(FileNotFoundError):
-    return sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir() if path.name.isdecimal())
+    folders = [path for path in (workdir / 'checkpoints').iterdir() if path.name.isdecimal()]
+    if not paths.is_local(workdir):
+      folders = [path for path in folders if (path / 'commit_success.txt').exists()]
+    return sorted(int(path.name) for path in folders)
   return []
 
 
-def arrays(workdir: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarray]:
+def arrays(workdir: Workdir, step: int = STEPS) -> dict[str, np.ndarray]:
   with warnings.catch_warnings(action='ignore', category=UserWarning):  # No sharding is given.
-    return ocp.PyTreeCheckpointer().restore(workdir.absolute() / 'checkpoints' / str(step) / 'state')
+    return ocp.PyTreeCheckpointer().restore(workdir / 'checkpoints' / str(step) / 'state')
 
 
-def metrics(workdir: pathlib.Path) -> list[dict]:
+def metrics(workdir: Workdir) -> list[dict]:
   """The lines of metrics.jsonl without timings; [] if there are none."""
   with contextlib.suppress(FileNotFoundError):
     lines = (workdir / 'metrics.jsonl').read_text().split('\n')[:-1]
-    return [{k: v for k, v in json.loads(line).items() if k != 'tokens_per_second'} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMINGS} for line in lines]
   return []
 
 
-def results(workdir: pathlib.Path) -> dict:
+def results(workdir: Workdir) -> dict:
   return json.loads((workdir / 'results.json').read_text())
 
 
-def assert_same(workdir: pathlib.Path, undisturbed: pathlib.Path) -> None:
+def assert_same(workdir: Workdir, undisturbed: Workdir) -> None:
   """Asserts equal parameters, optimizer and memory, bit for bit, equal metrics, and equal results."""
   mine, theirs = arrays(workdir), arrays(undisturbed)
   assert any(name.startswith('memory/') for name in mine)
@@ -133,6 +144,6 @@ def kill_when(process: subprocess.Popen, happens) -> None:
   assert process.returncode == -signal.SIGKILL
 
 
-def last_step(workdir: pathlib.Path) -> int:
+def last_step(workdir: Workdir) -> int:
   lines = metrics(workdir)
   return lines[-1]['step'] if lines else 0

@@ -133,6 +133,7 @@ def test_memories_without_gradients_through_writes_cause_no_warning(memory):
     ('model', {'compute_dtype': 'bfloat16'}, False, True),
     ('model', {'memory': toy.small('none')}, False, True),
     ('data', {'source_dir': 'other'}, False, True),
+    ('data', {'cache_dir': 'other'}, True, True),
     ('model', {'d_ff': 7}, False, False),
     ('train', {'batch_size': 7}, False, False),
   ],
@@ -195,11 +196,11 @@ def test_every_integer_of_every_config_has_a_range(kind):
     *((kind, f'data.{key}') for kind, config in DataConfig.kinds().items() for key in config.paths),
   ],
 )
-def test_no_path_of_a_config_may_have_a_scheme_or_be_empty(kind, key):
+def test_no_path_of_a_config_may_have_another_scheme_or_be_empty(kind, key):
   key, _, prefix = key.partition('=')
   overrides = [('data.kind', kind), *NEEDED.get(kind, [])] if kind else []
-  with pytest.raises(ConfigError, match=f"{key} = '.*gs://bucket/x' must be a local path; gs:// is not"):
-    override(EXPERIMENT, [*overrides, (key, f'{prefix}gs://bucket/x')])
+  with pytest.raises(ConfigError, match=f"{key} = '.*s3://bucket/x' must be a local path.*; s3:// is not"):
+    override(EXPERIMENT, [*overrides, (key, f'{prefix}s3://bucket/x')])
   if not prefix:
     with pytest.raises(ConfigError, match=f"{key} = '' must be a path"):
       override(EXPERIMENT, [*overrides, (key, '')])

@@ -74,14 +74,22 @@ def test_a_temporary_folder_can_get_a_name_that_depends_on_its_content(tmp_path)
   assert os.listdir(tmp_path) == ['new']
 
 
-def test_json_is_indented_and_rejects_values_that_are_not_finite(tmp_path):
-  files.write_json(tmp_path / 'a.json', {'x': [1]})
-  text = (tmp_path / 'a.json').read_text()
+def test_a_file_is_written_with_its_folders_and_replaced(place):
+  path = place / 'new' / 'folder' / 'a'
+  for content in (b'old\r', b'new'):
+    files.write_bytes(path, content)
+    assert path.read_bytes() == content
+  assert [each.name for each in path.parent.iterdir()] == ['a']
+
+
+def test_json_is_indented_and_rejects_values_that_are_not_finite(place):
+  files.write_json(place / 'a.json', {'x': [1]})
+  text = (place / 'a.json').read_text()
   assert json.loads(text) == {'x': [1]}
   assert text.count('\n') == 5
   with pytest.raises(ValueError, match='not JSON compliant'):
-    files.write_json(tmp_path / 'a.json', float('nan'))
-  assert (tmp_path / 'a.json').read_text() == text
+    files.write_json(place / 'a.json', float('nan'))
+  assert (place / 'a.json').read_text() == text
 
 
 def _write_half(path: pathlib.Path) -> None:
@@ -134,8 +142,8 @@ def test_a_damaged_json_file_is_named(content, tmp_path):
     files.read_json(tmp_path / 'a.json', ['b'])
 
 
-def test_an_intact_json_file_is_read_and_a_missing_one_named(tmp_path):
-  files.write_json(tmp_path / 'a.json', {'b': 1})
-  assert files.read_json(tmp_path / 'a.json', ['b']) == {'b': 1}
+def test_an_intact_json_file_is_read_and_a_missing_one_named(place):
+  files.write_json(place / 'a.json', {'b': 1})
+  assert files.read_json(place / 'a.json', ['b']) == {'b': 1}
   with pytest.raises(UserError, match=r'cannot read .*none\.json: No such file'):
-    files.read_json(tmp_path / 'none.json')
+    files.read_json(place / 'none.json')

@@ -48,7 +48,7 @@ def test_only_the_text_is_on_standard_output_and_it_depends_on_the_seed(workdir)
 @pytest.mark.parametrize(
   ('flags', 'message'),
   [
-    (['--prompt_file=nowhere.txt'], 'cannot read nowhere.txt: No such file or directory'),
+    (['--prompt_file=nowhere.txt'], '/nowhere.txt: No such file or directory'),
     (['--prompt_file=PROMPT', '--max_new_tokens=0'], '--max_new_tokens = 0 must be in [1, 2^31 - 1]'),
     (['--prompt_file=PROMPT', f'--seed={2**40}'], '--seed = 1099511627776 must be in [0, 2^32 - 1]'),
     (['--prompt_file=PROMPT', '--temperature=inf'], '--temperature = inf must be finite and at least 0'),

@@ -16,23 +16,26 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # The parts of the package that each part may import besides itself. The longest matching name applies.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
-HOST = ('files', 'console')  # Shared by programs, independent of models.
+HOST = ('paths', 'objects', 'files', 'console', 'first_process')  # Shared by programs, independent of models.
 WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
   'types': ('core.pytree',),
   'errors': (),
-  'files': ('errors',),
+  'paths': ('errors',),
+  'objects': ('paths',),
+  'files': ('errors', 'objects', 'paths'),
   'console': (),
+  'first_process': ('errors',),
   'text_table': (),
-  'records': ('errors', 'files'),
-  'config': ('errors',),
+  'records': ('errors', 'paths', 'files'),
+  'config': ('errors', 'paths'),
   'core': ('errors',),
   'memory': (*BASE, 'core'),
   'nn': (*BASE, 'core', 'memory'),
   'train': (*MODEL, *HOST),
   'data': (*BASE, *HOST, 'core'),
   'results_schema': (),
-  'trained_model': (*MODEL, 'config', 'train'),
+  'trained_model': (*MODEL, 'paths', 'config', 'train'),
   'run_warnings': ('config', 'core', 'data', 'experiment', 'memory', 'train'),
   'evaluation': (
     *(*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model'),
@@ -42,7 +45,7 @@ MAY_IMPORT = {
     *('errors', *HOST, 'results_schema', 'text_table'),
     *('trained_model', 'data', 'evaluation', 'experiment', 'job'),
   ),
-  'plotting': ('errors', 'files', *WRITTEN),
+  'plotting': ('errors', 'paths', 'files', *WRITTEN),
 }
 COMMAND_LINES = (
   'main',
@@ -92,7 +95,7 @@ def test_libraries_are_imported_only_in_their_parts(path):
   part = part_of(path)
   outside = {n for n in imports(path) if n.split('.')[0] not in sys.stdlib_module_names}
   outside = {n for n in outside if not starts_with(n, ('infformer_jax',))}
-  only = {'core': ('numpy', 'jax', 'jaxtyping'), 'plotting': ('numpy', 'matplotlib')}
+  only = {'core': ('numpy', 'jax', 'jaxtyping'), 'plotting': ('numpy', 'matplotlib', 'etils.epath')}
   home = part.split('.')[0]
   if home in only:
     assert {n for n in outside if not starts_with(n, only[home])} == set()

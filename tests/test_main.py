@@ -178,7 +178,7 @@ def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, 
   _, err = program.run(workdir, '--mode=eval', '--config.data.tokenizer=bpe:257', code=2)
   assert "data.tokenizer = 'bpe:257'" in err
   assert '--config.data.tokenizer=bytes' in err
-  assert not list(workdir.glob('tokens/bpe*'))
+  assert not list(workdir.glob('bpe*'))
 
 
 def test_a_second_training_run_in_a_work_directory_is_rejected(program, undisturbed, tmp_path):

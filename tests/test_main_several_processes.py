@@ -1,14 +1,14 @@
 """Two processes with four devices each equal a run in one process, also after SIGTERM to one of them."""
 
+import fcntl
 import json
-import pathlib
 import socket
 import subprocess
 import time
 
 import pytest
 
-from tests.program import STEPS, Program, checkpoint_steps, last_step, metrics, results
+from tests.program import STEPS, Program, Workdir, checkpoint_steps, last_step, metrics, results
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -17,7 +17,8 @@ TOLERANCE = 1e-5
 """Tolerance for losses of one and several processes, which differ only in the order of sums."""
 
 
-def start(program: Program, workdir: pathlib.Path) -> list[subprocess.Popen]:
+def start(program: Program, workdir: Workdir, *, kilobytes: int | None = None) -> list[subprocess.Popen]:
+  """Starts both processes. Files of the first one are limited to `kilobytes`."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
@@ -26,7 +27,10 @@ def start(program: Program, workdir: pathlib.Path) -> list[subprocess.Popen]:
     'JAX_NUM_PROCESSES': '2',
     'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
   }
-  return [program.start(workdir, *LANES, **environment, JAX_PROCESS_ID=str(i)) for i in range(2)]
+  return [
+    program.start(workdir, *LANES, **environment, JAX_PROCESS_ID=str(index), kilobytes=limit)
+    for index, limit in enumerate((kilobytes, None))
+  ]
 
 
 def finish(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]]:
@@ -35,15 +39,15 @@ def finish(processes: list[subprocess.Popen], code: int) -> list[tuple[str, str]
   return outputs
 
 
-def losses(workdir: pathlib.Path) -> list[tuple[int, str, float]]:
+def losses(workdir: Workdir) -> list[tuple[int, str, float]]:
   return [(line['step'], line['split'], line['loss_nats_per_token']) for line in metrics(workdir)]
 
 
-def test_two_processes_stop_together_resume_and_have_the_results_of_one(tmp_path):
+def test_two_processes_stop_together_resume_and_have_the_results_of_one(place, tmp_path):
   program = Program(tmp_path)
   program.run(tmp_path / 'one', *LANES)
 
-  workdir = tmp_path / 'two'
+  workdir = place / 'two'
   processes = start(program, workdir)
   while last_step(workdir) < 8:
     assert all(process.poll() is None for process in processes)
@@ -63,3 +67,24 @@ def test_two_processes_stop_together_resume_and_have_the_results_of_one(tmp_path
     loss = results(tmp_path / 'one')[view]['loss_nats_per_token']
     assert results(workdir)[view]['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
   assert json.loads((workdir / 'results.json').read_text())['step'] == STEPS
+
+
+def test_both_processes_end_with_one_line_if_another_run_holds_the_work_directory(tmp_path):
+  program, workdir = Program(tmp_path), tmp_path / 'work'
+  workdir.mkdir()
+  with open(workdir / 'lock', 'a') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    outputs = finish(start(program, workdir), code=2)
+  line = f'error: another run is training in {workdir}; wait until it ends, or use another --workdir\n'
+  assert [err for _, err in outputs] == [line, line]
+
+
+def test_an_error_of_one_process_ends_both(tmp_path):
+  """Its own line is there, whatever JAX says of the other one."""
+  program = Program(tmp_path)
+  processes = start(program, tmp_path / 'work', kilobytes=16)  # Less than a checkpoint, and than a plot.
+  (_, err), _ = [process.communicate() for process in processes]
+  assert 'stopped: ' in err
+  assert 'File too large' in err
+  assert processes[0].returncode == 1
+  assert processes[1].returncode != 0

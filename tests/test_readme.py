@@ -67,10 +67,19 @@ def places(tmp_path_factory) -> dict[str, str]:
   }
 
 
+def dry(words: list[str]) -> list[str]:
+  """The words of a command; if it needs a cloud or a cluster, those of its dry run."""
+  if words[0] == 'sbatch':
+    return ['bash', 'launch/slurm.sbatch', '--dry_run', *words[words.index('launch/slurm.sbatch') + 1 :]]
+  if words[0] == 'launch/tpu_vm.sh':
+    return [*words[:3], '--dry_run', *words[3:]]
+  return words
+
+
 def as_run(command: str, places: dict[str, str]) -> list[str]:
   """The command with values for its placeholders, and with small settings."""
   words = []
-  for word in shlex.split(command):
+  for word in dry(shlex.split(command)):
     flag, equals, value = word.partition('=')
     words.append(f'{flag}={places.get(value, value)}' if equals else places.get(word, word))
   if words[0] == 'python':

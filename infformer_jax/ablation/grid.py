@@ -7,10 +7,11 @@ processes that run one index each do not need to communicate.
 import dataclasses
 import itertools
 import json
-import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from etils import epath
 
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.experiment import Experiment, Overrides, load_experiment, resolve_experiment
@@ -59,11 +60,11 @@ class Point:
 
   values: tuple[str, ...]  # one per axis
   seed: int
-  workdir: pathlib.Path
+  workdir: epath.Path
   experiment: Experiment
 
   @property
-  def file(self) -> pathlib.Path:
+  def file(self) -> epath.Path:
     """The figures of the run; it exists if the run is finished."""
     return self.workdir / 'point.json'
 
@@ -74,7 +75,7 @@ class Point:
       UserError: it is damaged.
     """
     try:
-      figures = json.loads(self.file.read_text(encoding='utf-8'))
+      figures = json.loads(self.file.read_bytes())
     except ValueError:
       figures = None
     if damage := _damage(figures):
@@ -83,7 +84,7 @@ class Point:
 
 
 def grid(
-  config: str, overrides: Overrides, axes: Sequence[Axis], num_seeds: int, workdir: pathlib.Path
+  config: str, overrides: Overrides, axes: Sequence[Axis], num_seeds: int, workdir: epath.Path
 ) -> list[Point]:
   """All runs, the seeds of one setting one after another. Checks all configs; computes nothing.
 

@@ -1,11 +1,11 @@
 """One run of a sweep: trains, evaluates and measures a model."""
 
 import json
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+from etils import epath
 
 from infformer_jax import job
 from infformer_jax.ablation.grid import Point
@@ -28,20 +28,22 @@ def run(point: Point, points: Sequence[Point], console: Console) -> None:
     points: all of them; those with the same `data` and `init_from` must agree in the content of these.
     console: takes progress and figures.
   """
-  if point.file.is_file():
+  if point.file.exists():
     return
   job.train(point.experiment, point.workdir, console, like=_like(point, points))
-  write_json(point.file, measure(point, console))
+  figures = measure(point, console)
+  if jax.process_index() == 0:
+    write_json(point.file, figures)
   jax.clear_caches()  # The compiled programs of all points would fill the memory; no two points share any.
 
 
-def _like(point: Point, points: Sequence[Point]) -> pathlib.Path | None:
+def _like(point: Point, points: Sequence[Point]) -> epath.Path | None:
   """The work directory of a point that was started with the same data and the same `init_from`."""
   given = point.experiment.data, point.experiment.init_from
   for other in points:
     if (other.experiment.data, other.experiment.init_from) == given and (
       other.workdir / 'data.json'
-    ).is_file():
+    ).exists():
       return other.workdir
   return None
 
@@ -66,7 +68,7 @@ def measure(point: Point, console: Console) -> PointFigures:
   experiment, workdir = point.experiment, point.workdir
   model, train = experiment.model, experiment.train
   console.status('measuring')
-  results: Results = json.loads((workdir / 'results.json').read_text(encoding='utf-8'))
+  results: Results = json.loads((workdir / 'results.json').read_bytes())
   memory = results['memory']
   tokenizer = trained_tokenizer(experiment.data, workdir)
   trained = TrainedModel.load(workdir, model, warn=console.say)

@@ -2,10 +2,11 @@
 
 import csv
 import io
-import pathlib
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
+
+from etils import epath
 
 from infformer_jax.ablation.comparison import comparisons
 from infformer_jax.ablation.grid import Axis, Point, names
@@ -54,13 +55,13 @@ def summary(axes: Sequence[Axis], points: Sequence[Point]) -> Sweep:
 
 def missing(points: Sequence[Point]) -> list[str]:
   """The names of the runs that are not finished."""
-  return [point.workdir.name for point in points if not point.file.is_file()]
+  return [point.workdir.name for point in points if not point.file.exists()]
 
 
 def keep(
   axes: Sequence[Axis],
   points: Sequence[Point],
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   draw: Callable[[Sweep], None],
 ) -> Sweep:
   """Writes and plots the summary, and returns it.
@@ -76,7 +77,7 @@ def keep(
       return sweep
 
 
-def write(sweep: Sweep, workdir: pathlib.Path) -> None:
+def write(sweep: Sweep, workdir: epath.Path) -> None:
   """Writes W/ablation.json, and W/ablation.csv with one line per finished run."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')

@@ -11,7 +11,6 @@ if __name__ == '__main__':
 import contextlib
 import difflib
 import os
-import pathlib
 import re
 import signal
 import sys
@@ -20,9 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NoReturn
 
 from absl import app, flags, logging
+from etils import epath
 
+from infformer_jax import paths
 from infformer_jax.config import type_hints
-from infformer_jax.errors import ConfigError, UserError, check_local, unknown
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 _PREFIX = '--config.'
 
@@ -48,23 +49,21 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
   return rest, overrides
 
 
-def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> pathlib.Path:
-  """The path that a flag names; ~ is the home directory.
+def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> epath.Path:
+  """The path that a flag names, as `paths.parse` returns it.
 
   Raises:
-    ConfigError: it is empty, or has a scheme, such as gs://.
+    ConfigError: as `paths.parse`.
   """
-  text = flag.value or ''
-  check_local(f'--{flag.name}', text)
-  return pathlib.Path(text).expanduser()
+  return paths.parse(flag.value or '', f'--{flag.name}')
 
 
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   """Parses the command line, calls `main` with the overrides and exits.
 
-  An error that the user can correct, a `UserError` or an invalid flag, becomes one line on stderr and exit
-  code 2. Any other error is a bug and keeps its traceback. SIGTERM ends the program with one line and exit
-  code 143, except where `main` handles it, as the training loop does.
+  An error that the user can correct, which is a `UserError`, an invalid flag or a bucket that cannot be used,
+  becomes one line on stderr and exit code 2. Any other error is a bug and keeps its traceback. SIGTERM ends
+  the program with one line and exit code 143, except where `main` handles it, as the training loop does.
   """
   signal.signal(signal.SIGTERM, _terminate)
   overrides: list[tuple[str, str]] = []
@@ -95,6 +94,9 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
     app.run(flushed, flags_parser=parse)
   except UserError as error:
     print(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
+    sys.exit(2)
+  except paths.bucket_errors() as error:
+    print(f'error: a bucket cannot be used: {paths.reason(error)}', file=sys.stderr)
     sys.exit(2)
   except KeyboardInterrupt:
     with contextlib.suppress(BrokenPipeError):

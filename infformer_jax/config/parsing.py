@@ -11,6 +11,7 @@ Flags and exit codes are in command_line.py.
 import dataclasses
 import inspect
 import pathlib
+import re
 import runpy
 import types
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from ml_collections import ConfigDict, FieldReference
 
 from infformer_jax.config import type_hints
-from infformer_jax.errors import ConfigError, check_local, unknown
+from infformer_jax.errors import ConfigError, unknown
 
 _T = TypeVar('_T')
 Overrides = Iterable[tuple[str, str]]
@@ -104,7 +105,8 @@ def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
   Raises:
     ConfigError: the file does not exist, it has no `get_config`, its argument is invalid, or as `override`.
   """
-  check_local('--config', path)
+  if not path or re.match(r'[a-zA-Z][\w+.-]*://', path):
+    raise ConfigError(f"--config = '{path}' must be a local file")
   name, _, argument = path.partition(':')
   file = pathlib.Path(name)
   if not file.is_file():

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from etils import epath
+
+from infformer_jax import paths
 from infformer_jax.config import type_hints
 from infformer_jax.config.parsing import join, parse
 from infformer_jax.errors import ConfigError
@@ -22,21 +24,21 @@ def from_json(cls: type[_T], text: str) -> _T:
   return parse(cls, _object(text))
 
 
-def read_config(cls: type[_T], file: pathlib.Path, section: str | None = None) -> _T:
+def read_config(cls: type[_T], file: epath.Path, section: str | None = None) -> _T:
   """The config in a work directory's config.json, or one of its sections.
 
   Raises:
     ConfigError: the file is missing or damaged; names it.
   """
   try:
-    text = file.read_text(encoding='utf-8')
+    text = file.read_bytes().decode()
     if section is None:
       return from_json(cls, text)
     return parse(cls, _object(text).get(section, {}), section)
   except FileNotFoundError:
     raise ConfigError(f'{file} does not exist; use the work directory of a training run') from None
-  except OSError as error:
-    raise ConfigError(f'cannot read {file}: {error.strerror or error}') from None
+  except paths.errors() as error:
+    raise ConfigError(f'cannot read {file}: {paths.reason(error)}') from None
   except (ConfigError, UnicodeDecodeError) as error:
     raise ConfigError(f'{file}: {error}') from None
 

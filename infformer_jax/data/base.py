@@ -7,14 +7,15 @@ Nothing in this file reads a disk.
 
 import abc
 import dataclasses
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from etils import epath
 
+from infformer_jax import paths
 from infformer_jax.data import tokenizers
-from infformer_jax.errors import ConfigError, UserError, check_local, unknown
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 _KINDS: dict[str, type['DataConfig']] = {}
 _T = TypeVar('_T', bound='DataConfig')
@@ -31,7 +32,7 @@ class DataConfig(abc.ABC):
   """The keys that say where the data are.
 
   They may change between a run and the one that resumes it: what counts are the facts of the splits, such as
-  `sha256`. A path with a scheme, such as gs://, is refused.
+  `sha256`.
   """
 
   kind: str
@@ -46,17 +47,17 @@ class DataConfig(abc.ABC):
     tokenizers.check_spec(self.tokenizer)
     for name in self.paths:
       if (path := getattr(self, name)) is not None:
-        check_local(name, path)
+        paths.parse(path, name)
 
   def check(self, segment_length: int) -> None:  # noqa: B027
     """Raises ConfigError if segments of this length do not suit the data; by default, all do."""
 
   @abc.abstractmethod
-  def source(self, workdir: pathlib.Path) -> 'Source':
+  def source(self, workdir: epath.Path) -> 'Source':
     """Where the data come from. Reads nothing yet.
 
     Args:
-      workdir: W, the work directory of the run: caches are kept in W/tokens, and nothing in W is data.
+      workdir: W, the work directory of the run: a trained tokenizer is kept there, and nothing in W is data.
     """
 
 

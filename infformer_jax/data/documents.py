@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -12,8 +11,11 @@ import numpy as np
 
 from infformer_jax.console import tracked
 from infformer_jax.data import listing, record_files, tokenizers
+from infformer_jax.data.folders import Files
 from infformer_jax.data.text_files import read_utf8
 from infformer_jax.errors import UserError
+
+_READ_AT_ONCE = 128  # files in a bucket, which are copied in parallel
 
 
 class Document(NamedTuple):
@@ -28,7 +30,11 @@ class Documents(Protocol):
 
   @property
   def key(self) -> str:
-    """Changes whenever a text may have changed. Cheap: files use their sizes and times."""
+    """Changes whenever a text may have changed. Cheap: of files, what a list of them says (folders.Files)."""
+
+  @property
+  def outline(self) -> str:
+    """The same for the same documents in another place; as cheap as `key`."""
 
   @property
   def sizes(self) -> np.ndarray | None:
@@ -62,33 +68,44 @@ class InMemoryDocuments:
   def key(self) -> str:
     return hashlib.sha256(repr(self._documents).encode()).hexdigest()
 
+  @property
+  def outline(self) -> str:
+    return self.key
+
 
 class FileDocuments:
   """UTF-8 files, each a document with its path as name, and files of records, each record a document."""
 
-  def __init__(self, root: pathlib.Path, names: Sequence[str], text_field: str = 'text'):
+  def __init__(self, files: Files, names: Sequence[str], text_field: str = 'text'):
     """
     Args:
-      root: the folder to which the names are relative.
+      files: among which they are.
       names: of the files.
       text_field: the key or column of records that is the text.
     """
-    self._root, self._names, self._text_field = root, names, text_field
+    self._files, self._names, self._text_field = files, names, text_field
     self._has_records = any(map(record_files.is_records, names))
 
   @functools.cached_property
   def key(self) -> str:
-    listed = listing.listing_key(self._root, self._names)
-    return f'{listed} {self._text_field}' if self._has_records else listed
+    return f'{self._files.key(self._names)} {self._field}'
+
+  @functools.cached_property
+  def outline(self) -> str:
+    return f'{self._files.outline(self._names)} {self._field}'
+
+  @property
+  def _field(self) -> str:
+    return self._text_field if self._has_records else ''
 
   @functools.cached_property
   def _sizes(self) -> list[np.ndarray]:
     """The sizes of the records of every file. Reads all records, because a line ends anywhere."""
-    sizes = []
+    folder, sizes = self._files.local(self._names), []
     for name in tracked(self._names, 'counting documents:', 'files'):
-      path = self._root / name
       is_records = record_files.is_records(name)
-      sizes.append(record_files.sizes(path) if is_records else np.array([path.stat().st_size], np.int64))
+      own = record_files.sizes(folder / name) if is_records else np.array([self._files.stats[name].size])
+      sizes.append(own)
     return sizes
 
   @functools.cached_property
@@ -100,20 +117,22 @@ class FileDocuments:
 
   def read(self, indices: Iterable[int]) -> Iterator[Document]:
     if not self._has_records:
-      yield from (
-        Document(self._names[index], read_utf8(self._root / self._names[index])) for index in indices
-      )
+      names = (self._names[index] for index in indices)
+      while some := list(itertools.islice(names, _READ_AT_ONCE)):
+        folder = self._files.local(some)
+        yield from (Document(name, read_utf8(folder / name)) for name in some)
       return
+    folder = self._files.local(self._names)
     ends = np.cumsum([len(sizes) for sizes in self._sizes])
     for number, group in itertools.groupby(indices, lambda index: int(np.searchsorted(ends, index, 'right'))):
       name = self._names[number]
       if record_files.is_records(name):
         first = ends[number] - len(self._sizes[number])
         own = (index - first for index in group)
-        for line, text in record_files.read(self._root / name, self._text_field, own):
+        for line, text in record_files.read(folder / name, self._text_field, own):
           yield Document(f'{name}:{line}', text)
       else:
-        yield from (Document(name, read_utf8(self._root / name)) for _ in group)
+        yield from (Document(name, read_utf8(folder / name)) for _ in group)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

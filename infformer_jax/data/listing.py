@@ -3,13 +3,17 @@
 import dataclasses
 import fnmatch
 import glob
-import hashlib
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from etils import epath
+
+from infformer_jax import paths
+from infformer_jax.data.folders import Copies, Entry, Files, Tree, open_tree
 from infformer_jax.data.left_out import LeftOut, described
 from infformer_jax.data.split_names import ALIASES
 from infformer_jax.errors import UserError
@@ -20,104 +24,114 @@ class Listing:
   """The files under a folder.
 
   Attributes:
-    root: the folder.
-    names: the files' paths relative to it, with slashes, in the order of their parts.
+    files: in the order of the parts of their names.
     left_out: what was not entered or taken.
     again: other names of files and folders (with a slash at the end), and the names under which these count.
   """
 
-  root: pathlib.Path
-  names: Sequence[str]
+  files: Files
   left_out: LeftOut
   again: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+  @property
+  def names(self) -> list[str]:
+    """The files' paths relative to the folder, with slashes."""
+    return list(self.files.stats)
 
-def find(source_dir: str, workdir: pathlib.Path) -> Listing:
+
+def find(source_dir: str, workdir: epath.Path, copies: Copies) -> Listing:
   """Finds the files that `data.source_dir` names.
 
   Links are followed. A file counts once, by its real path. Of several names, those in top-level folders with
   names of splits have precedence, and then those without links. Left out are hidden files and folders, links
-  that lead nowhere or to a folder above, and work directories.
+  that lead nowhere or to a folder above, work directories and caches.
 
   Args:
     source_dir: a directory, whose subdirectories are searched too, a file, or a glob. The root of a glob is
       the part before its first wildcard.
     workdir: the work directory of the run.
+    copies: where copies of files in a bucket are kept.
   Raises:
     UserError: nothing is there, or a folder cannot be read.
   """
-  path, key = pathlib.Path(os.path.expanduser(source_dir)), f"data.source_dir = '{source_dir}'"
-  if os.path.isfile(path):
-    return Listing(root=path.parent, names=[path.name], left_out={})
-  parts = ['**']
-  if os.path.isdir(path):
-    root = path
-  elif glob.has_magic(source_dir):
-    root = pathlib.Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    parts = list(path.parts[len(root.parts) :])
-  else:
-    raise UserError(f'{key} does not exist; give a directory of text files or a glob')
-  found = walk(root, parts, workdir=workdir, key=key) if os.path.isdir(root) else None
+  root, key = paths.parse(source_dir, 'data.source_dir'), f"data.source_dir = '{source_dir}'"
+  tree, parts = open_tree(root, key), ['**']
+  if tree.is_file:
+    stats = {root.name: tree.stat(os.fspath(root))}
+    return Listing(files=Files(root=root.parent, stats=stats, copies=copies), left_out={})
+  if not tree.is_dir:
+    given = pathlib.PurePath(source_dir).parts
+    parts = list(itertools.dropwhile(lambda part: not glob.has_magic(part), given))
+    if not parts:
+      raise UserError(f'{key} does not exist; give a directory of text files or a glob')
+    root = root.parents[len(parts) - 1]
+    tree = open_tree(root, key)
+  found = _walk(tree, root, parts, workdir=workdir, key=key, copies=copies) if tree.is_dir else None
   if found is None or not found.names:
     what = 'has no files' if parts == ['**'] else 'matches no file'
     raise UserError(f'{key} {what}{described(found.left_out) if found else ""}; put text files there')
   return found
 
 
-def walk(
-  root: pathlib.Path, pattern: Sequence[str] = ('**',), *, workdir: pathlib.Path | None, key: str
-) -> Listing:
-  """Lists the files under a folder, as `find` describes.
+def walk(root: epath.Path, *, workdir: epath.Path | None, key: str, copies: Copies) -> Listing:
+  """Lists the files under a folder, as `find` describes; none if it does not exist.
 
   Args:
     root: the folder.
-    pattern: the parts of a glob relative to it; '**' stands for any number of folders.
     workdir: the work directory of the run, if there is one.
     key: the key or flag that names the folder, and its value, for errors.
+    copies: where copies of files in a bucket are kept.
   Raises:
     UserError: the folder is a work directory, or a folder cannot be read.
   """
-  real, own = os.path.realpath(root), None if workdir is None else os.path.realpath(workdir)
+  tree = open_tree(root, key)
+  if not tree.is_dir:
+    return Listing(files=Files(root=root, stats={}, copies=copies), left_out={})
+  return _walk(tree, root, ['**'], workdir=workdir, key=key, copies=copies)
+
+
+def _walk(
+  tree: Tree,
+  root: epath.Path,
+  pattern: Sequence[str],
+  *,
+  workdir: epath.Path | None,
+  key: str,
+  copies: Copies,
+) -> Listing:
+  """`pattern` has the parts of a glob relative to the root; '**' stands for any number of folders."""
+  real, own = _real(root), None if workdir is None else _real(workdir)
   if real == own:
     raise UserError(
       f'{key} must not be the work directory itself; use another --workdir, such as {root / "run"}'
     )
-  if own is not None and real.startswith(f'{own}{os.sep}'):
+  if own is not None and real.startswith(f'{own}/'):
     own = None  # The data are a folder inside the work directory.
-  found = _Walk(pattern, own)
-  found.walk(str(root), real)
+  found = _Walk(tree, pattern, own)
+  found.walk(os.fspath(root), real)
   if '' in found.left_out.get(_WORKDIR, ()):
     raise UserError(
       f'{key} seems to be a work directory or a part of one (docs/data.md); give a folder of texts'
     )
   names = sorted(found.names, key=lambda name: name.split('/'))
-  return Listing(root=root, names=names, left_out=found.left_out, again=found.again)
+  stats = {name: tree.stat(f'{os.fspath(root)}/{name}') for name in names}
+  return Listing(
+    files=Files(root=root, stats=stats, copies=copies), left_out=found.left_out, again=found.again
+  )
 
 
-def listing_key(root: pathlib.Path, names: Iterable[str]) -> str:
-  """A hash of the folder, and of the names, sizes and times of its files; another one if a file may differ.
-
-  Without the folder, different files of equal sizes would be the same where all times are set to one value,
-  as in reproducible archives.
-
-  Raises:
-    UserError: a file has disappeared.
-  """
-  try:
-    stats = [(name, os.stat(root / name)) for name in names]
-  except OSError as error:
-    raise UserError(f'cannot read {error.filename}: {error.strerror}; start again') from None
-  facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-  return hashlib.sha256(repr((str(root.resolve()), facts)).encode()).hexdigest()
+def _real(path: epath.Path) -> str:
+  return os.path.realpath(path) if paths.is_local(path) else os.fspath(path).rstrip('/')
 
 
 _WORKDIR = 'work directory'
+_TOKENIZER = re.compile(r'bpe_\d+\.json')
 
 
 class _Found(NamedTuple):
   """An entry of a folder."""
 
-  entry: os.DirEntry[str]
+  entry: Entry
   name: str  # its path relative to the root
   parent: str  # the real path of the folder
   positions: frozenset[int]  # in the pattern
@@ -127,11 +141,11 @@ class _Found(NamedTuple):
 class _Walk:
   """A walk through folders; the positions in the pattern after a path are a set, since '**' is ambiguous."""
 
-  def __init__(self, pattern: Sequence[str], workdir: str | None):
+  def __init__(self, tree: Tree, pattern: Sequence[str], workdir: str | None):
     self.names: list[str] = []
     self.left_out: dict[str, list[str]] = {}
     self.again: dict[str, str] = {}
-    self._pattern, self._workdir = list(pattern), workdir
+    self._tree, self._pattern, self._workdir = tree, list(pattern), workdir
     self._links: list[_Found] = []
     self._seen: dict[object, str] = {}
 
@@ -149,13 +163,7 @@ class _Walk:
     self, folder: str, prefix: str, real: str, positions: frozenset[int], above: tuple[str, ...]
   ) -> list[_Found]:
     """What is in a folder and matches the pattern so far; nothing if it is a work directory."""
-    try:
-      with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-      raise UserError(
-        f'cannot read the folder {folder}: {error.strerror}; make it readable, or move it out of the data'
-      ) from None
+    found = self._tree.entries(folder)
     if _is_workdir({entry.name for entry in found}):
       self._leave_out(_WORKDIR, prefix[:-1])
       return []
@@ -176,7 +184,7 @@ class _Walk:
     real = os.path.realpath(entry.path) if linked else os.path.join(parent, entry.name)
     if entry.name.startswith('.'):
       self._leave_out('hidden', name)
-    elif self._workdir is not None and f'{real}{os.sep}'.startswith(f'{self._workdir}{os.sep}'):
+    elif self._workdir is not None and f'{real}/'.startswith(f'{self._workdir}/'):
       self._leave_out(_WORKDIR, name)
     elif entry.name.endswith('.partial'):  # What files.write_atomically has not finished.
       self._leave_out('temporary', name)
@@ -233,7 +241,7 @@ def _is_workdir(names: set[str]) -> bool:
   return (
     ('config.json' in names and bool(names & {'data.json', 'checkpoints'}))
     or {'points', 'ablation.json'} <= names
-    or {'lock', 'tokens'} <= names  # of a run that was killed before it wrote its config
-    or names == {'lock'}  # of a run that has just started
-    or {'ids', 'split.json'} <= names  # tokens
+    or ('lock' in names and all(name == 'lock' or _TOKENIZER.fullmatch(name) for name in names))  # a new one
+    or 'CACHEDIR.TAG' in names
+    or {'ids', 'about.json'} <= names  # tokens
   )

@@ -1,7 +1,8 @@
 """From a config to a corpus: tokenizer, splits and their fingerprint."""
 
-import pathlib
 from collections.abc import Collection
+
+from etils import epath
 
 from infformer_jax.data.base import Corpus, DataConfig, missing_split
 from infformer_jax.data.left_out import counted, described
@@ -10,12 +11,12 @@ from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import read_json
 
 
-def load_corpus(config: DataConfig, workdir: pathlib.Path, splits: Collection[str] | None = None) -> Corpus:
+def load_corpus(config: DataConfig, workdir: epath.Path, splits: Collection[str] | None = None) -> Corpus:
   """Loads the data; what is stored as text is tokenized, or its tokens are found in the cache.
 
   Args:
     config: of a registered kind.
-    workdir: W; a trained tokenizer and the tokens are kept in W/tokens, and nothing in W is data.
+    workdir: W; a trained tokenizer is kept there, and nothing in W is data.
     splits: the splits to load; None: all.
   Raises:
     ConfigError: the data have no such split.
@@ -45,7 +46,7 @@ def load_corpus(config: DataConfig, workdir: pathlib.Path, splits: Collection[st
   )
 
 
-def trained_tokenizer(config: DataConfig, workdir: pathlib.Path) -> Tokenizer:
+def trained_tokenizer(config: DataConfig, workdir: epath.Path) -> Tokenizer:
   """The tokenizer that the model in a work directory was trained with. The data themselves are not read.
 
   Raises:

@@ -1,24 +1,35 @@
 """Prepares a corpus for random access: from the layout of PG-19's bucket to ArrayRecord, without TensorFlow.
 
-    python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir=~/tensorflow_datasets
+    python -m infformer_jax.data.prepare pg19 --source_dir=gs://deepmind-gutenberg --data_dir=DIR
 
-COPY is a copy of gs://deepmind-gutenberg: train|validation|test/ID.txt and metadata.csv. The result is the
-dataset `pg19` of TFDS: `data.kind = 'pg19'` reads it, and so does `tfds.data_source`. It is written
-atomically: if a run is killed, start it again.
+The source is the public bucket, which needs no account, or a copy of it: train|validation|test/ID.txt and
+metadata.csv. The result is the dataset `pg19` of TFDS: `data.kind = 'pg19'` reads it, and so does
+`tfds.data_source`. It is written atomically. If the command is killed, start it again: books that are
+complete are not copied from the bucket again.
 """
 
 import argparse
 import contextlib
+import hashlib
 import io
+import os
 import pathlib
 import shutil
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from infformer_jax import files
+from etils import epath
+
+from infformer_jax import files, paths
+from infformer_jax.console import tracked
 from infformer_jax.data import pg19
-from infformer_jax.errors import UserError, check_local
+from infformer_jax.data.folders import Copies
+from infformer_jax.data.left_out import described
+from infformer_jax.errors import UserError
+
+_ABOUT = 'dataset_info.json'  # written last: a dataset without it is not complete
+_BLOCK = 2**24  # bytes in memory while a file is copied to a bucket
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,48 +37,94 @@ class _Parser(argparse.ArgumentParser):
     raise UserError(f'{message} (see --help)')
 
 
-def _path(options: argparse.Namespace, name: str) -> pathlib.Path:
-  check_local(f'--{name}', getattr(options, name))
-  return pathlib.Path(getattr(options, name)).expanduser()
-
-
-def prepare_pg19(source_dir: pathlib.Path, data_dir: pathlib.Path, *, overwrite: bool) -> pathlib.Path:
+def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: bool) -> epath.Path:
   """Writes data_dir/pg19/VERSION and returns it.
 
+  ArrayRecord cannot write to a bucket: for a `data_dir` in one, the dataset is written to the user's cache
+  directory and then copied.
+
   Raises:
-    UserError: the source is incomplete, the result exists already, or the file system refuses it.
+    UserError: the source is incomplete, the result exists already, or a disk or bucket refuses it.
   """
   target = data_dir / 'pg19' / pg19.VERSION
+  local, where = pathlib.Path(target), f'--data_dir = {data_dir}'
+  if not paths.is_local(target):
+    place = hashlib.sha256(os.fspath(target).encode()).hexdigest()[:16]
+    local = paths.user_cache() / 'prepared' / place / pg19.VERSION
+    where += f', by way of {local},'
   try:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with files.lock(target.parent / 'lock', wait=True):
-      if target.exists() and not overwrite:
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with files.lock(local.parent / 'lock', wait=True):
+      if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:
         raise UserError(f'{target} exists already; use --overwrite to replace it')
-      files.remove_partial(target)
-      with files.write_atomically(target) as partial:
-        builder = pg19.builder(source_dir, partial)
-        with contextlib.redirect_stdout(
-          io.StringIO()
-        ):  # TFDS prints messages about downloads and temporary paths.
-          builder.download_and_prepare()
-        for file in pathlib.Path(builder.data_dir).iterdir():
-          file.rename(partial / file.name)
-        shutil.rmtree(partial / 'pg19')
-  except OSError as error:
-    raise UserError(f'--data_dir = {data_dir} must be writable: {error.strerror or error}') from None
+      if overwrite or not local.exists():
+        _write(source_dir, local)
+      if not paths.is_local(target):
+        _copy(local, target)
+        shutil.rmtree(local)
+  except paths.errors() as error:
+    raise UserError(f'{where} must be writable: {paths.reason(error)}') from None
   return target
+
+
+def _write(source_dir: epath.Path, target: pathlib.Path) -> None:
+  key, copies = f'--source_dir = {source_dir}', Copies(target.parent / 'books.partial', '--data_dir')
+  found = pg19.books(source_dir, workdir=None, key=key, copies=copies)
+  if found.left_out:
+    print(f'{source_dir}{described(found.left_out)}', file=sys.stderr)
+  if pg19.METADATA not in found.files.stats:
+    raise UserError(f'{key} has no {pg19.METADATA}; copy it from gs://deepmind-gutenberg')
+  counts = {split: len(found.splits.get(split, ())) for split in pg19.NUM_BOOKS}
+  if counts != pg19.NUM_BOOKS:
+    print(f'warning: {key} has {_listed(counts)}; PG-19 has {_listed(pg19.NUM_BOOKS)}', file=sys.stderr)
+  files.remove_partial(target)
+  with files.write_atomically(target) as partial:
+    builder = pg19.builder(found.files.local([pg19.METADATA]), found.splits, partial)
+    found.files.local([name for names in found.splits.values() for name in names])
+    # TFDS prints messages about downloads and temporary paths.
+    with contextlib.redirect_stdout(io.StringIO()):
+      builder.download_and_prepare()
+    for file in pathlib.Path(builder.data_dir).iterdir():
+      file.rename(partial / file.name)
+    for name in ('pg19', 'downloads'):  # Empty ones of TFDS.
+      shutil.rmtree(partial / name)
+  shutil.rmtree(copies.folder, ignore_errors=True)
+
+
+def _listed(counts: dict[str, int]) -> str:
+  """The numbers of books.
+
+  >>> _listed({'train': 1234, 'test': 5})
+  '1,234 books in train, 5 in test'
+  """
+  return ', '.join(f'{n:,} in {split}' for split, n in counts.items()).replace(' in', ' books in', 1)
+
+
+def _copy(folder: pathlib.Path, target: epath.Path) -> None:
+  """Copies a prepared dataset to a bucket, and removes what else is there."""
+  names = sorted(path.name for path in folder.iterdir() if path.name != _ABOUT)
+  (target / _ABOUT).unlink(missing_ok=True)
+  for name in tracked([*names, _ABOUT], f'copying to {target}:', 'files'):
+    with open(folder / name, 'rb') as file, (target / name).open('wb') as copy:
+      while block := file.read(_BLOCK):
+        copy.write(block)  # type: ignore[arg-type]
+  for path in target.iterdir():
+    if path.name not in {*names, _ABOUT}:
+      path.unlink()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """The command line; returns its exit status."""
   parser = _Parser(prog='python -m infformer_jax.data.prepare', description=__doc__.split('\n', 1)[0])
   parser.add_argument('corpus', choices=['pg19'])
-  parser.add_argument('--source_dir', required=True, help='a copy of gs://deepmind-gutenberg')
-  parser.add_argument('--data_dir', required=True, help='the directory of TFDS datasets')
+  parser.add_argument('--source_dir', required=True, help='gs://deepmind-gutenberg or a copy of it')
+  parser.add_argument('--data_dir', required=True, help='the directory of TFDS datasets, also in a bucket')
   parser.add_argument('--overwrite', action='store_true', help='replace an existing result')
   try:
     options = parser.parse_args(arguments)
-    source_dir, data_dir = _path(options, 'source_dir'), _path(options, 'data_dir')
+    source_dir, data_dir = (
+      paths.parse(getattr(options, name), f'--{name}') for name in ('source_dir', 'data_dir')
+    )
     print(f'prepared {prepare_pg19(source_dir, data_dir, overwrite=options.overwrite)}')
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)

@@ -12,10 +12,10 @@ Passkey retrieval: some digits are hidden in repetitive text, and the question f
 """
 
 import dataclasses
-import pathlib
 from typing import Literal
 
 import numpy as np
+from etils import epath
 
 from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
 from infformer_jax.errors import ConfigError, check_range
@@ -63,7 +63,7 @@ class RecallConfig(TaskConfig):
         f'model.segment_length = {segment_length}; use the same value for both'
       )
 
-  def source(self, workdir: pathlib.Path) -> Task:
+  def source(self, workdir: epath.Path) -> Task:
     """The task, with a group of answers for each distance.
 
     Ids: noise, then the marks ? and !, then values and keys, or digits.

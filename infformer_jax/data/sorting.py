@@ -9,10 +9,10 @@ epoch is new.
 """
 
 import dataclasses
-import pathlib
 from typing import Literal
 
 import numpy as np
+from etils import epath
 
 from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
 from infformer_jax.errors import check_range
@@ -37,7 +37,7 @@ class SortingConfig(TaskConfig):
     check_range('length', self.length, 2)
     check_range('num_symbols', self.num_symbols, 2, 10_000)
 
-  def source(self, workdir: pathlib.Path) -> Task:
+  def source(self, workdir: epath.Path) -> Task:
     """The task; the answers are one group."""
     del workdir
 

@@ -11,6 +11,8 @@ import tokenize
 from collections.abc import Mapping
 from typing import Any
 
+from etils import epath
+
 from infformer_jax.data import listing, tokenizers
 from infformer_jax.data.documents import Document, Documents, InMemoryDocuments, name_hash
 from infformer_jax.data.stored import StoredConfig
@@ -28,7 +30,7 @@ class StdlibConfig(StoredConfig):
 
   kind: str = 'stdlib'
 
-  def open(self, workdir: pathlib.Path) -> 'Stdlib':
+  def open(self, workdir: epath.Path) -> 'Stdlib':
     del workdir
     return Stdlib(pathlib.Path(sysconfig.get_path('stdlib')))
 

@@ -1,4 +1,4 @@
-"""Corpora of stored documents: tokenized once, then read from the cache in the work directory."""
+"""Corpora of stored documents: tokenized once, then read from a cache on a local disk."""
 
 import abc
 import dataclasses
@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from etils import epath
 
+from infformer_jax import paths
 from infformer_jax.console import tracked
-from infformer_jax.data import listing, token_cache, tokenizers
+from infformer_jax.data import listing, token_cache, tokenizer_cache, tokenizers
 from infformer_jax.data.base import DataConfig, LoadSplit, Source
 from infformer_jax.data.documents import Documents, hash_order
+from infformer_jax.data.folders import Copies
+from infformer_jax.errors import ConfigError
 
 _TRAINING_CHARACTERS = 2**28  # The most that 'bpe:N' is trained on; more text takes time and changes little.
 
@@ -44,11 +48,29 @@ class TextCollection(Protocol):
 class StoredConfig(DataConfig):
   """The config of a corpus of stored documents."""
 
-  def source(self, workdir: pathlib.Path) -> Source:
-    return StoredSource(self.tokenizer, lambda: self.open(workdir), workdir / 'tokens')
+  cache_dir: str | None = None  # for tokens, on a local disk; None: $XDG_CACHE_HOME or ~/.cache
+
+  def __post_init__(self) -> None:
+    super().__post_init__()
+    if self.cache_dir is not None and not paths.is_local(paths.parse(self.cache_dir, 'cache_dir')):
+      raise ConfigError(f"cache_dir = '{self.cache_dir}' must be a local path: tokens are mapped into memory")
+
+  @property
+  def cache(self) -> pathlib.Path:
+    """The directory of the cache."""
+    if self.cache_dir is None:
+      return paths.user_cache()
+    return pathlib.Path(paths.parse(self.cache_dir, 'cache_dir'))
+
+  @property
+  def copies(self) -> Copies:
+    return Copies(self.cache / 'copies', 'data.cache_dir')
+
+  def source(self, workdir: epath.Path) -> Source:
+    return StoredSource(self.tokenizer, lambda: self.open(workdir), workdir, self.cache)
 
   @abc.abstractmethod
-  def open(self, workdir: pathlib.Path) -> TextCollection:
+  def open(self, workdir: epath.Path) -> TextCollection:
     """Finds the documents.
 
     Args:
@@ -61,14 +83,17 @@ class StoredConfig(DataConfig):
 class StoredSource(Source):
   """Tokenizes documents, or finds their tokens in the cache; finds the documents when they are needed."""
 
-  def __init__(self, spec: str, open_texts: Callable[[], TextCollection], cache_dir: pathlib.Path):
+  def __init__(
+    self, spec: str, open_texts: Callable[[], TextCollection], workdir: epath.Path, cache_dir: pathlib.Path
+  ):
     """
     Args:
       spec: names the tokenizer, see tokenizers.py.
       open_texts: finds the documents.
-      cache_dir: where a trained tokenizer and the tokens are kept.
+      workdir: where a trained tokenizer is kept.
+      cache_dir: the directory of the cache.
     """
-    self._spec, self._open, self._cache_dir = spec, open_texts, cache_dir
+    self._spec, self._open, self._workdir, self._cache_dir = spec, open_texts, workdir, cache_dir
 
   @functools.cached_property
   def _texts(self) -> TextCollection:
@@ -83,7 +108,11 @@ class StoredSource(Source):
     return self._texts.left_out
 
   def tokenizer(self) -> tokenizers.Tokenizer:
-    return tokenizers.from_spec(self._spec, self._cache_dir, lambda: _sample(self._texts.training))
+    return tokenizers.from_spec(self._spec, self._workdir, self._trained)
+
+  def _trained(self, num_ids: int) -> str:
+    documents = self._texts.training
+    return tokenizer_cache.trained(num_ids, documents.key, lambda: _sample(documents), self._cache_dir)
 
   def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, LoadSplit]:
     return {

@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
+from etils import epath
 
 from infformer_jax.data import documents, listing, record_files, split_names
 from infformer_jax.data.documents import Document, Documents, FileDocuments
@@ -32,22 +32,23 @@ class TextConfig(StoredConfig):
   source_dir: str  # a directory, a file, or a glob such as 'books/**/*.txt'
   text_field: str = 'text'  # the key of JSON lines, or the column of Parquet, that is the text
 
-  def open(self, workdir: pathlib.Path) -> documents.FixedSplits:
-    found, key = listing.find(self.source_dir, workdir), f"data.source_dir = '{self.source_dir}'"
+  def open(self, workdir: epath.Path) -> documents.FixedSplits:
+    found = listing.find(self.source_dir, workdir, self.copies)
+    key = f"data.source_dir = '{self.source_dir}'"
     left_out, division = dict(found.left_out), split_names.divided(found.names, again=found.again, key=key)
     if division is not None:
-      own = self._files(found.root, division.splits)
+      own = self._documents(found, division.splits)
       if division.outside:
         left_out[f'outside the folders of {", ".join(own)}'] = division.outside
     elif all(map(record_files.is_records, found.names)):
-      records = FileDocuments(found.root, found.names, self.text_field)
+      records = FileDocuments(found.files, found.names, self.text_field)
       own = {'train': _Share(records, key, is_train=True), 'validation': _Share(records, key, is_train=False)}
     else:
-      own = self._files(found.root, self._by_hash(found.names, key))
+      own = self._documents(found, self._by_hash(found.names, key))
     return documents.FixedSplits(documents=own, facts={'source_dir': self.source_dir}, left_out=left_out)
 
-  def _files(self, root: pathlib.Path, splits: Mapping[str, list[str]]) -> dict[str, Documents]:
-    return {split: FileDocuments(root, names, self.text_field) for split, names in splits.items()}
+  def _documents(self, found: listing.Listing, splits: Mapping[str, list[str]]) -> dict[str, Documents]:
+    return {split: FileDocuments(found.files, names, self.text_field) for split, names in splits.items()}
 
   def _by_hash(self, names: Sequence[str], key: str) -> dict[str, list[str]]:
     if len(names) < 2:
@@ -73,6 +74,10 @@ class _Share:
   @property
   def key(self) -> str:
     return f'{self._records.key} {"train" if self._is_train else "validation"}'
+
+  @property
+  def outline(self) -> str:
+    return f'{self._records.outline} {"train" if self._is_train else "validation"}'
 
   @functools.cached_property
   def _indices(self) -> list[int]:

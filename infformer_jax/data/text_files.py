@@ -2,29 +2,32 @@
 
 import contextlib
 import gzip
-import pathlib
+import os
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
+from etils import epath
+
+from infformer_jax import paths
 from infformer_jax.errors import UserError
 
 BOM = '\ufeff'  # A byte order mark at the start of a file is not part of its text.
 
 
 @contextlib.contextmanager
-def open_bytes(path: pathlib.Path) -> Iterator[BinaryIO]:
+def open_bytes(path: os.PathLike[str]) -> Iterator[BinaryIO]:
   """Opens a file to read its bytes in order; files that end in .gz or .zst are decompressed.
 
   Raises:
     UserError: the file cannot be read or is damaged, also if this appears while the block reads it.
   """
-  name = path.name.lower()
+  name = os.path.basename(path).lower()
   if name.endswith(('.tar.gz', '.tar.zst')):
     raise UserError(f'{path} is an archive; unpack it')
   try:
     with contextlib.ExitStack() as stack:
-      stream: BinaryIO = stack.enter_context(open(path, 'rb'))
+      stream: BinaryIO = stack.enter_context(cast(BinaryIO, epath.Path(path).open('rb')))
       if name.endswith('.gz'):
         stream = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=stream)))
       elif name.endswith('.zst'):
@@ -35,15 +38,18 @@ def open_bytes(path: pathlib.Path) -> Iterator[BinaryIO]:
         raw = stack.enter_context(pyarrow.input_stream(stream, compression='zstd'))
         stream = cast(BinaryIO, io.BufferedReader(raw))
       yield stream
-  except (OSError, EOFError, zlib.error) as error:
-    if isinstance(error, OSError) and error.strerror:
-      problem = f'cannot read {path}: {error.strerror}; give a file that exists and is readable'
-    else:  # The decompression failed.
+  except Exception as error:
+    if not isinstance(error, (*paths.errors(), EOFError, zlib.error)):
+      raise
+    failed = isinstance(error, OSError) and paths.is_local(path) and not error.strerror  # To decompress it.
+    if failed or isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
       problem = f'{path} is damaged ({error}); restore it, or remove it from the data'
+    else:
+      problem = f'cannot read {path}: {paths.reason(error)}; give a file that exists and is readable'
     raise UserError(problem) from None
 
 
-def read_utf8(path: pathlib.Path) -> str:
+def read_utf8(path: os.PathLike[str]) -> str:
   """The text of a file, line ends unchanged, without a byte order mark at its start.
 
   Raises:

@@ -13,17 +13,17 @@ import difflib
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from etils import epath
 
-from infformer_jax import files
+from infformer_jax import files, first_process, paths
 from infformer_jax.data import byte_pairs
 from infformer_jax.data.decode_stream import DecodeStream
 from infformer_jax.data.interruptible import interruptible
-from infformer_jax.errors import ConfigError, UserError, check_local, unknown
+from infformer_jax.errors import ConfigError, UserError, unknown
 
 _ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
 # Ordinary text, of kinds that some tokenizers do not preserve.
@@ -100,8 +100,7 @@ class BytePairs(Tokenizer):
     super().__init__(library.get_vocab_size(), identity, bos_id)
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    encodings = interruptible(lambda: self._library.encode_batch_fast(list(texts)))
-    return [np.array(encoding.ids, np.int32) for encoding in encodings]
+    return byte_pairs.encode(self._library, texts)
 
   def _decode(self, ids: list[int]) -> str:
     return self._library.decode(ids)
@@ -140,7 +139,7 @@ def check_spec(spec: str) -> None:
   if bool(argument) != (':' in forms[name]) or spec.endswith(':'):
     raise ConfigError(f"tokenizer = '{spec}' must have the form '{forms[name]}'")
   if name in ('gpt2', 'sentencepiece'):
-    check_local('tokenizer', spec, argument)
+    paths.parse(argument, 'tokenizer')
   if name == 'bpe' and not (argument.isdecimal() and len(argument) < 8 and int(argument) >= 257):
     raise ConfigError(
       f"tokenizer = '{spec}' must have 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'"
@@ -157,14 +156,14 @@ def are_files_of_one_kind(first: str, second: str) -> bool:
   return len(kinds) == 1 and kinds <= {'gpt2', 'sentencepiece'}
 
 
-def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iterable[str]]) -> Tokenizer:
+def from_spec(spec: str, workdir: epath.Path, train: Callable[[int], str]) -> Tokenizer:
   """The tokenizer that a string names.
 
   Args:
     spec: see the top of this file.
-    folder: where a trained tokenizer is saved. It is trained once: if the texts change later, the model that
-      the folder belongs to keeps its ids.
-    training_texts: returns what 'bpe:N' is trained on; called only if it has not been trained yet.
+    workdir: where a trained tokenizer is saved, once, by the first process of a run: if the texts change
+      later, the model in the work directory keeps its ids.
+    train: returns the JSON of a tokenizer with so many ids; called only if none is saved.
   Raises:
     ConfigError: as `check_spec`.
     UserError: a file is missing or damaged; names it.
@@ -172,26 +171,29 @@ def from_spec(spec: str, folder: pathlib.Path, training_texts: Callable[[], Iter
   check_spec(spec)
   name, _, argument = spec.partition(':')
   if name == 'bpe':
-    return _trained(int(argument), folder / f'bpe_{argument}.json', training_texts)
+    return _trained(int(argument), workdir / f'bpe_{argument}.json', train)
   if name == 'gpt2':
-    return _gpt2(pathlib.Path(argument).expanduser())
+    return _gpt2(paths.parse(argument, 'tokenizer'))
   if name == 'sentencepiece':
-    return _sentencepiece(pathlib.Path(argument).expanduser())
+    return _sentencepiece(paths.parse(argument, 'tokenizer'))
   return Bytes()
 
 
-def _trained(num_ids: int, file: pathlib.Path, training_texts: Callable[[], Iterable[str]]) -> BytePairs:
+def _trained(num_ids: int, file: epath.Path, train: Callable[[int], str]) -> BytePairs:
   import tokenizers
 
-  if not file.exists():
-    trained = byte_pairs.train(num_ids - 1, training_texts())
+  def save() -> None:
+    if file.exists():
+      return
+    trained = train(num_ids)
     try:
-      file.parent.mkdir(parents=True, exist_ok=True)
       files.write_text(file, trained)
-    except OSError as error:
+    except paths.errors() as error:
       raise UserError(
-        f'cannot save the tokenizer in {file}: {error.strerror or error}; use a writable --workdir'
+        f'cannot save the tokenizer in {file}: {paths.reason(error)}; use a writable --workdir'
       ) from None
+
+  first_process.do(save)
   content = _read(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
   try:
     return BytePairs(tokenizers.Tokenizer.from_str(content.decode()), hashlib.sha256(content).hexdigest())
@@ -201,7 +203,7 @@ def _trained(num_ids: int, file: pathlib.Path, training_texts: Callable[[], Iter
     ) from None
 
 
-def _gpt2(folder: pathlib.Path) -> BytePairs:
+def _gpt2(folder: epath.Path) -> BytePairs:
   from tokenizers import models, pre_tokenizers
 
   vocabulary_file, merges_file = folder / 'encoder.json', folder / 'vocab.bpe'
@@ -224,7 +226,7 @@ def _gpt2(folder: pathlib.Path) -> BytePairs:
   return BytePairs(library, identity, vocabulary.get('<|endoftext|>'))
 
 
-def _sentencepiece(file: pathlib.Path) -> SentencePieces:
+def _sentencepiece(file: epath.Path) -> SentencePieces:
   import sentencepiece
 
   content = _read(file, f"data.tokenizer = 'sentencepiece:{file}' needs it")
@@ -237,8 +239,8 @@ def _sentencepiece(file: pathlib.Path) -> SentencePieces:
   return SentencePieces(library, hashlib.sha256(content).hexdigest())
 
 
-def _read(file: pathlib.Path, need: str) -> bytes:
+def _read(file: epath.Path, need: str) -> bytes:
   try:
     return file.read_bytes()
-  except OSError as error:
-    raise UserError(f'cannot read {file}: {error.strerror}; {need}') from None
+  except paths.errors() as error:
+    raise UserError(f'cannot read {file}: {paths.reason(error)}; {need}') from None

@@ -5,7 +5,8 @@ An evaluation writes the same to W/inspection_NAME, for plot.py --against. recor
 
 import dataclasses
 import hashlib
-import pathlib
+
+from etils import epath
 
 from infformer_jax.data.base import Corpus
 from infformer_jax.evaluation import document_record, signal_record
@@ -18,7 +19,7 @@ MAX_SEGMENTS = 256
 """The length at which the document is cut, in segments."""
 
 
-def inspect(trained: TrainedModel, corpus: Corpus, split: str, folder: pathlib.Path) -> None:
+def inspect(trained: TrainedModel, corpus: Corpus, split: str, folder: epath.Path) -> None:
   """Records the reads of the longest document of a split, and the signals that the memories can hold.
 
   If there are several processes, one of them calls this.

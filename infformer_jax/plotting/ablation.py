@@ -2,10 +2,10 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 from matplotlib.axes import Axes
 
 from infformer_jax.plotting import style
@@ -22,7 +22,7 @@ COSTS = {
 LINES = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
-def sweep(data: Sweep, workdir: Path) -> None:
+def sweep(data: Sweep, workdir: epath.Path) -> None:
   """Draws ablation.png, cost.png, curves.png; if they exist, differences to a model without a memory in
   difference.png; for a task with several distances, distance.png.
 
@@ -42,7 +42,7 @@ def sweep(data: Sweep, workdir: Path) -> None:
     _distance(data, folder / 'distance.png')
 
 
-def _metric(data: Sweep, path: Path) -> None:
+def _metric(data: Sweep, path: epath.Path) -> None:
   """The metric and the regression error over the first axis, each with its own scale: Figure 3, right."""
   metric = data['metric']
   numeric = _numbers(data) is not None
@@ -88,7 +88,7 @@ def _metric(data: Sweep, path: Path) -> None:
       axes.set_title(f'Bars: standard deviation over {" or ".join(map(str, seeds))} seeds')
 
 
-def _cost(data: Sweep, path: Path) -> None:
+def _cost(data: Sweep, path: epath.Path) -> None:
   with style.canvas(path, 7.2, 2.6 * len(COSTS)) as figure:
     panels = figure.subplots(len(COSTS), sharex=True)
     for panel, (name, label) in zip(panels, COSTS.items(), strict=True):
@@ -107,7 +107,7 @@ def _cost(data: Sweep, path: Path) -> None:
     style.headline(figure, f'Cost against {data["names"][0]}')
 
 
-def _distance(data: Sweep, path: Path) -> None:
+def _distance(data: Sweep, path: epath.Path) -> None:
   """One curve per setting; the names of groups are like 'distance_4'."""
   with style.canvas(path, 7.2, 4.0) as figure:
     axes = figure.subplots()
@@ -124,7 +124,7 @@ def _distance(data: Sweep, path: Path) -> None:
     style.headline(figure, 'Accuracy against distance')
 
 
-def _curves(data: Sweep, points: Path, path: Path) -> None:
+def _curves(data: Sweep, points: epath.Path, path: epath.Path) -> None:
   """The training loss of every run; all seeds of a setting have the same colour and mark."""
   curves = []
   for point in data['points']:

@@ -1,9 +1,9 @@
 """The plot of a sweep's paired comparisons: what every memory changes, with both standard errors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from infformer_jax.plotting import style
 from infformer_jax.results_schema import Comparison, Measure
@@ -17,7 +17,7 @@ CEILING = style.COLORS['emptied']
 OTHERS = style.COLORS['memory']
 
 
-def difference(names: Sequence[str], comparisons: Sequence[Comparison], path: Path) -> None:
+def difference(names: Sequence[str], comparisons: Sequence[Comparison], path: epath.Path) -> None:
   """One panel per measure and one line per setting; the setting without a memory is at zero.
 
   Args:

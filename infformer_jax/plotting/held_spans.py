@@ -1,10 +1,10 @@
 """How much of a sticky memory each span of the text holds, as a picture and as coloured text."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ LISTED = 6
 FORGOTTEN = 1e-3  # of an equal share; smaller shares are shown as zero
 
 
-def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) -> Figure:
+def held(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: epath.Path) -> Figure:
   """Draws the shares of the memory at the last moment, and writes an HTML page with the text at all moments.
 
   Args:
@@ -96,7 +96,7 @@ def _level(relative: Any, top: float) -> Any:
   return decades / max(np.log10(max(top, 1.0) / FORGOTTEN), 1e-9)
 
 
-def _page(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: Path) -> None:
+def _page(shares: Mapping[str, SharesRecord], pieces: Sequence[str], path: epath.Path) -> None:
   body: list[str] = []
   for name, each in shares.items():
     for m in reversed(range(len(each.moment_m))):

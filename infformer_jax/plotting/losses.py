@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 from matplotlib.figure import Figure
 
 from infformer_jax.errors import UserError
@@ -17,7 +17,7 @@ LOSS = 'loss_nats_per_token'
 VIEWS = ('memory', 'emptied', 'exchanged')
 
 
-def logged(workdir: Path) -> list[dict[str, Any]]:
+def logged(workdir: epath.Path) -> list[dict[str, Any]]:
   """The lines of W/metrics.jsonl; [] if there is no such file.
 
   Raises:
@@ -25,7 +25,7 @@ def logged(workdir: Path) -> list[dict[str, Any]]:
   """
   file = workdir / 'metrics.jsonl'
   # The text after the last newline is a line that is still being written.
-  lines = file.read_bytes().split(b'\n')[:-1] if file.is_file() else []
+  lines = file.read_bytes().split(b'\n')[:-1] if file.exists() else []
   logged = []
   for number, text in enumerate(lines, start=1):
     try:
@@ -37,7 +37,7 @@ def logged(workdir: Path) -> list[dict[str, Any]]:
   return logged
 
 
-def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure | None:
+def loss_curves(lines: Iterable[Mapping[str, Any]], path: epath.PathLike) -> Figure | None:
   """The loss of every split against the step of training.
 
   Args:
@@ -80,7 +80,7 @@ def loss_curves(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Figure 
   return figure
 
 
-def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Path) -> Figure:
+def loss_by_position(by_position: ByPosition, reach_tokens: int, path: epath.PathLike) -> Figure:
   """The loss against the position in the document, and its differences from the controls.
 
   Args:
@@ -123,7 +123,7 @@ def loss_by_position(by_position: ByPosition, reach_tokens: int, path: str | Pat
   return figure
 
 
-def accuracy_by_group(by_group: ByGroup, path: str | Path) -> Figure:
+def accuracy_by_group(by_group: ByGroup, path: epath.PathLike) -> Figure:
   """The accuracy of each group of answers; if their names are like 'distance_4', a curve over distances.
 
   Args:

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 from matplotlib import colormaps, colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ AGES_AND_GREY = 'White lines: tokens of equal age; 0 is the newest in the memory
 
 
 def where_layers_read(
-  density_sj: Mapping[str, np.ndarray], age_se: Mapping[str, np.ndarray], path: str | Path
+  density_sj: Mapping[str, np.ndarray], age_se: Mapping[str, np.ndarray], path: epath.PathLike
 ) -> Figure:
   """The density over time with which each layer reads, for every segment of one document.
 
@@ -38,7 +38,7 @@ def where_layers_read(
   )
 
 
-def where_heads_read(layer: str, density_shj: np.ndarray, age_se: np.ndarray, path: str | Path) -> Figure:
+def where_heads_read(layer: str, density_shj: np.ndarray, age_se: np.ndarray, path: epath.PathLike) -> Figure:
   """The same for each head of one layer.
 
   Args:
@@ -59,7 +59,7 @@ def where_heads_read(layer: str, density_shj: np.ndarray, age_se: np.ndarray, pa
 
 
 def sticky_histogram(
-  histogram_sj: Mapping[str, np.ndarray], age_se: Mapping[str, np.ndarray], path: str | Path
+  histogram_sj: Mapping[str, np.ndarray], age_se: Mapping[str, np.ndarray], path: epath.PathLike
 ) -> Figure:
   """The histogram from which a sticky memory draws its sample points, for every segment.
 
@@ -86,7 +86,7 @@ def sticky_histogram(
 def _time_images(
   density_sj: Mapping[str, np.ndarray],
   age_se: Mapping[str, np.ndarray],
-  path: str | Path,
+  path: epath.PathLike,
   title: str,
   subtitle: str,
   label: str,
@@ -146,7 +146,7 @@ def _add_ages(panel: Axes, age_se: np.ndarray, label: str | None) -> None:
     panel.plot(np.arange(len(age_se)) + 0.5, line_s, color='white', linewidth=0.6, alpha=0.6)
 
 
-def basis(signal: SignalRecord, path: str | Path) -> Figure:
+def basis(signal: SignalRecord, path: epath.PathLike) -> Figure:
   """The basis functions: a few over the whole of [0, 1], and those near its middle.
 
   Args:
@@ -178,7 +178,7 @@ def basis(signal: SignalRecord, path: str | Path) -> Figure:
   return figure
 
 
-def reconstruction(signal: SignalRecord, path: str | Path) -> Figure:
+def reconstruction(signal: SignalRecord, path: epath.PathLike) -> Figure:
   """Values that were written, and the signal that the memory holds; one panel per reconstruction.
 
   Args:

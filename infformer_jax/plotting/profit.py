@@ -6,9 +6,9 @@ Source: the analysis of the Memorizing Transformer (Wu et al. 2022, section 4.6 
 import collections
 import html
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,7 +28,7 @@ def profit(
   held_th: Mapping[str, np.ndarray],
   *,
   names: tuple[str, str],
-  path: Path,
+  path: epath.Path,
 ) -> Figure | None:
   """Draws the tokens that profit most, and writes an HTML page with more of them and the whole text.
 
@@ -103,7 +103,7 @@ def _held(held_th: Mapping[str, np.ndarray], t: int) -> list[tuple[int, str]]:
 
 
 def _page(
-  path: Path,
+  path: epath.Path,
   title: str,
   subtitle: str,
   losses: Sequence[tuple[str, np.ndarray]],

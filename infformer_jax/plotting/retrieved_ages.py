@@ -1,9 +1,9 @@
 """Plots of the ages of the tokens that a memory retrieves."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 from matplotlib.figure import Figure
 
 from infformer_jax.plotting import style
@@ -12,7 +12,7 @@ from infformer_jax.records import NeighboursRecord
 BINS_PER_DOUBLING = 2
 
 
-def ages(neighbours: Mapping[str, NeighboursRecord], path: str | Path) -> Figure:
+def ages(neighbours: Mapping[str, NeighboursRecord], path: epath.PathLike) -> Figure:
   """The ages of the tokens that all queries of one document retrieve; one panel per layer, on a log scale.
 
   Args:

@@ -1,18 +1,19 @@
 """The style of all plots. Figures are drawn without pyplot and its global state."""
 
 import contextlib
+import io
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib
+from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from infformer_jax.files import write_atomically
+from infformer_jax.files import write_bytes
 
 # Okabe and Ito's palette, which is distinct for any colour vision. Each name has one colour in all plots.
 COLORS = {
@@ -57,21 +58,20 @@ RC: Any = {
 
 
 @contextlib.contextmanager
-def canvas(path: str | Path, width: float, height: float) -> Iterator[Figure]:
+def canvas(path: epath.PathLike, width: float, height: float) -> Iterator[Figure]:
   """An empty figure in the style of the project, written to `path` when the block ends without an error.
 
   Args:
-    path: the PNG file; missing directories are created.
+    path: the PNG file, on a disk or in a bucket; missing directories are created.
     width, height: inches, at 150 dots per inch.
   """
-  path = Path(path)
   with matplotlib.rc_context(RC):
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     yield figure
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as partial:  # Several processes of a sweep write the same files.
-      figure.savefig(partial, format='png')
+    picture = io.BytesIO()
+    figure.savefig(picture, format='png')
+    write_bytes(epath.Path(path), picture.getvalue())
 
 
 def headline(figure: Figure, title: str, subtitle: str = '') -> None:

@@ -3,9 +3,9 @@
 import functools
 import html
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 from matplotlib import colors, font_manager
 from matplotlib.axes import Axes
 
@@ -28,9 +28,8 @@ mark { font-weight: bold }
 """
 
 
-def page(path: Path, title: str, subtitle: str, body: str) -> None:
+def page(path: epath.Path, title: str, subtitle: str, body: str) -> None:
   """Writes a self-contained HTML page; `body` is HTML."""
-  path.parent.mkdir(parents=True, exist_ok=True)
   head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
   text = f'<h1>{html.escape(title)}</h1>\n<p>{html.escape(subtitle)}</p>\n{body}\n'
   write_text(path, f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{text}</body></html>\n')

@@ -4,8 +4,9 @@ Training, evaluation and plot.py use these functions.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from infformer_jax.files import read_json
 from infformer_jax.plotting import ablation, held_spans, losses, memory, profit, retrieved_ages
@@ -15,17 +16,17 @@ from infformer_jax.results_schema import Results, Sweep
 _DRAWN_RESULTS = ('by_position', 'beyond_reach_from_token', 'by_group')
 
 
-def load_inspection(workdir: Path) -> Inspection | None:
+def load_inspection(workdir: epath.Path) -> Inspection | None:
   """The inspection in W/inspection, or in the folder itself if that is one; None if there is none.
 
   Raises:
     UserError: it is damaged, or another version of the package wrote it.
   """
-  folder = workdir if (workdir / ABOUT).is_file() else workdir / 'inspection'
-  return Inspection.load(folder) if (folder / ABOUT).is_file() else None
+  folder = workdir if (workdir / ABOUT).exists() else workdir / 'inspection'
+  return Inspection.load(folder) if (folder / ABOUT).exists() else None
 
 
-def draw(workdir: Path) -> bool:
+def draw(workdir: epath.Path) -> bool:
   """Draws the available plots into W/plots; False if there are none."""
   plots, drawn = workdir / 'plots', draw_training(workdir)
   if (results := _json(workdir / 'results.json', _DRAWN_RESULTS)) is not None:
@@ -40,12 +41,12 @@ def draw(workdir: Path) -> bool:
   return drawn
 
 
-def draw_training(workdir: Path) -> bool:
+def draw_training(workdir: epath.Path) -> bool:
   """Draws only the curves of training; False if no losses were logged."""
   return losses.loss_curves(losses.logged(workdir), workdir / 'plots' / 'loss.png') is not None
 
 
-def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspection) -> None:
+def draw_against(workdir: epath.Path, mine: Inspection, other: epath.Path, theirs: Inspection) -> None:
   """Draws the tokens with a lower loss than in another run on the same text."""
   memories = [dict(_leaves(each.memory)) for each in (mine, theirs)]
   profit.profit(
@@ -59,7 +60,7 @@ def draw_against(workdir: Path, mine: Inspection, other: Path, theirs: Inspectio
   )
 
 
-def _draw_results(results: Results, plots: Path) -> None:
+def _draw_results(results: Results, plots: epath.Path) -> None:
   by_position = results['by_position']
   # The answers of a task may all have one position.
   if sum(count > 0 for count in by_position['num_tokens']) > 1:
@@ -68,7 +69,7 @@ def _draw_results(results: Results, plots: Path) -> None:
     losses.accuracy_by_group(results['by_group'], plots / 'accuracy_by_group.png')
 
 
-def _draw_inspection(inspection: Inspection, plots: Path) -> None:
+def _draw_inspection(inspection: Inspection, plots: epath.Path) -> None:
   record, pieces = inspection.record, inspection.pieces
   continuous = record.continuous
   age_se = {name: each.age_se for name, each in continuous.items()}
@@ -104,7 +105,7 @@ def _draw_inspection(inspection: Inspection, plots: Path) -> None:
     memory.reconstruction(signal, plots / f'{place}reconstruction.png')
 
 
-def _name(folder: Path, other: Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def _name(folder: epath.Path, other: epath.Path, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
   """The name of a run in a comparison: its directory, and the settings of its memory that differ."""
   name = folder.resolve().name
   if name == other.resolve().name:
@@ -123,6 +124,6 @@ def _leaves(values: Mapping[str, Any], path: str = '') -> Iterator[tuple[str, An
       yield f'{path}{key}', value
 
 
-def _json(file: Path, keys: Iterable[str]) -> Any:
+def _json(file: epath.Path, keys: Iterable[str]) -> Any:
   """The content of a file, which has these keys; None if there is no such file."""
-  return read_json(file, keys) if file.is_file() else None
+  return read_json(file, keys) if file.exists() else None

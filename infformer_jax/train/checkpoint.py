@@ -2,7 +2,8 @@
 
 Orbax writes them, asynchronously and atomically, but does not detect a flipped bit in its files. Therefore a
 checkpoint has a checksum of each array and of its metadata. Restoring verifies all of them and falls back to
-the previous checkpoint if one is wrong.
+the previous checkpoint if one is wrong. In a bucket, where no folder can be renamed, a checkpoint is complete
+when it has the object commit_success.txt, which Orbax writes last.
 
     W/checkpoints/1200/state   the arrays, by name: params/..., optimizer/..., memory/...
     W/checkpoints/1200/meta    the position of the run, and the checksums
@@ -11,52 +12,53 @@ the previous checkpoint if one is wrong.
 import contextlib
 import functools
 import json
-import os
-import pathlib
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 
+from infformer_jax import paths
 from infformer_jax.errors import UserError
 from infformer_jax.train.checksum import described, digest, kind, kind_in
 from infformer_jax.train.exits import SaveError
+from infformer_jax.train.intact import Damaged, in_short, reading
 from infformer_jax.train.sharding import name
 from infformer_jax.types import Array, PyTree
 
 _T = TypeVar('_T')
-
-
-class Damaged(Exception):
-  """Part of a checkpoint cannot be verified."""
+_COMMITTED = 'commit_success.txt'
 
 
 class Checkpoints:
   """Saves and restores the newest two checkpoints of a run, and the best."""
 
-  def __init__(self, directory: pathlib.Path, *, warn: Callable[[str], None]):
+  def __init__(self, directory: epath.PathLike, *, warn: Callable[[str], None]):
     """Neither reads nor writes.
 
     Args:
-      directory: W/checkpoints, on a disk that all processes share.
+      directory: W/checkpoints, in a bucket or on a disk that all processes share; absolute.
       warn: called with a line about each damaged checkpoint.
     """
-    self._directory = directory.absolute()
+    self._directory = epath.Path(directory)
     self._warn = warn
     self._damaged: list[int] = []
     self._best: int | None = None
 
   def steps(self) -> list[int]:
     """The steps that have a complete checkpoint, oldest first."""
-    if not self._directory.is_dir():
+    try:
+      if paths.is_local(self._directory):
+        folders = list(self._directory.iterdir())
+      else:
+        folders = [committed.parent for committed in self._directory.glob(f'*/{_COMMITTED}')]
+    except FileNotFoundError:
       return []
-    return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdecimal())
+    return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
 
   def save(self, step: int, state: PyTree, run: Mapping[str, Any], *, best: int | None) -> None:
     """Starts to save, and returns when `state` may be donated. An existing checkpoint of the step is kept.
@@ -89,14 +91,16 @@ class Checkpoints:
     Raises:
       SaveError: one cannot be written.
     """
-    self._writing(lambda: self._manager.wait_until_finished())
+    if '_manager' in vars(self):  # Creating it needs all processes.
+      self._writing(lambda: self._manager.wait_until_finished())
 
   def restore(
     self, like: _T, shardings: PyTree, *, step: int | None = None
   ) -> tuple[_T, dict[str, Any]] | None:
     """The newest intact checkpoint and its `run`; None if there is no checkpoint.
 
-    Damaged newer ones are reported, and renamed by the next save, e.g. to `1200.damaged`.
+    Damaged newer ones are reported. The next save renames them, e.g. to `1200.damaged`; in a bucket, it
+    deletes them.
 
     Args:
       like: arrays or abstract arrays with the names, shapes and dtypes; may be a part of what was saved.
@@ -104,6 +108,7 @@ class Checkpoints:
       step: restores the checkpoint of this step only.
     Raises:
       UserError: no checkpoint is intact, there is none of this step, or its arrays differ from `like`.
+      UnreachableError: the bucket cannot be reached.
     """
     steps = self.steps()
     candidates = [each for each in steps if step in (None, each)]
@@ -169,9 +174,9 @@ class Checkpoints:
       partial_restore=True,
     )
     handler = ocp.PyTreeCheckpointHandler()
-    arrays = _reading(lambda: ocp.Checkpointer(handler).restore(directory / 'state', args=args))
+    arrays = reading(lambda: ocp.Checkpointer(handler).restore(directory / 'state', args=args))
     arrays |= {key: jnp.zeros(leaf.shape, leaf.dtype) for key, leaf in abstract.items() if not leaf.size}
-    restored = _reading(lambda: described(arrays))  # Fails for a missing array, which Orbax returns as None.
+    restored = reading(lambda: described(arrays))  # Fails for a missing array, which Orbax returns as None.
     wrong = [key for key in abstract if restored[key] != saved[key]]
     if wrong:
       raise Damaged(f'{wrong[0]} and {len(wrong) - 1} other arrays' if len(wrong) > 1 else wrong[0])
@@ -184,7 +189,7 @@ class Checkpoints:
 
   def _meta(self, step: int) -> dict[str, Any]:
     path = self._directory / str(step) / 'meta'
-    meta = _reading(lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path))
+    meta = reading(lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path))
     if meta.pop('sha256', None) != digest(meta):
       raise Damaged('its metadata')
     return meta
@@ -193,20 +198,28 @@ class Checkpoints:
     try:
       write()
     except Exception as error:  # Each layer below reports a full disk by another type of error.
-      last = self.steps()[-1:]
-      good = f'checkpoint {last[0]} is the last complete one' if last else 'there is no other checkpoint'
       raise SaveError(
-        f'a checkpoint could not be written to {self._directory} ({_in_short(error)}); {good}'
+        f'a checkpoint could not be written to {self._directory} ({in_short(error)}); {self._last()}'
       ) from error
+
+  def _last(self) -> str:
+    try:
+      last = self.steps()[-1:]
+    except paths.errors():
+      return 'run the same command again to resume from the last complete one'
+    return f'checkpoint {last[0]} is the last complete one' if last else 'there is no other checkpoint'
 
   def _move_damaged_aside(self) -> None:
     if not self._damaged:
       return
     if jax.process_index() == 0:
       for step in self._damaged:
-        aside = self._directory / f'{step}.damaged'
-        shutil.rmtree(aside, ignore_errors=True)  # Of an earlier failure at this step.
-        (self._directory / str(step)).rename(aside)
+        folder, aside = self._directory / str(step), self._directory / f'{step}.damaged'
+        if paths.is_local(folder):
+          shutil.rmtree(aside, ignore_errors=True)  # Of an earlier failure at this step.
+          folder.rename(aside)
+        else:
+          (folder / _COMMITTED).unlink()  # Orbax removes it then, like the remains of a killed run.
     multihost_utils.sync_global_devices('damaged checkpoints moved aside')
     self._damaged = []
 
@@ -221,27 +234,3 @@ def named_arrays(tree: PyTree) -> dict[str, Array]:
 
 def _is_key(leaf: Any) -> bool:
   return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _reading(read: Callable[[], Any]) -> Any:
-  """The result of `read`; all processes agree on whether it succeeds.
-
-  Raises:
-    Damaged: it fails on some process.
-  """
-  result, reason = None, 'another process could not read it'
-  try:
-    result = read()
-  except Exception as error:  # A damaged file can cause any error.
-    reason = _in_short(error)
-  if not np.all(multihost_utils.process_allgather(np.array(result is not None))):
-    raise Damaged(reason)
-  return result
-
-
-def _in_short(error: BaseException) -> str:
-  """The operating system's message, if the error has its code; otherwise the start of the first line."""
-  if code := re.search(r"os_error_code='(\d+)'", str(error)):
-    return os.strerror(int(code[1]))
-  line = next(iter(str(error).splitlines()), '') or type(error).__name__
-  return line if len(line) < 120 else line[:117] + '...'

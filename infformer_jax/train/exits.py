@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
-import pathlib
+import os
 from collections.abc import Iterator
+
+from infformer_jax import paths
 
 
 class Stopped(Exception):
@@ -30,23 +32,30 @@ class SaveError(Stopped):
   """A checkpoint or a metric could not be written. Earlier checkpoints are unchanged."""
 
 
+class UnreachableError(Stopped):
+  """A bucket could not be reached, or refuses what is necessary."""
+
+
 @contextlib.contextmanager
-def space(workdir: pathlib.Path) -> Iterator[None]:
-  """Turns the error of a full disk into a SaveError; other errors pass.
+def storage(workdir: os.PathLike[str]) -> Iterator[None]:
+  """Turns the errors of a full disk and of a bucket that cannot be reached into `Stopped`; others pass.
 
   Args:
     workdir: named if the error names no file.
   Raises:
     SaveError: the disk is full.
+    UnreachableError: the bucket cannot be reached.
   """
   try:
     yield
-  except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-      raise
-    raise SaveError(
-      f'{error.filename or workdir}: {error.strerror}; free some space and run the same command again'
-    ) from None
+  except paths.errors() as error:
+    code = getattr(error, 'errno', None)
+    if code in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+      where, remedy = getattr(error, 'filename', None) or workdir, 'free some space and'
+      raise SaveError(f'{where}: {paths.reason(error)}; {remedy} run the same command again') from None
+    if not paths.is_local(workdir) and (code is None or isinstance(error, paths.bucket_errors())):
+      raise UnreachableError(f'{workdir}: {paths.reason(error)}; run the same command again') from None
+    raise
 
 
 class Terminated(Stopped):

@@ -2,32 +2,52 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import jax
+from etils import epath
 
-from infformer_jax import files
+from infformer_jax import files, first_process, objects, paths
 from infformer_jax.errors import UserError
+from infformer_jax.train.lease import Held, lease
 
 
 @contextlib.contextmanager
-def lock(workdir: pathlib.Path) -> Iterator[None]:
+def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
   """Reserves the work directory, which is created if necessary, for one training run until the block ends.
 
   Process 0 holds the lock for all processes of a run.
 
+  Args:
+    workdir: W.
+    say: called with a line if the lock of a process that has ended is taken over.
   Raises:
-    UserError: another run holds the lock, or the directory cannot be written.
+    UserError: another run holds the lock, or the directory cannot be written. All processes raise it.
   """
   with contextlib.ExitStack() as stack:
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      if jax.process_index() == 0:
-        stack.enter_context(files.lock(workdir / 'lock', wait=False))
-    except BlockingIOError:
-      raise UserError(
-        f'another run is training in {workdir}; wait until it ends, or use another --workdir'
-      ) from None
-    except OSError as error:
-      raise UserError(f'cannot write to {workdir}: {error.strerror}; use a writable --workdir') from None
+    first_process.do(lambda: _acquire(workdir, say, stack))
     yield
+
+
+def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.ExitStack) -> None:
+  """Takes the lock, until the stack is closed."""
+  holder = ''
+  try:
+    if paths.is_local(workdir):
+      workdir.mkdir(parents=True, exist_ok=True)
+      stack.enter_context(files.lock(pathlib.Path(workdir / 'lock'), wait=False))
+    elif objects.may_see_bucket(workdir):
+      stack.enter_context(lease(workdir / 'lock', say))
+    else:
+      raise UserError(
+        f'cannot use {workdir}: Orbax needs the permission storage.buckets.get, as roles/storage.admin has it'
+      )
+    return
+  except Held as held:
+    holder = f' ({held})'
+  except BlockingIOError:
+    pass
+  except paths.errors() as error:
+    raise UserError(f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir') from None
+  raise UserError(
+    f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
+  )

@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
 import jax
+from etils import epath
 
 from infformer_jax.console import Console
 from infformer_jax.errors import check_range
@@ -54,7 +54,7 @@ def train(
   vocab_size: int,
   seed: int,
   batches: Callable[[int], Iterator[Batch]],
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   hooks: Sequence[Hook],
   measured_on: Mapping[str, Any],
   console: Console,
@@ -81,7 +81,8 @@ def train(
   Returns:
     The run after its last step; if the last step was already done, the run as restored.
   Raises:
-    Stopped: a value is not finite, a disk is full, or the process received SIGTERM (train/exits.py).
+    Stopped: a value is not finite, storage is full or out of reach, or the process received SIGTERM
+      (train/exits.py).
     UserError: no checkpoint is intact, or the checkpoints do not fit the config.
   """
   # Build.
@@ -142,7 +143,7 @@ def train(
         run.step += 1
         run.stopping = termination.requested(run.step)
         reports.add(report)
-        batch = put_batch(next(stream), mesh)
+        batch = put_batch(reports.wait_for(stream), mesh)
         for hook in hooks:
           if hook.due(run):
             reports.catch_up()
@@ -151,9 +152,13 @@ def train(
   except NotFiniteError as error:
     run.step, run.state = error.step - 1, dataclasses.replace(run.state, finite=~run.state.finite)
     save(run)
-    raise
-  finally:
     checkpoints.wait()
+    raise
+  except BaseException:
+    if jax.process_count() == 1:  # Others, which may have no error, would have to answer.
+      checkpoints.wait()
+    raise
+  checkpoints.wait()
   run.metrics.close()
   if run.stopping:
     raise Terminated(
@@ -169,11 +174,20 @@ class _Reports:
     self._run = run
     self._waiting: list[Report] = []
     self._clock = time.monotonic()
+    self._data_wait = 0.0  # seconds since `_clock`
 
   def add(self, report: Report) -> None:
     """Takes the report of a step that was started, and adds the metrics of the step before."""
     self.catch_up()
     self._waiting.append(report)
+
+  def wait_for(self, stream: Iterator[Batch]) -> Batch:
+    """The next batch. The wait for it does not count if the last step is still running when it comes."""
+    start = time.monotonic()
+    batch = next(stream)
+    if not self._waiting or self._waiting[-1].finite.is_ready():  # type: ignore[attr-defined]
+      self._data_wait += time.monotonic() - start
+    return batch
 
   def catch_up(self) -> None:
     """Waits for the last step and adds its metrics to the run's.
@@ -190,9 +204,10 @@ class _Reports:
       now = time.monotonic()
       padding, positions = metrics['padded_fraction']
       metrics['tokens_per_second'] = (positions - padding, now - self._clock)
+      metrics['data_wait_fraction'] = (self._data_wait, now - self._clock)
       self._run.totals.add(metrics)
-      self._clock = now
+      self.restart_clock()
 
   def restart_clock(self) -> None:
-    """Excludes the time until now from the speed of the training run."""
-    self._clock = time.monotonic()
+    """Excludes the time until now from the speed of the training run, and from its waits for data."""
+    self._clock, self._data_wait = time.monotonic(), 0.0

@@ -2,16 +2,19 @@
 
 import json
 import math
-import os
-import pathlib
+import socket
+import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
+from etils import epath
 from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 
+from infformer_jax import paths
+from infformer_jax.train.appended import appended
 from infformer_jax.train.exits import SaveError
 from infformer_jax.types import SumCount
 
@@ -45,15 +48,17 @@ class MetricsFile:
   A line is {"step": 200, "split": "train", "loss_nats_per_token": 3.2, ...}.
   """
 
-  def __init__(self, workdir: pathlib.Path, *, step: int):
+  def __init__(self, workdir: epath.Path, *, step: int):
     """Resumes after `step`: lines of later steps, which a killed run has written, are removed."""
     self._writes = jax.process_index() == 0
     if self._writes:
-      cut(workdir / 'metrics.jsonl', step)
-      self._file = open(workdir / 'metrics.jsonl', 'ab', buffering=0)  # noqa: SIM115
-      (workdir / 'tensorboard').mkdir(exist_ok=True)
-      # Not SummaryWriter: it writes in a thread, which a full disk ends silently.
-      self._board = EventsWriter(str(workdir / 'tensorboard' / 'events'), f'.after{step}')
+      self._path = workdir / 'metrics.jsonl'
+      content = self._path.read_bytes() if self._path.exists() else b''
+      self._lines = appended(self._path, _lines_until(content, step))
+      # Not tensorboardX's writers: one loses errors in a thread, and one replaces its object at every event.
+      name = f'events.out.tfevents.{int(time.time())}.{socket.gethostname()}.after{step}'
+      self._events = appended(workdir / 'tensorboard' / name)
+      self._write_event(file_version='brain.Event:2')
       # Makes TensorBoard discard the events of later steps in other files.
       self._write_event(step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
@@ -61,47 +66,62 @@ class MetricsFile:
     """Writes one line. Values that are not finite become null, since JSON has no others.
 
     Raises:
-      SaveError: the disk is full.
+      SaveError: the disk is full, or the bucket cannot be reached.
     """
-    if not self._writes:
-      return
     finite = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
     line = {'step': step, 'split': split, **dict.fromkeys(values), **finite}
-    try:
-      self._file.write((json.dumps(line) + '\n').encode())
+
+    def write() -> None:
+      self._lines.write((json.dumps(line) + '\n').encode())
       for name, value in finite.items():
         self._write_event(step=step, summary=summary.scalar(f'{split}/{name}', value))
-      self._board.flush()
-    except OSError as error:
-      raise SaveError(
-        f'the metrics of step {step} could not be written to {self._file.name}: {error}'
-      ) from None
+
+    self._writing(write)
 
   def flush(self) -> None:
-    """Returns when all lines are on the disk, even if the machine fails now."""
-    if self._writes:
-      os.fsync(self._file.fileno())
+    """Returns when all lines are stored, even if the machine fails now. Raises as `write`."""
+    self._writing(self._flush)
 
   def close(self) -> None:
-    if self._writes:
-      self._file.close()
-      self._board.close()
+    """Stores all lines. Raises as `write`."""
+    self._writing(self._close)
+
+  def _flush(self) -> None:
+    self._lines.flush()
+    self._events.flush()
+
+  def _close(self) -> None:
+    self._lines.close()
+    self._events.close()
+
+  def _writing(self, write: Callable[[], None]) -> None:
+    if not self._writes:
+      return
+    try:
+      write()
+    except paths.errors() as error:
+      raise SaveError(f'the metrics could not be written to {self._path}: {paths.reason(error)}') from None
 
   def _write_event(self, **content: object) -> None:
-    self._board.write_event(Event(wall_time=time.time(), **content))
+    self._events.write(_record(Event(wall_time=time.time(), **content)))
 
 
-def cut(path: pathlib.Path, step: int) -> None:
-  """Removes the lines after `step` from a metrics file, and an incomplete last line."""
-  if not path.exists():
-    return
+def _record(event: Event) -> bytes:
+  """An event as TensorBoard reads it: its length and its bytes, each with a checksum."""
+  data = event.SerializeToString()
+  length = struct.pack('<Q', len(data))
+  checksums = [struct.pack('<I', masked_crc32c(part)) for part in (length, data)]
+  return length + checksums[0] + data + checksums[1]
+
+
+def _lines_until(content: bytes, step: int) -> bytes:
+  """The lines up to `step`, without an incomplete one and all that follow it."""
   kept = 0
-  with open(path, 'rb+') as file:
-    for line in file:
-      try:
-        if not line.endswith(b'\n') or json.loads(line)['step'] > step:
-          break
-      except ValueError:
+  for line in content.splitlines(keepends=True):
+    try:
+      if not line.endswith(b'\n') or json.loads(line)['step'] > step:
         break
-      kept += len(line)
-    file.truncate(kept)
+    except ValueError:
+      break
+    kept += len(line)
+  return content[:kept]

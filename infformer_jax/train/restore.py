@@ -1,11 +1,11 @@
 """Starting a run from the parameters of another run (`init_from`)."""
 
 import functools
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 
 from infformer_jax.errors import UserError
@@ -18,7 +18,7 @@ from infformer_jax.types import Array, PyTree
 
 
 def initial_parameters(
-  workdir: pathlib.Path,
+  workdir: epath.Path,
   model: ModelConfig,
   *,
   vocab_size: int,
@@ -61,7 +61,7 @@ def parameters_sha256(described: Mapping[str, str]) -> str:
   return digest({key: text for key, text in described.items() if key.startswith('params/')})
 
 
-def saved_sha256(workdir: pathlib.Path) -> list[str]:
+def saved_sha256(workdir: epath.Path) -> list[str]:
   """`parameters_sha256` of every checkpoint in the work directory of another run; no array is read.
 
   Raises:
@@ -74,7 +74,7 @@ def saved_sha256(workdir: pathlib.Path) -> list[str]:
   return saved
 
 
-def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -> None:
+def require_fit(workdir: epath.Path, model: ModelConfig, *, vocab_size: int) -> None:
   """Checks, before anything is written, that a run can resume with this model.
 
   Raises:
@@ -94,7 +94,7 @@ def require_fit(workdir: pathlib.Path, model: ModelConfig, *, vocab_size: int) -
     )
 
 
-def _no_checkpoint(workdir: pathlib.Path) -> UserError:
+def _no_checkpoint(workdir: epath.Path) -> UserError:
   return UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
 
 

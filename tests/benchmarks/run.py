@@ -32,6 +32,7 @@ from tests.benchmarks import (
   ltm_layer,
   neighbours,
   parts,
+  saving,
   start,
   training_step,
 )
@@ -47,6 +48,7 @@ MODULES = (
   generation,
   against_attention,
   neighbours,
+  saving,
   start,
 )
 SUBJECTS: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in MODULES}

@@ -222,3 +222,9 @@ def test_an_invalid_config_file_is_a_one_line_error(write_file, tmp_path):
     config_lib.load_config(write_file('get_cnfig = None\n'), cls=Fleet)
   with pytest.raises(ConfigError, match=r'get_config must return config_dict\(Fleet.*, not a NoneType'):
     config_lib.load_config(write_file('def get_config():\n  pass\n'), cls=Fleet)
+
+
+@pytest.mark.parametrize('file', ['', 'gs://bucket/voyage.py:size=large'])
+def test_a_config_file_is_a_local_one(file):
+  with pytest.raises(ConfigError, match=f"--config = '{file}' must be a local file"):
+    config_lib.load_config(file, cls=Fleet)

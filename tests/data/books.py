@@ -21,7 +21,7 @@ def write_books(root, books=BOOKS, metadata=METADATA):
     path = root / f'{name}.txt'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-  (root / 'metadata.csv').write_text(metadata)
+  (root / 'metadata.csv').write_bytes(metadata.encode())
   return root
 
 

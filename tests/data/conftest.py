@@ -1,7 +1,10 @@
 """Fixtures that the tests of data/ share."""
 
+import uuid
+
 import pytest
 
+from infformer_jax import paths
 from tests.data.books import run, write_books
 
 
@@ -11,3 +14,9 @@ def prepared(tmp_path_factory):
   root = tmp_path_factory.mktemp('pg19')
   assert run(write_books(root / 'copy'), root / 'data') == 0
   return root / 'data'
+
+
+@pytest.fixture
+def folder_in_bucket(bucket):
+  """An empty folder in an emulated bucket."""
+  return paths.parse(f'gs://bucket/{uuid.uuid4().hex}', 'data.source_dir')

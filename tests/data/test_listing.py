@@ -5,12 +5,15 @@ import os
 import pytest
 
 from infformer_jax.data import listing
+from infformer_jax.data.folders import Copies
 from infformer_jax.errors import UserError
 from tests.data.texts import NOWHERE, write
 
+COPIES = Copies(NOWHERE, 'data.cache_dir')
+
 
 def find(source_dir, workdir=NOWHERE):
-  return listing.find(str(source_dir), workdir)
+  return listing.find(str(source_dir), workdir, COPIES)
 
 
 def test_linked_files_and_folders_are_followed(tmp_path):
@@ -83,9 +86,10 @@ def test_the_work_directory_of_the_run_is_not_data(tmp_path):
   [
     ['config.json', 'data.json'],
     ['config.json', 'checkpoints/1/x'],
-    ['lock', 'tokens/train/ids'],
+    ['lock', 'bpe_512.json'],
+    ['CACHEDIR.TAG', 'tokens/x.lock'],
     ['points/a/config.json', 'ablation.json'],
-    ['ids', 'split.json'],
+    ['ids', 'about.json'],
   ],
 )
 def test_other_work_directories_are_recognized(files, tmp_path):
@@ -133,14 +137,3 @@ def test_only_links_are_resolved_one_by_one(tmp_path, monkeypatch):
   monkeypatch.setattr(os.path, 'realpath', lambda path: resolved.append(path) or realpath(path))
   assert len(find(tmp_path).names) == 200
   assert len(resolved) == 3  # the folder, the work directory and the link
-
-
-def test_the_key_of_files_depends_on_their_place_names_and_content(tmp_path):
-  write(tmp_path, {'a/x': 'X', 'b/x': 'X', 'b/y': 'X'})
-  keys = [listing.listing_key(tmp_path / place, [name]) for place, name in (('a', 'x.txt'), ('b', 'x.txt'))]
-  keys.append(listing.listing_key(tmp_path / 'b', ['y.txt']))
-  write(tmp_path, {'a/x': 'XX'})
-  keys.append(listing.listing_key(tmp_path / 'a', ['x.txt']))
-  assert len(set(keys)) == 4
-  with pytest.raises(UserError, match='cannot read .*gone: No such file'):
-    listing.listing_key(tmp_path, ['gone'])

@@ -1,9 +1,11 @@
 """Loading a corpus from a config."""
 
+import dataclasses
 import json
 
 import pytest
 
+from infformer_jax.data import byte_pairs, token_files
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.data.text import TextConfig
 from infformer_jax.errors import ConfigError, UserError
@@ -34,10 +36,10 @@ def test_a_corpus_has_a_note_with_its_tokenizer_and_sizes(folder, tmp_path):
 
 
 def test_only_the_requested_splits_are_tokenized(folder, tmp_path):
-  config = TextConfig(source_dir=str(folder), tokenizer='bytes')
+  config = TextConfig(source_dir=str(folder), tokenizer='bytes', cache_dir=str(tmp_path / 'C'))
   corpus = load_corpus(config, tmp_path, ['test'])
   assert list(corpus.splits) == ['test']
-  assert [path.name.split('_')[0] for path in (tmp_path / 'tokens').glob('*_*')] == ['test']
+  assert [path.name.split('_')[0] for path in (tmp_path / 'C' / 'tokens').glob('*/')] == ['test']
   with pytest.raises(
     ConfigError, match=r"unknown split of the data 'tets'; did you mean 'test'\? .*train, test"
   ):
@@ -52,6 +54,18 @@ def test_other_books_keep_the_tokenizer_of_the_work_directory(folder, tmp_path):
   again = load_corpus(TextConfig(source_dir=str(folder), tokenizer='bpe:280'), tmp_path)
   assert again.tokenizer.identity == first.tokenizer.identity
   assert again.tokenizer.decode(again.split('train').tokens(0)).startswith('quite other')
+
+
+def test_another_work_directory_on_the_same_data_trains_and_tokenizes_nothing(folder, tmp_path, monkeypatch):
+  config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
+  first = load_corpus(config, tmp_path / 'first')
+  monkeypatch.setattr(byte_pairs, 'train', lambda *args: pytest.fail('trained again'))
+  monkeypatch.setattr(token_files, 'write', lambda *args: pytest.fail('tokenized again'))
+  other = load_corpus(config, tmp_path / 'other')
+  assert other.fingerprint == first.fingerprint
+  assert [path.name for path in (tmp_path / 'other').iterdir()] == ['bpe_280.json']
+  with pytest.raises(pytest.fail.Exception, match='again'):
+    load_corpus(dataclasses.replace(config, cache_dir=str(tmp_path / 'C')), tmp_path / 'other')
 
 
 def test_loading_only_the_tokenizer_needs_no_data(folder, tmp_path):
@@ -85,7 +99,7 @@ def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path
 
 
 def test_what_is_left_out_is_named_in_note_fingerprint_and_errors(folder, tmp_path):
-  config = TextConfig(source_dir=str(folder), tokenizer='bytes')
+  config = TextConfig(source_dir=str(folder), tokenizer='bpe:280')
   before = load_corpus(config, folder / 'run').fingerprint
   (folder / '.git').mkdir()
   (folder / 'train/more').symlink_to('nowhere')

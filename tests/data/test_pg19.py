@@ -16,6 +16,18 @@ def test_books_are_read_from_the_layout_of_the_bucket(tmp_path):
   }
 
 
+def test_books_are_read_from_a_bucket_split_by_split(folder_in_bucket, tmp_path):
+  config = pg19.Pg19Config(source_dir=str(write_books(folder_in_bucket)), cache_dir=str(tmp_path / 'C'))
+  opened = config.open(NOWHERE)
+  assert not (tmp_path / 'C').exists(), 'nothing is copied before it is read'
+  validation = opened.documents['validation']
+  assert [document.text for document in validation.read([0])] == ['x y']
+  assert sorted(path.name for path in (tmp_path / 'C').rglob('*.txt')) == ['30.txt']
+  assert splits(config) == splits(pg19.Pg19Config(source_dir=str(write_books(tmp_path / 'copy'))))
+  folder_in_bucket.rmtree()
+  assert [document.text for document in validation.read([0])] == ['x y']
+
+
 def test_what_is_not_a_book_is_left_out(tmp_path):
   write_books(tmp_path, BOOKS | {'validation/deep/5': 'x', 'valid/6': 'y'})
   (tmp_path / 'train/7.html').touch()
@@ -43,7 +55,8 @@ def test_prepared_books_equal_the_books_of_the_bucket(prepared):
 
 
 def test_the_error_for_missing_data_contains_the_command_that_prepares_them(tmp_path, monkeypatch):
-  command = f'python -m infformer_jax.data.prepare pg19 --source_dir=COPY --data_dir={tmp_path} '
+  source = '--source_dir=gs://deepmind-gutenberg'
+  command = f'python -m infformer_jax.data.prepare pg19 {source} --data_dir={tmp_path} '
   with pytest.raises(UserError, match=command):
     pg19.Pg19Config(data_dir=str(tmp_path)).open(NOWHERE)
   monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))

@@ -1,22 +1,27 @@
 """Preparing PG-19 is atomic, and TFDS can read the result."""
 
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from infformer_jax import paths
 from infformer_jax.data import pg19, prepare
 from tests.data.books import BOOKS, METADATA, run, splits, write_books
 
 
 def error_of(capsys):
-  """The single line that an error prints."""
+  """The line that an error prints, perhaps after a warning about the numbers of books."""
   out, err = capsys.readouterr()
   assert not out
-  assert err.startswith('error: ')
-  assert err.count('\n') == 1
-  return err
+  *warnings, line = err.splitlines()
+  assert line.startswith('error: ')
+  assert all(warning.startswith('warning: ') for warning in warnings)
+  return line
 
 
 def test_preparing_again_requires_overwrite(tmp_path, capsys):
@@ -65,7 +70,82 @@ def test_errors_in_flags_are_one_line(capsys, tmp_path):
   assert prepare.main(['pg19', '--source_dir=a']) == 2
   assert '--data_dir' in error_of(capsys)
   assert run(tmp_path / 'nowhere', tmp_path) == 2
-  assert 'nowhere does not exist' in error_of(capsys)
+  assert 'nowhere has no books' in error_of(capsys)
+  assert run('s3://b/books', tmp_path) == 2
+  assert "--source_dir = 's3://b/books' must be a local path or begin with gs://" in error_of(capsys)
+  write_books(tmp_path / 'copy')
+  (tmp_path / 'copy' / 'metadata.csv').unlink()
+  assert run(tmp_path / 'copy', tmp_path / 'data') == 2
+  assert 'has no metadata.csv' in error_of(capsys)
+
+
+def test_numbers_of_books_that_are_not_those_of_pg19_are_a_warning(tmp_path, capsys):
+  assert run(write_books(tmp_path / 'copy'), tmp_path / 'data') == 0
+  assert capsys.readouterr().err == (
+    f'warning: --source_dir = {tmp_path}/copy has 2 books in train, 1 in validation, 1 in test; '
+    'PG-19 has 28,602 books in train, 50 in validation, 100 in test\n'
+  )
+
+
+KILLED = """
+import os, signal, sys
+from infformer_jax.data import buckets
+from tests.data.books import run
+
+copies, file_system = [], buckets._file_system
+
+class Killed:
+  def __init__(self, bucket):
+    self.find = file_system(bucket).find
+    self._get_file = file_system(bucket).get_file
+
+  def get_file(self, *args, **settings):
+    if len(copies) == 3: os.kill(os.getpid(), signal.SIGKILL)
+    self._get_file(*args, **settings)
+    copies.append(args)
+
+buckets._AT_ONCE, buckets._file_system = 1, Killed
+run(sys.argv[1], sys.argv[2])
+"""
+
+
+def copies_of(folder):
+  return {path: path.stat().st_mtime_ns for path in folder.rglob('*.txt')}
+
+
+def test_a_killed_command_does_not_copy_books_from_a_bucket_again(folder_in_bucket, tmp_path, monkeypatch):
+  write_books(folder_in_bucket)
+  data_dir, at_the_end = tmp_path / 'data', []
+  environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)}
+  script = [sys.executable, '-c', KILLED, str(folder_in_bucket), data_dir]
+  assert subprocess.run(script, env=environment, check=False).returncode == -signal.SIGKILL
+  before = copies_of(data_dir)
+  assert len(before) == 2, 'the first file is metadata.csv'
+
+  def remove(folder, ignore_errors=False, rmtree=shutil.rmtree):
+    if folder.name == 'books.partial':
+      at_the_end.append(copies_of(data_dir))
+    rmtree(folder, ignore_errors=ignore_errors)
+
+  monkeypatch.setattr(prepare.shutil, 'rmtree', remove)
+  assert run(folder_in_bucket, data_dir) == 0
+  assert before.items() <= at_the_end[0].items()
+  assert len(at_the_end[0]) == len(BOOKS)
+  assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['test'] == {'4': 'z z'}
+  assert {path.name for path in (data_dir / 'pg19').iterdir()} == {pg19.VERSION, 'lock'}
+
+
+def test_a_dataset_is_written_to_a_bucket_and_read_from_it(folder_in_bucket, tmp_path, prepared, capsys):
+  books, data_dir = write_books(tmp_path / 'copy'), folder_in_bucket / 'data'
+  assert run(books, data_dir) == 0
+  assert capsys.readouterr().out == f'prepared {data_dir}/pg19/{pg19.VERSION}\n'
+  assert splits(pg19.Pg19Config(data_dir=str(data_dir))) == splits(pg19.Pg19Config(data_dir=str(prepared)))
+  assert not list((paths.user_cache() / 'prepared').rglob('*record*')), 'no second copy remains'
+  assert run(books, data_dir) == 2
+  assert 'exists already; use --overwrite' in error_of(capsys)
+  write_books(books, {'train/1': 'New.'})
+  assert run(books, data_dir, '--overwrite') == 0
+  assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train']['1'] == 'New.'
 
 
 def test_tfds_reads_the_prepared_dataset_without_tensorflow(prepared):

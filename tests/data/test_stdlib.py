@@ -9,7 +9,7 @@ import pytest
 from infformer_jax.data import stdlib, tokenizers
 from infformer_jax.data.load import load_corpus
 from infformer_jax.errors import UserError
-from tests.data.texts import BYTES, NOWHERE, read, write
+from tests.data.texts import BYTES, NOWHERE, read, trained_on, write
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +34,7 @@ def test_the_corpus_is_the_standard_library_without_tests(library):
 @pytest.mark.parametrize('spec', ['bytes', 'bpe:500'])
 def test_the_validation_split_respects_its_limits(library, spec, tmp_path):
   some = [document.text for document in library.training.read(range(0, len(library.training), 20))]
-  tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: some)
+  tokenizer = tokenizers.from_spec(spec, tmp_path, trained_on(some))
   validation = read(library.splits(tokenizer)['validation'])
   lengths = [len(ids) for ids in tokenizer.encode_batch(list(validation.values()))]
   assert max(lengths) <= 20_000

@@ -1,5 +1,9 @@
 """Stored corpora: opened lazily, with tokenizers that are trained only on training documents."""
 
+import dataclasses
+
+import pytest
+
 from infformer_jax.data import stored
 from infformer_jax.data.documents import (
   Document,
@@ -9,7 +13,9 @@ from infformer_jax.data.documents import (
   hash_order,
 )
 from infformer_jax.data.stored import StoredSource
-from tests.data.texts import text_config, write
+from infformer_jax.data.text import TextConfig
+from infformer_jax.errors import ConfigError
+from tests.data.texts import files, text_config, write
 
 
 def documents(*texts):
@@ -19,32 +25,38 @@ def documents(*texts):
 def test_splits_are_opened_lazily(tmp_path):
   source = text_config(tmp_path / 'nowhere').source(tmp_path)
   assert isinstance(source, StoredSource)
-  assert StoredSource('bytes', lambda: 1 / 0, tmp_path).tokenizer().vocab_size == 257
+  assert StoredSource('bytes', lambda: 1 / 0, tmp_path, tmp_path).tokenizer().vocab_size == 257
 
 
 def test_a_tokenizer_is_trained_only_on_training_documents(tmp_path):
   def trained(folder, validation):
     texts = FixedSplits(documents={'train': documents('ab ' * 99), 'validation': validation}, facts={})
-    return StoredSource('bpe:260', lambda: texts, tmp_path / folder).tokenizer().identity
+    return StoredSource('bpe:260', lambda: texts, tmp_path / folder, tmp_path / 'cache').tokenizer().identity
 
   assert trained('a', documents('xy ' * 99)) == trained('b', documents('uv ' * 999))
 
 
 def test_splits_are_tokenized_when_they_are_loaded(tmp_path):
-  source = text_config(write(tmp_path / 'texts', {'train/a': 'one', 'test/b': 'two'})).source(tmp_path)
+  texts = write(tmp_path / 'texts', {'train/a': 'one', 'test/b': 'two'})
+  source = dataclasses.replace(text_config(texts), cache_dir=str(tmp_path / 'C')).source(tmp_path)
   tokenizer = source.tokenizer()
   loads = source.splits(tokenizer)
   assert set(loads) == {'train', 'test'}
   split, facts = loads['test']()
   assert tokenizer.decode(split.tokens(0)) == 'two'
   assert facts['documents'] == 1
-  assert [path.name[:4] for path in (tmp_path / 'tokens').iterdir() if path.is_dir()] == ['test']
+  assert [path.name[:4] for path in (tmp_path / 'C' / 'tokens').iterdir() if path.is_dir()] == ['test']
+
+
+def test_a_cache_that_is_not_local_is_refused():
+  with pytest.raises(ConfigError, match="cache_dir = 'gs://bucket/C' must be a local path"):
+    TextConfig(source_dir='texts', cache_dir='gs://bucket/C')
 
 
 def test_a_tokenizer_is_trained_on_records_in_one_pass(tmp_path, monkeypatch):
   monkeypatch.setattr(stored, '_TRAINING_CHARACTERS', 100)
   (tmp_path / 'a.jsonl').write_text(''.join(f'{{"text": "{i:020}"}}\n' for i in range(50)))
-  documents = FileDocuments(tmp_path, ['a.jsonl'])
+  documents = FileDocuments(files(tmp_path, ['a.jsonl']), ['a.jsonl'])
   indices = []
   read = documents.read
   monkeypatch.setattr(documents, 'read', lambda order: read(indices.append(list(order)) or order))

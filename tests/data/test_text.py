@@ -62,6 +62,30 @@ def test_one_file_of_records_serves_for_training_and_validation(tmp_path):
     splits(text_config(path))
 
 
+def test_a_bucket_is_divided_and_read_as_a_folder_is(folder_in_bucket, tmp_path):
+  texts = {'train/a': 'A', 'train/deep/b': 'B', 'test/c': 'C', 'stray': 'S', '.git/x': 'H', 'run/lock': ''}
+  lines = ''.join(json.dumps({'text': f'text {i}'}) + '\n' for i in range(3))
+  for root in (folder_in_bucket, tmp_path):
+    write(
+      write(root, texts), {'run/config.json': '{}', 'run/data.json': '{}', 'train/d.jsonl': lines}, suffix=''
+    )
+  for pattern in ('', '/train', '/**/*.txt', '/train/d.jsonl', '/t*/*'):
+    remote, local = (text_config(f'{root}{pattern}') for root in (folder_in_bucket, tmp_path))
+    assert splits(remote) == splits(local)
+    assert remote.open(NOWHERE).left_out == local.open(NOWHERE).left_out
+
+
+def test_nothing_in_a_bucket_is_an_error_before_anything_else(folder_in_bucket):
+  write(folder_in_bucket, {'a': 'A'})
+  for place, problem in (
+    ('none', 'does not exist'),
+    ('*.md', 'matches no file'),
+    ('none/*.txt', 'matches no file'),
+  ):
+    with pytest.raises(UserError, match=rf"data\.source_dir = 'gs://bucket/.*' {problem}"):
+      text_config(folder_in_bucket / place).open(NOWHERE)
+
+
 def test_text_is_read_without_conversions(tmp_path):
   text = 'a\r\nb\rc\n\ufeff\x00'
   write(tmp_path, {'train/a': text, 'train/b': f'\ufeff{text}'})  # A byte order mark is not part of the text.

@@ -37,6 +37,17 @@ def test_damaged_files_are_an_error(name, tmp_path):
       read_utf8(path)
 
 
+def test_a_file_in_a_bucket_is_read_as_one_on_a_disk(folder_in_bucket, tmp_path):
+  content = write_compressed(tmp_path / 'a.txt.gz', b'text').read_bytes()
+  for name, stored in (('a.txt.gz', content), ('short.gz', content[:-9]), ('plain.txt', b'text')):
+    (folder_in_bucket / name).write_bytes(stored)
+  assert read_utf8(folder_in_bucket / 'a.txt.gz') == read_utf8(folder_in_bucket / 'plain.txt') == 'text'
+  with pytest.raises(UserError, match=r'short.gz is damaged \(.*\); restore it'):
+    read_utf8(folder_in_bucket / 'short.gz')
+  with pytest.raises(UserError, match='cannot read gs://.*gone: No such file or directory; give a file that'):
+    read_utf8(folder_in_bucket / 'gone')
+
+
 def test_files_that_cannot_be_read_are_an_error(tmp_path):
   with pytest.raises(UserError, match='cannot read .*gone.gz: No such file or directory; give a file that'):
     read_utf8(tmp_path / 'gone.gz')

@@ -1,16 +1,17 @@
 """The token cache: exact, reused, and never incomplete."""
 
 import os
+import selectors
 import shutil
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from infformer_jax.data import token_cache, tokenizers
+from infformer_jax.data import token_cache, token_files, tokenizers
 from infformer_jax.data.documents import Document, FileDocuments, InMemoryDocuments
+from tests.data import texts as text_files
 
 BYTES = tokenizers.Bytes()
 TEXTS = {'a': 'one two\u00a0three\n', 'empty': '', 'b': 'é' * 3000, 'single': 'x', 'c': ' 4  \n\n 5 '}
@@ -21,7 +22,7 @@ class Unreadable:
   """Documents that raise an error when they are read."""
 
   def __init__(self, key=DOCUMENTS.key):
-    self.key = key
+    self.key = self.outline = key
 
   def __len__(self):
     raise AssertionError('read again')
@@ -35,17 +36,14 @@ class Encoded(tokenizers.Bytes):
     return super().encode_batch(texts)
 
 
-def files(folder, texts):
+def documents(folder, texts=TEXTS):
   """The texts as files in a folder, all of which have the same time."""
-  folder.mkdir(parents=True)
-  for name, text in texts.items():
-    (folder / name).write_bytes(text.encode())
-    os.utime(folder / name, (1, 1))
-  return FileDocuments(folder, sorted(texts))
+  text_files.write(folder, texts, suffix='')
+  return FileDocuments(text_files.files(folder, sorted(texts)), sorted(texts))
 
 
-def folders(folder):
-  return sorted(path.name for path in folder.iterdir() if path.is_dir())
+def folders(cache_dir):
+  return sorted(path.name for path in (cache_dir / 'tokens').iterdir() if path.is_dir())
 
 
 def assert_is_corpus(split, tokenizer=BYTES):
@@ -73,26 +71,6 @@ def test_tokens_words_and_bytes_are_exact(tmp_path):
   }  # fmt: skip
 
 
-def test_small_batches_and_large_vocabularies_give_the_same_tokens(tmp_path, monkeypatch):
-  class Spread(tokenizers.Bytes):
-    """A tokenizer with ids that do not fit into 16 bits."""
-
-    def __init__(self):
-      super().__init__()
-      self.vocab_size = 2**17
-      self.identity = 'spread'
-
-    def encode_batch(self, texts):
-      return [ids * 500 for ids in super().encode_batch(texts)]
-
-    def _decode(self, ids):
-      return super()._decode([i // 500 for i in ids])
-
-  monkeypatch.setattr(token_cache, '_BATCH_CHARACTERS', 1)
-  assert_is_corpus(tokenized(tmp_path)[0])
-  assert_is_corpus(tokenized(tmp_path, tokenizer=Spread())[0], Spread())
-
-
 def test_a_second_start_reads_no_documents(tmp_path):
   first = tokenized(tmp_path)
   split, facts = tokenized(tmp_path, Unreadable())
@@ -105,26 +83,40 @@ def test_another_text_or_tokenizer_has_a_separate_cache(tmp_path):
   split, _ = tokenized(tmp_path, InMemoryDocuments([Document('a', 'other')]))
   assert split.names == ['a']
   np.testing.assert_array_equal(split.tokens(0), BYTES.encode('other'))
-  bpe = tokenizers.from_spec('bpe:270', tmp_path, TEXTS.values)
+  bpe = tokenizers.from_spec('bpe:270', tmp_path, text_files.trained_on(TEXTS.values()))
   assert_is_corpus(tokenized(tmp_path, tokenizer=bpe)[0], bpe)
 
 
 def test_documents_that_have_moved_are_read_once_and_not_tokenized_again(tmp_path):
-  first = tokenized(tmp_path / 'tokens', files(tmp_path / 'old', TEXTS))
-  old = folders(tmp_path / 'tokens')
+  first = tokenized(tmp_path, documents(tmp_path / 'old'))
+  old = folders(tmp_path)
   shutil.move(tmp_path / 'old', tmp_path / 'new')
-  moved = FileDocuments(tmp_path / 'new', sorted(TEXTS))
-  split, facts = tokenized(tmp_path / 'tokens', moved, Encoded())
+  moved = documents(tmp_path / 'new')
+  split, facts = tokenized(tmp_path, moved, Encoded())
   assert split.names == first[0].names
   np.testing.assert_array_equal(split.ids, first[0].ids)
   assert facts == first[1]
-  assert folders(tmp_path / 'tokens') == old
-  tokenized(tmp_path / 'tokens', Unreadable(moved.key))
+  assert folders(tmp_path) == old
+  again = Unreadable(moved.key)
+  again.outline = moved.outline
+  tokenized(tmp_path, again)
+
+
+def test_documents_of_other_names_or_sizes_are_not_compared_with_the_cache(tmp_path, monkeypatch):
+  tokenized(tmp_path, documents(tmp_path / 'one'))
+  monkeypatch.setattr(token_files, 'Content', lambda: pytest.fail('compared'))
+  with pytest.raises(pytest.fail.Exception):
+    tokenized(tmp_path, documents(tmp_path / 'copy'))
+  monkeypatch.undo()
+  monkeypatch.setattr(
+    token_files, 'read', lambda folder: pytest.fail('compared') if 'partial' in folder.name else None
+  )
+  tokenized(tmp_path, documents(tmp_path / 'two', TEXTS | {'a': 'four'}))
 
 
 def test_other_files_of_the_same_names_sizes_and_times_are_other_documents(tmp_path):
   for place, word in (('a', 'one'), ('b', 'two')):
-    split, _ = tokenized(tmp_path / 'tokens', files(tmp_path / place, {'0': word, '1': 'same'}))
+    split, _ = tokenized(tmp_path, documents(tmp_path / place, {'0': word, '1': 'same'}))
     assert BYTES.decode(split.tokens(0)) == word
 
 
@@ -140,22 +132,6 @@ def test_no_documents_give_an_empty_split(tmp_path):
   assert facts['skipped_under_2_tokens'] == 1
 
 
-KILLED = """
-import os, pathlib, signal, sys, time
-from infformer_jax.data import token_cache
-from tests.data import test_token_cache as t
-
-class Killed:
-  key = t.DOCUMENTS.key
-  def __len__(self): return len(t.DOCUMENTS)
-  def read(self, indices):
-    for index, document in enumerate(t.DOCUMENTS.read(indices)):
-      if index == 3: os.kill(os.getpid(), signal.SIGKILL)
-      yield document
-
-token_cache._BATCH_CHARACTERS = 1
-t.tokenized(pathlib.Path(sys.argv[1]), Killed())
-"""
 LIMITED = """
 import pathlib, resource, sys
 from infformer_jax.errors import UserError
@@ -167,51 +143,76 @@ try:
 except UserError as error:
   print(error)
 """
+SLOW = """
+import pathlib, sys, time
+from tests.data import test_token_cache as t
+
+class Slow:
+  key = outline = t.DOCUMENTS.key
+  def __len__(self): return len(t.DOCUMENTS)
+  def read(self, indices):
+    if len(indices):
+      print('read', flush=True)
+      while not (pathlib.Path(sys.argv[1]) / 'go').exists(): time.sleep(0.01)
+    return t.DOCUMENTS.read(indices)
+
+t.tokenized(pathlib.Path(sys.argv[1]), Slow())
+"""
 
 
-def python(script, folder):
-  return subprocess.run(
+def start(script, folder):
+  return subprocess.Popen(
     [sys.executable, '-c', script, folder],
     env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
-    capture_output=True,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
     text=True,
-    check=False,
   )
 
 
-def test_a_killed_process_leaves_no_incomplete_cache(tmp_path):
-  assert python(KILLED, tmp_path).returncode == -signal.SIGKILL
-  assert [path for path in tmp_path.iterdir() if path.suffix == '.partial'], (
-    'the process was killed before it wrote anything'
-  )
-  assert_is_corpus(tokenized(tmp_path)[0])
-  assert not [path for path in tmp_path.iterdir() if path.suffix == '.partial']
-
-
-def test_a_full_disk_is_a_one_line_error(tmp_path):
-  done = python(LIMITED, tmp_path)
-  assert done.stdout.startswith(f'cannot save the tokens in {tmp_path}'), done.stderr
-  assert 'File too large' in done.stdout
+def test_a_full_disk_is_a_one_line_error_that_names_the_key(tmp_path):
+  out, err = start(LIMITED, tmp_path).communicate()
+  assert out == (
+    f'cannot write to data.cache_dir = {tmp_path}: File too large; make space there, or use a directory on '
+    'another local disk\n'
+  ), err
   assert_is_corpus(tokenized(tmp_path)[0])
 
 
-@pytest.mark.parametrize('file', ['ids', 'split.json', 'about.json'])
-@pytest.mark.parametrize('size', [None, 100])
-def test_a_damaged_cache_is_rebuilt(file, size, tmp_path):
+@pytest.mark.parametrize('file', ['ids', 'documents.jsonl', 'about.json'])
+@pytest.mark.parametrize('damage', ['missing', 'short', 'another byte'])
+def test_a_damaged_cache_is_rebuilt(file, damage, tmp_path):
   tokenized(tmp_path)
-  (path,) = tmp_path.glob(f'train_*/{file}')
-  if size is None:
+  (path,) = (tmp_path / 'tokens').glob(f'train_*/{file}')
+  content = path.read_bytes()
+  if damage == 'missing':
     path.unlink()
   else:
-    os.truncate(path, size)
+    path.write_bytes(content[:100] if damage == 'short' else content[:20] + b'?' + content[21:])
   assert_is_corpus(tokenized(tmp_path)[0])
+  assert path.read_bytes() == content
 
 
 def test_processes_that_start_at_the_same_time_share_one_cache(tmp_path):
-  script = KILLED.replace('os.kill(os.getpid(), signal.SIGKILL)', 'print("read"), time.sleep(1)')
-  command = [sys.executable, '-c', script, tmp_path]
-  environment = os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)}
-  started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-  assert sorted(process.communicate()[0] for process in started) == ['', '', 'read\n']
+  started = [start(SLOW, tmp_path) for _ in range(3)]
+  with selectors.DefaultSelector() as outputs:
+    for process in started:
+      outputs.register(process.stdout, selectors.EVENT_READ)
+      outputs.register(process.stderr, selectors.EVENT_READ)
+    lines = []
+    while len(lines) < 3:
+      for output, _ in outputs.select():
+        outputs.unregister(output.fileobj)
+        lines.append(output.fileobj.readline())
+  one, *others = sorted(lines)
+  assert one == 'read\n'
+  assert all(line.startswith('waiting for the process that writes ') for line in others)
+  (tmp_path / 'go').touch()
+  assert [process.communicate()[0] for process in started] == ['', '', '']
   assert [process.returncode for process in started] == [0, 0, 0]
   assert_is_corpus(tokenized(tmp_path, Unreadable())[0])
+
+
+def test_a_process_waits_only_for_the_same_documents(tmp_path):
+  with token_cache.cache.locked(tmp_path, 'tokens', 'train_of_others'):
+    assert_is_corpus(tokenized(tmp_path)[0])

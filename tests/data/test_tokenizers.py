@@ -11,6 +11,7 @@ import sentencepiece
 
 from infformer_jax.data import tokenizers
 from infformer_jax.errors import ConfigError, UserError
+from tests.data.texts import trained_on
 
 NASTY = [
   '',
@@ -26,7 +27,7 @@ CORPUS = ['the quick brown fox jumps over the lazy dog\n' * 20, 'hello world, he
 
 
 def make_bpe(folder, num_ids=300, texts=CORPUS):
-  return tokenizers.from_spec(f'bpe:{num_ids}', folder, lambda: iter(texts))
+  return tokenizers.from_spec(f'bpe:{num_ids}', folder, trained_on(texts))
 
 
 def byte_symbols():
@@ -112,8 +113,9 @@ def test_training_bpe_is_deterministic_across_processes_and_threads(tmp_path):
   script = (
     'import pathlib, sys\n'
     'from infformer_jax.data import tokenizers\n'
+    'from tests.data.texts import trained_on\n'
     'texts = [" ".join(str(i * j % 97) for i in range(99)) for j in range(99)]\n'
-    'print(tokenizers.from_spec("bpe:400", pathlib.Path(sys.argv[1]), lambda: iter(texts)).identity)\n'
+    'print(tokenizers.from_spec("bpe:400", pathlib.Path(sys.argv[1]), trained_on(texts)).identity)\n'
   )
   identities = {
     subprocess.run(
@@ -130,7 +132,7 @@ def test_training_bpe_is_deterministic_across_processes_and_threads(tmp_path):
 def test_a_stored_bpe_is_not_retrained_on_other_texts(tmp_path):
   tokenizer = make_bpe(tmp_path)
 
-  def never():
+  def never(num_ids):
     raise AssertionError('trained again')
 
   again = tokenizers.from_spec('bpe:300', tmp_path, never)
@@ -163,7 +165,7 @@ def test_gpt2_applies_merges_in_the_order_of_its_file(tmp_path):
 def test_pieces_are_the_texts_of_single_ids(tmp_path):
   text = 'hello é漢\N{GRINNING FACE} \N{REPLACEMENT CHARACTER} world'
   for spec in ('bytes', 'bpe:300'):
-    tokenizer = tokenizers.from_spec(spec, tmp_path, lambda: ['hello world'] * 9)
+    tokenizer = tokenizers.from_spec(spec, tmp_path, trained_on(['hello world'] * 9))
     ids = tokenizer.encode(text)
     pieces = tokenizer.pieces(ids)
     assert len(pieces) == len(ids)

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from infformer_jax.data import byte_pairs
+from infformer_jax.data.folders import Copies, Files, Stat
 from infformer_jax.data.text import TextConfig
 from infformer_jax.data.tokenizers import Bytes
 
@@ -16,6 +18,17 @@ def write(root, texts, suffix='.txt'):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
   return root
+
+
+def files(folder, names):
+  """Files in a local folder, all of which have the same time."""
+  stats = {name: Stat((folder / name).stat().st_size, '0') for name in names}
+  return Files(root=folder, stats=stats, copies=Copies(folder / 'copies', 'data.cache_dir'))
+
+
+def trained_on(texts):
+  """Trains a tokenizer with so many ids, as `tokenizers.from_spec` asks for it."""
+  return lambda num_ids: byte_pairs.train(num_ids - 1, texts)
 
 
 def read(documents):

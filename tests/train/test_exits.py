@@ -2,9 +2,19 @@
 
 import errno
 
+import aiohttp
 import pytest
+from google.api_core.exceptions import PermissionDenied
 
-from infformer_jax.train.exits import NotFiniteError, SaveError, Stopped, Terminated, space
+from infformer_jax import paths
+from infformer_jax.train.exits import (
+  NotFiniteError,
+  SaveError,
+  Stopped,
+  Terminated,
+  UnreachableError,
+  storage,
+)
 
 
 def test_the_error_for_a_value_that_is_not_finite_names_step_tensors_and_checkpoint():
@@ -17,20 +27,33 @@ def test_the_error_for_a_value_that_is_not_finite_names_step_tensors_and_checkpo
 
 def test_only_termination_has_the_exit_code_of_a_signal():
   assert (NotFiniteError.code, SaveError.code, Terminated.code) == (1, 1, 128 + 15)
-  assert all(issubclass(each, Stopped) for each in (NotFiniteError, SaveError, Terminated))
+  assert all(issubclass(each, Stopped) for each in (NotFiniteError, SaveError, Terminated, UnreachableError))
 
 
 @pytest.mark.parametrize('code', [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
 def test_a_full_disk_names_the_file_that_could_not_be_written(tmp_path, code):
   line = '^plots/loss.png: no space; free some space and run the same command again$'
-  with pytest.raises(SaveError, match=line), space(tmp_path):
+  with pytest.raises(SaveError, match=line), storage(tmp_path):
     raise OSError(code, 'no space', 'plots/loss.png')
-  with pytest.raises(SaveError, match=f'^{tmp_path}: no space; '), space(tmp_path):
+  with pytest.raises(SaveError, match=f'^{tmp_path}: no space; '), storage(tmp_path):
     raise OSError(code, 'no space')
 
 
 def test_other_errors_keep_their_type(tmp_path):
-  with pytest.raises(PermissionError), space(tmp_path):
+  with pytest.raises(PermissionError), storage(tmp_path):
     raise OSError(errno.EACCES, 'Permission denied', 'loss.png')
-  with pytest.raises(KeyError), space(tmp_path):
+  with pytest.raises(KeyError), storage(tmp_path):
     raise KeyError('loss')
+
+
+@pytest.mark.parametrize('error', [aiohttp.ClientError('no'), OSError('no'), PermissionDenied('no')])
+def test_a_bucket_out_of_reach_is_one_line_for_a_work_directory_in_it(error, tmp_path, bucket):
+  workdir = paths.parse('gs://bucket/run', '--workdir')
+  workdir.exists()  # Loads the libraries.
+  line = '^gs://bucket/run: .*; run the same command again$'
+  with pytest.raises(UnreachableError, match=line), storage(workdir):
+    raise error
+  with pytest.raises(type(error)), storage(tmp_path):
+    raise error
+  with pytest.raises(FileNotFoundError), storage(workdir):
+    raise FileNotFoundError(errno.ENOENT, 'No such file or directory', '/texts')

@@ -1,28 +1,55 @@
 """The lock that allows one training run at a time in a work directory."""
 
-import pytest
+import os
 
+import pytest
+from etils import epath
+
+from infformer_jax import paths
 from infformer_jax.errors import UserError
 from infformer_jax.train.lock import lock
 
 
-def test_the_work_directory_is_created_and_a_second_training_run_is_rejected(tmp_path):
-  workdir = tmp_path / 'new' / 'W'
-  with lock(workdir):
+def test_the_work_directory_is_created_and_a_second_training_run_is_rejected(place, monkeypatch, tmp_path):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  workdir = place / 'new' / 'W'
+  with lock(workdir, pytest.fail):
     assert workdir.is_dir()
-    with pytest.raises(UserError, match=f'another run is training in {workdir}; .*--workdir'), lock(workdir):
+    with pytest.raises(UserError) as caught, lock(workdir, pytest.fail):
       pass
-  with lock(workdir):
+  line = str(caught.value)
+  assert line.startswith('another run ')
+  assert line.endswith(f' is training in {workdir}; wait until it ends, or use another --workdir')
+  if not paths.is_local(place):
+    assert f', process {os.getpid()}, ' in line
+  with lock(workdir, pytest.fail):
     pass
 
 
 def test_a_directory_that_cannot_be_created_is_a_user_error(tmp_path):
   (tmp_path / 'file').write_text('')
   error = f'cannot write to {tmp_path}/file/W: Not a directory'
-  with pytest.raises(UserError, match=error), lock(tmp_path / 'file' / 'W'):
+  with pytest.raises(UserError, match=error), lock(epath.Path(tmp_path / 'file' / 'W'), pytest.fail):
     pass
 
 
-def test_an_error_in_the_block_keeps_its_type(tmp_path):
-  with pytest.raises(BlockingIOError), lock(tmp_path):
+def test_a_bucket_that_does_not_exist_is_a_user_error(bucket, monkeypatch, tmp_path):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  workdir = paths.parse('gs://none/W', '--workdir')
+  error = 'cannot write to gs://none/W: 404 .*; use a writable'
+  with pytest.raises(UserError, match=error), lock(workdir, pytest.fail):
+    pass
+
+
+def test_a_bucket_in_which_orbax_could_not_delete_is_a_user_error(bucket, monkeypatch, tmp_path):
+  monkeypatch.setattr(bucket, 'refuses', '/b/bucket')
+  workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
+  error = f'cannot use {workdir}: Orbax needs the permission storage.buckets.get'
+  with pytest.raises(UserError, match=error), lock(workdir, pytest.fail):
+    pass
+
+
+def test_an_error_in_the_block_keeps_its_type(place, monkeypatch, tmp_path):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  with pytest.raises(BlockingIOError), lock(place, pytest.fail):
     raise BlockingIOError

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import signal
+import time
 
 import chex
 import jax
@@ -159,6 +160,18 @@ def test_the_step_is_traced_once_per_run_also_across_epochs_and_a_resume(tmp_pat
   short_run(tmp_path, batches=epochs, num_steps=10)
   with pytest.raises(AssertionError, match='traced > 2 times'):
     short_run(tmp_path, batches=epochs, num_steps=11)
+
+
+def test_a_slow_source_shows_as_time_that_steps_wait_for_data(tmp_path):
+  def batches(position: int):
+    for number in itertools.count(position):
+      time.sleep(0.5 if number > 3 else 0)
+      yield toy.batch()
+
+  short_run(tmp_path, batches=batches)
+  lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  fast, _, slow = (line['data_wait_fraction'] for line in lines)  # Of steps 1 and 2, and 5 and 6.
+  assert 0 <= fast < 0.5 < slow < 1
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import json
 import struct
 
 import pytest
+from etils import epath
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from infformer_jax.train.exits import SaveError
-from infformer_jax.train.metrics import MetricsFile, Totals, cut
+from infformer_jax.train.metrics import MetricsFile, Totals
 
 
 def lines(workdir) -> list[dict]:
@@ -20,7 +21,7 @@ def events(workdir) -> list[Event]:
   for file in sorted((workdir / 'tensorboard').iterdir()):
     content = file.read_bytes()
     while content:
-      (length,) = struct.unpack('Q', content[:8])
+      (length,) = struct.unpack('<Q', content[:8])
       all_events.append(Event.FromString(content[12 : 12 + length]))
       content = content[16 + length :]
   return all_events
@@ -47,43 +48,48 @@ def test_totals_resume_from_a_checkpoint():
   assert second.sums == whole.sums  # Bit for bit: the sums are float64, which JSON preserves.
 
 
-def test_a_line_contains_step_split_and_null_for_values_that_are_not_finite(tmp_path):
-  metrics = MetricsFile(tmp_path, step=0)
+def test_a_line_contains_step_split_and_null_for_values_that_are_not_finite(place):
+  metrics = MetricsFile(place, step=0)
   metrics.write(3, 'train', {'loss_nats_per_token': 1.5, 'kl': None, 'norm': float('nan')})
-  assert lines(tmp_path) == [
-    {'step': 3, 'split': 'train', 'loss_nats_per_token': 1.5, 'kl': None, 'norm': None}
-  ]
+  metrics.flush()
+  assert lines(place) == [{'step': 3, 'split': 'train', 'loss_nats_per_token': 1.5, 'kl': None, 'norm': None}]
   metrics.close()
-  scalars = [(event.step, v.tag, v.simple_value) for event in events(tmp_path) for v in event.summary.value]
+  scalars = [(event.step, v.tag, v.simple_value) for event in events(place) for v in event.summary.value]
   assert scalars == [(3, 'train/loss_nats_per_token', 1.5)]
 
 
-def test_resuming_removes_later_lines(tmp_path):
-  metrics = MetricsFile(tmp_path, step=0)
+def test_on_a_disk_a_line_is_there_at_once(tmp_path):
+  metrics = MetricsFile(epath.Path(tmp_path), step=0)
+  metrics.write(3, 'train', {'loss': 1.5})
+  assert [line['step'] for line in lines(tmp_path)] == [3]
+
+
+def test_resuming_removes_later_lines(place):
+  metrics = MetricsFile(place, step=0)
   for step in (2, 4, 5, 6):
     metrics.write(step, 'train', {'loss': float(step)})
   metrics.close()
-  metrics = MetricsFile(tmp_path, step=4)
+  metrics = MetricsFile(place, step=4)
   metrics.write(5, 'train', {'loss': 50.0})
   metrics.close()
-  assert [(line['step'], line['loss']) for line in lines(tmp_path)] == [(2, 2.0), (4, 4.0), (5, 50.0)]
-  starts = [event.step for event in events(tmp_path) if event.session_log.status == SessionLog.START]
+  assert [(line['step'], line['loss']) for line in lines(place)] == [(2, 2.0), (4, 4.0), (5, 50.0)]
+  starts = [event.step for event in events(place) if event.session_log.status == SessionLog.START]
   assert starts == [1, 5]  # TensorBoard discards later events in other files.
 
 
 @pytest.mark.parametrize(
   'torn', ['{"step": 3, "spl', '{"step": 3}', '\x00\x00\x00', '{"step": 9}\n{"step": 3}\n']
 )
-def test_an_incomplete_line_and_all_lines_after_it_are_removed(tmp_path, torn):
-  path = tmp_path / 'metrics.jsonl'
+def test_an_incomplete_line_and_all_lines_after_it_are_removed(place, torn):
+  path = place / 'metrics.jsonl'
   path.write_text('{"step": 1}\n{"step": 2}\n' + torn)
-  cut(path, 5)
+  MetricsFile(place, step=5).close()
   assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
 def test_a_full_disk_is_a_one_line_error(tmp_path, monkeypatch):
-  metrics = MetricsFile(tmp_path, step=0)
-  metrics._file.close()
-  metrics._file = open('/dev/full', 'ab', buffering=0)  # noqa: SIM115
-  with pytest.raises(SaveError, match='the metrics of step 7 could not be written .*No space left on device'):
+  metrics = MetricsFile(epath.Path(tmp_path), step=0)
+  metrics._lines.close()
+  metrics._lines._file = open('/dev/full', 'ab', buffering=0)  # noqa: SIM115
+  with pytest.raises(SaveError, match='the metrics could not be written to .*No space left on device'):
     metrics.write(7, 'train', {'loss': 1.0})

@@ -1,0 +1,105 @@
+"""Reading from buckets of Google Cloud Storage: lists of objects, and copies of them on a local disk."""
+
+import functools
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from concurrent import futures
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from infformer_jax import files, paths
+from infformer_jax.console import tracked
+from infformer_jax.errors import UserError
+
+_AT_ONCE = 32  # requests
+
+
+class Stat(NamedTuple):
+  """What a list of files says about one of them."""
+
+  size: int  # bytes
+  version: str  # another one if the content may have changed: the time, or in a bucket a checksum
+
+
+def objects(root: epath.Path, key: str) -> dict[str, Stat]:
+  """The objects under a path in a bucket by their names relative to it; '' is the path itself.
+
+  Args:
+    root: gs://bucket/name; the objects are those in gs://bucket/name/, at any depth.
+    key: the key or flag that names it, and its value, for errors.
+  Raises:
+    UserError: the bucket does not exist or cannot be read.
+  """
+  url = os.fspath(root).removeprefix('gs://').rstrip('/')
+  try:
+    found = _file_system(url.partition('/')[0]).find(url, detail=True, update_cache=False)
+  except FileNotFoundError:
+    raise UserError(f'{key} is in a bucket that does not exist; correct its name') from None
+  except paths.errors() as error:
+    raise UserError(
+      f'{key} cannot be read: {paths.reason(error)}; if the bucket is not public, run: '
+      'gcloud auth application-default login'
+    ) from None
+  stats = {}
+  for name, about in sorted(found.items()):
+    name = name[len(url) + 1 :]
+    # Copies of others would be elsewhere; names that end in a slash are those of empty folders.
+    if not {'', '.', '..'} & set(name.split('/')) or name == '':
+      version = about.get('md5Hash') or f'generation {about["generation"]}'
+      stats[name] = Stat(int(about['size']), version)
+  return stats
+
+
+def copy(root: epath.Path, names: Sequence[str], folder: pathlib.Path) -> None:
+  """Copies objects into a local folder, many at once. What is there already stays as it is.
+
+  Every copy appears when it is complete, so that a killed process loses none.
+
+  Args:
+    root: the path in a bucket to which the names are relative.
+    names: of the objects.
+    folder: the local folder.
+  Raises:
+    OSError, or another of `paths.errors`: an object cannot be read, or a file cannot be written.
+  """
+  url = os.fspath(root).removeprefix('gs://').rstrip('/')
+  file_system = _file_system(url.partition('/')[0])
+
+  def copy_one(name: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.write_atomically(path) as partial:
+      file_system.get_file(f'{url}/{name}', os.fspath(partial), concurrency=1)
+
+  missing = [name for name in names if not (folder / name).exists()]
+  pool = futures.ThreadPoolExecutor(_AT_ONCE)
+  try:
+    for _ in zip(tracked(missing, f'copying {root}:', 'files'), pool.map(copy_one, missing), strict=True):
+      pass
+  finally:  # After an error or an interrupt, what has not begun is not begun.
+    pool.shutdown(cancel_futures=True)
+
+
+@functools.cache
+def _file_system(bucket: str) -> Any:
+  """gcsfs without credentials if the bucket is public, and otherwise with those of the user or the machine.
+
+  Credentials that have expired, or that lack a scope, would be refused for a public bucket as well.
+  """
+  import gcsfs.retry
+
+  # Not gcsfs.GCSFileSystem, which asks for the type of the bucket by gRPC before every operation.
+  from gcsfs.core import GCSFileSystem
+
+  logging.getLogger('gcsfs').setLevel(logging.CRITICAL)  # It logs tracebacks of errors that it raises.
+  anonymous = GCSFileSystem(token='anon', use_listings_cache=False)
+  try:
+    anonymous.call('GET', 'b/{}/o', bucket, maxResults=1, json_out=True)
+  except (gcsfs.retry.HttpError, OSError) as error:
+    if getattr(error, 'code', None) != 401 and not str(error).startswith('Forbidden'):
+      raise  # It is not the missing credentials.
+    return GCSFileSystem(use_listings_cache=False)
+  return anonymous

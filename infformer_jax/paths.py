@@ -1,0 +1,99 @@
+"""Paths on local disks and in buckets of Google Cloud Storage.
+
+The paths of work directories and of data are `epath.Path`s. Their local ones behave as those of pathlib. In a
+bucket there are only objects, whose names have slashes: a folder exists while there is an object in it; one
+write replaces an object at once; nothing can be appended, mapped into memory or locked.
+"""
+
+import importlib.util
+import logging
+import os
+import pathlib
+import re
+import sys
+
+from etils import epath
+
+from infformer_jax.errors import ConfigError
+
+BUCKETS = 'gs://'
+_ERRORS = {
+  'aiohttp': 'ClientError',
+  'gcsfs.retry': 'HttpError',
+  'google.api_core.exceptions': 'GoogleAPIError',
+  'google.auth.exceptions': 'GoogleAuthError',
+}
+
+
+def parse(text: str, key: str) -> epath.Path:
+  """The path that a user has written, absolute; ~ is the home directory.
+
+  Args:
+    text: a local path, or gs://bucket/name.
+    key: the config key or flag, for errors.
+  Raises:
+    ConfigError: it is empty, has another scheme, names no bucket, or the libraries for buckets are missing.
+
+  >>> parse('/runs/first', '--workdir')
+  PosixGPath('/runs/first')
+  >>> parse('s3://b/run', '--workdir')
+  Traceback (most recent call last):
+  infformer_jax.errors.ConfigError: --workdir = 's3://b/run' must be a local path or ...
+  """
+  if not text:  # pathlib would take it for the current directory.
+    raise ConfigError(f"{key} = '' must be a path")
+  scheme = re.match(r'[a-zA-Z][\w+.-]*://|gs:/', text)  # pathlib makes one slash of two.
+  if scheme is None:
+    return epath.Path(pathlib.Path(os.path.expanduser(text)).absolute())
+  if scheme[0] != BUCKETS:
+    raise ConfigError(
+      f"{key} = '{text}' must be a local path or begin with {BUCKETS}; {scheme[0]} is not supported"
+    )
+  if not re.match(r'[\w.-]+(/|$)', text.removeprefix(BUCKETS)):
+    raise ConfigError(f"{key} = '{text}' must name a bucket, as in {BUCKETS}bucket/run")
+  if importlib.util.find_spec('gcsfs') is None:
+    raise ConfigError(f"{key} = '{text}' needs more libraries; run: pip install infformer_jax[gcs]")
+  _configure_buckets()
+  return epath.Path(text)
+
+
+def is_local(path: os.PathLike[str]) -> bool:
+  """Whether the path is on a local or mounted disk, where files can be appended to, mapped and locked."""
+  return not os.fspath(path).startswith(BUCKETS)
+
+
+def user_cache() -> pathlib.Path:
+  """The directory on a local disk for what this user's runs share and can make again."""
+  return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'infformer_jax'
+
+
+def errors() -> tuple[type[Exception], ...]:
+  """What an operation on a path raises if it fails: OSError, and the errors of the libraries for buckets."""
+  return (OSError, *bucket_errors())
+
+
+def bucket_errors() -> tuple[type[Exception], ...]:
+  """What the libraries for buckets raise besides OSError; those that are not loaded raise nothing."""
+  return tuple(getattr(sys.modules[name], error) for name, error in _ERRORS.items() if name in sys.modules)
+
+
+def reason(error: Exception) -> str:
+  """What `errors` says, in one line."""
+  if isinstance(error, FileNotFoundError):  # That of gcsfs has only the name of the object.
+    return 'No such file or directory'
+  text = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
+  return text if len(text) < 200 else text[:197] + '...'
+
+
+def _configure_buckets() -> None:
+  import fsspec.config
+
+  # Where TensorFlow is installed, epath would use it, which takes seconds to import and retries otherwise.
+  os.environ['EPATH_USE_TF'] = 'false'
+  # gcsfs would ask for the type of a bucket before each operation, in another protocol.
+  os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
+  # gcsfs would never notice what other processes, or other libraries in this one, have written.
+  fsspec.config.conf.setdefault('gcs', {})['use_listings_cache'] = False
+  # They log what the errors say that they raise.
+  for library in ('gcsfs', 'google.auth'):
+    logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -1,0 +1,81 @@
+"""Paths of users: local ones and those in buckets."""
+
+import importlib.util
+import pathlib
+
+import pytest
+from etils import epath
+
+from infformer_jax import paths
+from infformer_jax.errors import ConfigError
+
+
+def test_a_local_path_is_absolute_and_begins_at_the_home_directory_if_it_says_so(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert paths.parse('a/b', '--workdir') == epath.Path(tmp_path / 'a' / 'b')
+  assert paths.parse('~/run', '--workdir') == epath.Path(pathlib.Path.home() / 'run')
+  assert paths.is_local(paths.parse('a/b', '--workdir'))
+
+
+def test_a_path_in_a_bucket_keeps_its_scheme():
+  path = paths.parse('gs://bucket/run', '--workdir')
+  assert not paths.is_local(path / 'config.json')
+  assert str(path / 'config.json') == 'gs://bucket/run/config.json'
+  assert str(path.parent) == 'gs://bucket'
+
+
+@pytest.mark.parametrize('scheme', ['s3://', 'file://', 'hdfs://', 'gs:/'])
+def test_another_scheme_is_refused_with_the_key_and_what_works(scheme):
+  with pytest.raises(ConfigError) as caught:
+    paths.parse(f'{scheme}b/run', 'data.source_dir')
+  assert str(caught.value) == (
+    f"data.source_dir = '{scheme}b/run' must be a local path or begin with gs://; {scheme} is not supported"
+  )
+
+
+def test_an_empty_path_and_one_without_a_bucket_are_refused():
+  with pytest.raises(ConfigError, match="--workdir = '' must be a path"):
+    paths.parse('', '--workdir')
+  for text in ('gs://', 'gs:///run'):
+    with pytest.raises(ConfigError, match=f"--workdir = '{text}' must name a bucket, as in gs://bucket/run"):
+      paths.parse(text, '--workdir')
+
+
+def test_a_bucket_without_its_libraries_names_the_extra(monkeypatch):
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(ConfigError, match=r'--workdir = .* run: pip install infformer_jax\[gcs\]'):
+    paths.parse('gs://bucket/run', '--workdir')
+  assert paths.is_local(paths.parse('/run', '--workdir'))
+
+
+@pytest.mark.parametrize('given', ['', '/cache'])
+def test_the_cache_of_a_user_is_in_the_home_directory_or_where_the_environment_says(given, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', given)
+  monkeypatch.setenv('HOME', '/home/me')
+  assert str(paths.user_cache()) == f'{given or "/home/me/.cache"}/infformer_jax'
+
+
+def test_a_missing_object_and_a_missing_bucket_are_errors_with_the_reason(bucket):
+  path = paths.parse('gs://bucket/paths/object', '--workdir')
+  assert not path.exists()
+  with pytest.raises(paths.errors()) as missing:
+    path.read_bytes()
+  assert paths.reason(missing.value) == 'No such file or directory'
+  with pytest.raises(paths.errors()):
+    paths.parse('gs://none/object', '--workdir').write_bytes(b'')
+
+
+def test_what_another_process_writes_is_seen(bucket):
+  folder = paths.parse('gs://bucket/paths/folder', '--workdir')
+  (folder / 'a').write_bytes(b'')
+  assert [path.name for path in folder.iterdir()] == ['a']
+  bucket.storage.create_file('bucket', 'paths/folder/b', b'', {'name': 'paths/folder/b', 'size': 0})
+  assert sorted(path.name for path in folder.iterdir()) == ['a', 'b']
+  assert (folder / 'b').exists()
+
+
+def test_the_reason_is_one_short_line():
+  assert paths.reason(OSError('Forbidden: x\ny')) == 'Forbidden: x y'
+  assert paths.reason(PermissionError(13, 'Permission denied')) == 'Permission denied'
+  assert paths.reason(ValueError()) == 'ValueError'
+  assert len(paths.reason(OSError('x' * 1000))) == 200
