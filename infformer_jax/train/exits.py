@@ -33,7 +33,12 @@ class SaveError(Stopped):
 
 
 class UnreachableError(Stopped):
-  """A bucket could not be reached, or refuses what is necessary."""
+  """A bucket could not be reached, or refuses what is necessary; the same command may succeed later.
+
+  The exit code is EX_TEMPFAIL of sysexits.h.
+  """
+
+  code = 75
 
 
 @contextlib.contextmanager
