@@ -33,6 +33,7 @@ def test_objects_are_listed_with_their_sizes_and_checksums(folder):
   assert stats(folder) == before, 'the checksum is that of the content'
   assert list(stats(folder / 'a.txt')) == ['']
   assert stats(folder / 'nothing') == {}
+  assert f'{folder.parent.name}/folder/a.txt' in stats(folder.parents[1]), 'the bucket itself'
 
 
 def test_names_that_would_be_elsewhere_on_a_disk_are_not_listed(bucket, monkeypatch):
@@ -98,21 +99,21 @@ def test_copies_are_complete_although_requests_fail_and_are_made_once(folder, tm
   names = list(stats(folder))
   bucket.fails_every = 4
   try:
-    buckets.copy(folder, names, tmp_path)
+    buckets.copy(folder, names, tmp_path / 'C')
   finally:
     bucket.fails_every = 0
-  assert {name: (tmp_path / name).read_bytes() for name in names} == {
+  assert {name: (tmp_path / 'C' / name).read_bytes() for name in names} == {
     name: (folder / name).read_bytes() for name in names
   }
-  assert not list(tmp_path.rglob('*.partial'))
+  assert [path.name for path in tmp_path.iterdir()] == ['C']
   before = bucket.requests
-  buckets.copy(folder, names, tmp_path)
+  buckets.copy(folder, names, tmp_path / 'C')
   assert bucket.requests == before
 
 
 def test_a_missing_object_ends_the_copying_and_keeps_what_is_complete(folder, tmp_path):
   with pytest.raises(FileNotFoundError):
-    buckets.copy(folder, [*NAMES, 'gone'], tmp_path)
+    buckets.copy(folder, [*NAMES, 'gone'], tmp_path / 'C')
   assert not list(tmp_path.rglob('gone*'))
-  buckets.copy(folder, NAMES, tmp_path)
-  assert (tmp_path / 'b/d/e.txt').read_text() == 'b/d/e.txt'
+  buckets.copy(folder, NAMES, tmp_path / 'C')
+  assert (tmp_path / 'C/b/d/e.txt').read_text() == 'b/d/e.txt'
