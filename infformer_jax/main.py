@@ -63,7 +63,7 @@ def main(overrides: Overrides) -> None:
   except Stopped as stopped:
     console.end_status()
     print(f'stopped: {stopped}', file=sys.stderr)
-    sys.exit(stopped.code)
+    processes.leave(stopped)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ class Stopped(Exception):
   """Training or generation ended early."""
 
   code = 1
+  of_one_process = False  # whether the other processes of the run may go on
 
 
 class NotFiniteError(Stopped):
@@ -31,6 +32,8 @@ class NotFiniteModelError(Stopped):
 class SaveError(Stopped):
   """A checkpoint or a metric could not be written. Earlier checkpoints are unchanged."""
 
+  of_one_process = True
+
 
 class UnreachableError(Stopped):
   """A bucket could not be reached, or refuses what is necessary; the same command may succeed later.
@@ -39,6 +42,7 @@ class UnreachableError(Stopped):
   """
 
   code = 75
+  of_one_process = True
 
 
 @contextlib.contextmanager
