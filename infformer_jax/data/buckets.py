@@ -32,7 +32,7 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
     root: gs://bucket/name; the objects are those in gs://bucket/name/, at any depth.
     key: the key or flag that names it, and its value, for errors.
   Raises:
-    UserError: the bucket does not exist or cannot be read.
+    UserError: the bucket does not exist or cannot be read; UnavailableError if it cannot be reached.
   """
   url = os.fspath(root).removeprefix('gs://').rstrip('/')
   try:
@@ -40,10 +40,10 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
   except FileNotFoundError:
     raise UserError(f'{key} is in a bucket that does not exist; correct its name') from None
   except paths.errors() as error:
-    raise UserError(
-      f'{key} cannot be read: {paths.reason(error)}; if the bucket is not public, run: '
-      'gcloud auth application-default login'
-    ) from None
+    problem = f'{key} cannot be read: {paths.reason(error)}; '
+    if _is_refused(error):
+      raise UserError(f'{problem}run: gcloud auth application-default login') from None
+    raise paths.failure(error)(f'{problem}run the same command again') from None
   stats = {}
   for name, about in sorted(found.items()):
     name = name[len(url) + 1 :]
@@ -108,7 +108,12 @@ def _file_system(bucket: str) -> Any:
   try:
     anonymous.call('GET', 'b/{}/o', bucket, maxResults=1, json_out=True)
   except (gcsfs.retry.HttpError, OSError) as error:
-    if getattr(error, 'code', None) != 401 and not str(error).startswith('Forbidden'):
-      raise  # It is not the missing credentials.
+    if not _is_refused(error):
+      raise
     return GCSFileSystem(use_listings_cache=False)
   return anonymous
+
+
+def _is_refused(error: Exception) -> bool:
+  """Whether an error of gcsfs says that the credentials are missing or not sufficient."""
+  return getattr(error, 'code', None) in (401, 403) or str(error).startswith('Forbidden')

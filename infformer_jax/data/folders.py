@@ -48,7 +48,7 @@ class Files:
     """A local folder with these files: their own one, or one of copies, to which missing ones are added.
 
     Raises:
-      UserError: a copy cannot be made; says why.
+      UserError: a copy cannot be made; says why. UnavailableError if a bucket cannot be reached.
     """
     if paths.is_local(self.root):
       return pathlib.Path(self.root)
@@ -58,7 +58,7 @@ class Files:
       with files.lock(folder.with_suffix('.lock'), wait=True):  # Of several processes, one copies.
         buckets.copy(self.root, names, folder)
     except paths.errors() as error:
-      raise UserError(
+      raise paths.failure(error)(
         f'{self.root} cannot be copied to {self.copies.key} = {self.copies.folder}: {paths.reason(error)}; '
         'correct this and start again, and what is complete is not copied again'
       ) from None
