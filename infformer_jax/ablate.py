@@ -83,7 +83,7 @@ def main(overrides: Overrides) -> None:
       console.end_status()
       print(f'stopped: {point.workdir.name}: {stopped}', file=sys.stderr)
       if not isinstance(stopped, NotFiniteError):
-        sys.exit(stopped.code)
+        processes.leave(stopped)
       diverged = stopped.code
       continue
     _summarize(axes, points, workdir)

@@ -5,7 +5,15 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-  """An error that the user can correct. The command lines print it as one line and exit with code 2."""
+  """An error that the user can correct. The command lines print it as one line and exit with its `code`."""
+
+  code = 2
+
+
+class UnavailableError(UserError):
+  """A bucket cannot be reached; the same command may succeed later. The code is EX_TEMPFAIL of sysexits.h."""
+
+  code = 75
 
 
 class ConfigError(UserError, ValueError):

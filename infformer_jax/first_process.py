@@ -6,7 +6,7 @@ JAX is imported where it is needed, since a tokenizer is also used without it.
 from collections.abc import Callable
 from concurrent import futures
 
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UnavailableError, UserError
 
 _MESSAGE_BYTES = 2000
 _SECONDS = 2.0  # between two messages while the others wait: a collective operation must not take minutes
@@ -43,11 +43,12 @@ def do(function: Callable[[], object]) -> None:
     while (state := tell(_state(result))) == _WAIT:
       pass
   if state != _DONE:
-    raise UserError(state)
+    name, _, problem = state.partition(' ')
+    raise (UnavailableError if name == UnavailableError.__name__ else UserError)(problem)
 
 
 def _state(result: futures.Future[object] | None) -> str:
-  """Whether the function has ended, or the user's error that it raised."""
+  """Whether the function has ended, or the type and text of the user's error that it raised."""
   if result is None:
     return ''
   try:
@@ -55,5 +56,5 @@ def _state(result: futures.Future[object] | None) -> str:
   except TimeoutError:
     return _WAIT
   except UserError as error:
-    return str(error)
+    return f'{type(error).__name__} {error}'
   return _DONE

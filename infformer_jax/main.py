@@ -5,7 +5,7 @@
 
 The same command resumes a run that was stopped; a finished run is only evaluated. Exit codes: 0 finished;
 1 stopped, because a value is not finite or a disk is full; 2 the command line or the config is wrong;
-143 stopped by SIGTERM, after saving.
+75 a bucket cannot be reached, and the same command may succeed later; 143 stopped by SIGTERM, after saving.
 """
 
 import re
@@ -63,7 +63,7 @@ def main(overrides: Overrides) -> None:
   except Stopped as stopped:
     console.end_status()
     print(f'stopped: {stopped}', file=sys.stderr)
-    sys.exit(stopped.code)
+    processes.leave(stopped)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ import sys
 
 from etils import epath
 
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, UnavailableError, UserError
 
 BUCKETS = 'gs://'
 _ERRORS = {
@@ -75,6 +75,11 @@ def errors() -> tuple[type[Exception], ...]:
 def bucket_errors() -> tuple[type[Exception], ...]:
   """What the libraries for buckets raise besides OSError; those that are not loaded raise nothing."""
   return tuple(getattr(sys.modules[name], error) for name, error in _ERRORS.items() if name in sys.modules)
+
+
+def failure(error: Exception) -> type[UserError]:
+  """The type of the user's error that `errors` becomes: that of a bucket may not occur again."""
+  return UnavailableError if isinstance(error, bucket_errors()) else UserError
 
 
 def reason(error: Exception) -> str:

@@ -52,6 +52,7 @@ def place(request, tmp_path):
 
 _LONG = (
   'main',
+  'bucket',
   'ablate',
   'sharding',
   'readme',

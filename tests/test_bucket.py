@@ -152,6 +152,7 @@ def test_plots_are_drawn_again_in_a_bucket(in_bucket):
   }
 
 
+@pytest.mark.slow
 def test_a_point_of_a_sweep_is_measured_in_a_bucket_and_resumed(config, bucket, tmp_path):
   workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
   axes = [Axis(key='train.num_steps', values=('1', '2'))]

@@ -14,7 +14,7 @@ PROGRAM = """
 import sys, time
 import jax
 from infformer_jax import first_process
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UnavailableError, UserError
 
 first_process._SECONDS = 0.1
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
@@ -24,14 +24,14 @@ def work():
   print(f'done by {jax.process_index()}', flush=True)
 
 def fail():
-  raise UserError('no such book')
+  raise UnavailableError('no such book')
 
 first_process.do(work)
 print('told', first_process.tell(f'by {jax.process_index()}'))
 try:
   first_process.do(fail)
 except UserError as error:
-  print(error)
+  print(error, error.code)
 """
 
 
@@ -51,8 +51,8 @@ def test_the_first_process_works_alone_and_all_have_its_words_and_errors():
   ]
   printed = [process.communicate()[0].splitlines() for process in started]
   first, second = ([line for line in lines if '[Gloo]' not in line] for lines in printed)
-  assert first == ['done by 0', 'told by 0', 'no such book']
-  assert second == ['told by 0', 'no such book']
+  assert first == ['done by 0', 'told by 0', 'no such book 75']
+  assert second == ['told by 0', 'no such book 75']
 
 
 def test_a_single_process_works_and_tells_itself():

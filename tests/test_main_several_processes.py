@@ -12,7 +12,11 @@ from tests.program import STEPS, Program, Workdir, checkpoint_steps, last_step, 
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-LANES = '--config.train.batch_size=8', '--config.evaluation.batch_size=8'
+LANES = (
+  '--config.train.batch_size=8',
+  '--config.evaluation.batch_size=8',
+  '--config.data.tokenizer=bpe:280',  # The first process trains it.
+)
 TOLERANCE = 1e-5
 """Tolerance for losses of one and several processes, which differ only in the order of sums."""
 

@@ -7,7 +7,7 @@ import pytest
 from etils import epath
 
 from infformer_jax import paths
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, UnavailableError, UserError
 
 
 def test_a_local_path_is_absolute_and_begins_at_the_home_directory_if_it_says_so(tmp_path, monkeypatch):
@@ -79,3 +79,12 @@ def test_the_reason_is_one_short_line():
   assert paths.reason(PermissionError(13, 'Permission denied')) == 'Permission denied'
   assert paths.reason(ValueError()) == 'ValueError'
   assert len(paths.reason(OSError('x' * 1000))) == 200
+
+
+def test_an_error_of_a_bucket_may_not_occur_again(bucket):
+  from gcsfs.retry import HttpError
+
+  paths.parse('gs://bucket/x', '--workdir')
+  assert paths.failure(HttpError({'code': 503})) is UnavailableError
+  assert paths.failure(FileNotFoundError('x')) is paths.failure(OSError(28, 'No space left')) is UserError
+  assert (UserError.code, UnavailableError.code) == (2, 75)

@@ -61,9 +61,10 @@ def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> epath.Pa
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   """Parses the command line, calls `main` with the overrides and exits.
 
-  An error that the user can correct, which is a `UserError`, an invalid flag or a bucket that cannot be used,
-  becomes one line on stderr and exit code 2. Any other error is a bug and keeps its traceback. SIGTERM ends
-  the program with one line and exit code 143, except where `main` handles it, as the training loop does.
+  An error that the user can correct, a `UserError` or an invalid flag, becomes one line on stderr and exit
+  code 2; that of a bucket has exit code 75, since the same command may succeed later. Any other error is a
+  bug and keeps its traceback. SIGTERM ends the program with one line and exit code 143, except where `main`
+  handles it, as the training loop does.
   """
   signal.signal(signal.SIGTERM, _terminate)
   overrides: list[tuple[str, str]] = []
@@ -94,10 +95,10 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
     app.run(flushed, flags_parser=parse)
   except UserError as error:
     print(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
-    sys.exit(2)
+    sys.exit(error.code)
   except paths.bucket_errors() as error:
     print(f'error: a bucket cannot be used: {paths.reason(error)}', file=sys.stderr)
-    sys.exit(2)
+    sys.exit(os.EX_TEMPFAIL)
   except KeyboardInterrupt:
     with contextlib.suppress(BrokenPipeError):
       sys.stdout.flush()

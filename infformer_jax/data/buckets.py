@@ -4,13 +4,14 @@ import functools
 import logging
 import os
 import pathlib
+import shutil
 from collections.abc import Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from infformer_jax import files, paths
+from infformer_jax import paths
 from infformer_jax.console import tracked
 from infformer_jax.errors import UserError
 
@@ -31,7 +32,7 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
     root: gs://bucket/name; the objects are those in gs://bucket/name/, at any depth.
     key: the key or flag that names it, and its value, for errors.
   Raises:
-    UserError: the bucket does not exist or cannot be read.
+    UserError: the bucket does not exist or cannot be read; UnavailableError if it cannot be reached.
   """
   url = os.fspath(root).removeprefix('gs://').rstrip('/')
   try:
@@ -39,10 +40,10 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
   except FileNotFoundError:
     raise UserError(f'{key} is in a bucket that does not exist; correct its name') from None
   except paths.errors() as error:
-    raise UserError(
-      f'{key} cannot be read: {paths.reason(error)}; if the bucket is not public, run: '
-      'gcloud auth application-default login'
-    ) from None
+    problem = f'{key} cannot be read: {paths.reason(error)}; '
+    if _is_refused(error):
+      raise UserError(f'{problem}run: gcloud auth application-default login') from None
+    raise paths.failure(error)(f'{problem}run the same command again') from None
   stats = {}
   for name, about in sorted(found.items()):
     name = name[len(url) + 1 :]
@@ -61,26 +62,34 @@ def copy(root: epath.Path, names: Sequence[str], folder: pathlib.Path) -> None:
   Args:
     root: the path in a bucket to which the names are relative.
     names: of the objects.
-    folder: the local folder.
+    folder: the local folder, into which no other process copies now.
   Raises:
     OSError, or another of `paths.errors`: an object cannot be read, or a file cannot be written.
   """
   url = os.fspath(root).removeprefix('gs://').rstrip('/')
   file_system = _file_system(url.partition('/')[0])
 
-  def copy_one(name: str) -> None:
-    path = folder / name
+  incomplete = folder.with_suffix('.partial')
+
+  def copy_one(number: int) -> None:
+    partial, path = incomplete / str(number), folder / missing[number]
+    file_system.get_file(f'{url}/{missing[number]}', os.fspath(partial), concurrency=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.write_atomically(path) as partial:
-      file_system.get_file(f'{url}/{name}', os.fspath(partial), concurrency=1)
+    partial.replace(path)
 
   missing = [name for name in names if not (folder / name).exists()]
+  if not missing:
+    return
+  shutil.rmtree(incomplete, ignore_errors=True)  # A killed process has left it.
+  incomplete.mkdir(parents=True)
   pool = futures.ThreadPoolExecutor(_AT_ONCE)
   try:
-    for _ in zip(tracked(missing, f'copying {root}:', 'files'), pool.map(copy_one, missing), strict=True):
+    done = pool.map(copy_one, range(len(missing)))
+    for _ in zip(tracked(missing, f'copying {root}:', 'files'), done, strict=True):
       pass
   finally:  # After an error or an interrupt, what has not begun is not begun.
     pool.shutdown(cancel_futures=True)
+    shutil.rmtree(incomplete, ignore_errors=True)
 
 
 @functools.cache
@@ -99,7 +108,12 @@ def _file_system(bucket: str) -> Any:
   try:
     anonymous.call('GET', 'b/{}/o', bucket, maxResults=1, json_out=True)
   except (gcsfs.retry.HttpError, OSError) as error:
-    if getattr(error, 'code', None) != 401 and not str(error).startswith('Forbidden'):
-      raise  # It is not the missing credentials.
+    if not _is_refused(error):
+      raise
     return GCSFileSystem(use_listings_cache=False)
   return anonymous
+
+
+def _is_refused(error: Exception) -> bool:
+  """Whether an error of gcsfs says that the credentials are missing or not sufficient."""
+  return getattr(error, 'code', None) in (401, 403) or str(error).startswith('Forbidden')

@@ -1,6 +1,7 @@
 """Folders of documents on a disk or in a bucket; what is in a bucket is copied to a disk when it is read."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
@@ -47,21 +48,25 @@ class Files:
     """A local folder with these files: their own one, or one of copies, to which missing ones are added.
 
     Raises:
-      UserError: a copy cannot be made; says why.
+      UserError: a copy cannot be made; says why. UnavailableError if a bucket cannot be reached.
     """
     if paths.is_local(self.root):
       return pathlib.Path(self.root)
-    folder = self.copies.folder / self.key(self.stats)[:16]
+    folder = self._copied
     try:
-      folder.mkdir(parents=True, exist_ok=True)
+      folder.parent.mkdir(parents=True, exist_ok=True)
       with files.lock(folder.with_suffix('.lock'), wait=True):  # Of several processes, one copies.
         buckets.copy(self.root, names, folder)
     except paths.errors() as error:
-      raise UserError(
+      raise paths.failure(error)(
         f'{self.root} cannot be copied to {self.copies.key} = {self.copies.folder}: {paths.reason(error)}; '
         'correct this and start again, and what is complete is not copied again'
       ) from None
     return folder
+
+  @functools.cached_property
+  def _copied(self) -> pathlib.Path:
+    return self.copies.folder / self.key(self.stats)[:16]
 
 
 def flat(folder: epath.Path, key: str, copies: Copies) -> Files:

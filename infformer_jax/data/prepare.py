@@ -63,7 +63,7 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
         _copy(local, target)
         shutil.rmtree(local)
   except paths.errors() as error:
-    raise UserError(f'{where} must be writable: {paths.reason(error)}') from None
+    raise paths.failure(error)(f'{where} must be writable: {paths.reason(error)}') from None
   return target
 
 
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f'prepared {prepare_pg19(source_dir, data_dir, overwrite=options.overwrite)}')
   except UserError as error:
     print(f'error: {error}', file=sys.stderr)
-    return 2
+    return error.code
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)
     return 130

@@ -46,7 +46,7 @@ def open_bytes(path: os.PathLike[str]) -> Iterator[BinaryIO]:
       problem = f'{path} is damaged ({error}); restore it, or remove it from the data'
     else:
       problem = f'cannot read {path}: {paths.reason(error)}; give a file that exists and is readable'
-    raise UserError(problem) from None
+    raise paths.failure(error)(problem) from None
 
 
 def read_utf8(path: os.PathLike[str]) -> str:

@@ -189,7 +189,7 @@ def _trained(num_ids: int, file: epath.Path, train: Callable[[int], str]) -> Byt
     try:
       files.write_text(file, trained)
     except paths.errors() as error:
-      raise UserError(
+      raise paths.failure(error)(
         f'cannot save the tokenizer in {file}: {paths.reason(error)}; use a writable --workdir'
       ) from None
 
@@ -243,4 +243,4 @@ def _read(file: epath.Path, need: str) -> bytes:
   try:
     return file.read_bytes()
   except paths.errors() as error:
-    raise UserError(f'cannot read {file}: {paths.reason(error)}; {need}') from None
+    raise paths.failure(error)(f'cannot read {file}: {paths.reason(error)}; {need}') from None

@@ -25,8 +25,8 @@ from jax.experimental import multihost_utils
 from infformer_jax import paths
 from infformer_jax.errors import UserError
 from infformer_jax.train.checksum import described, digest, kind, kind_in
-from infformer_jax.train.exits import SaveError
-from infformer_jax.train.intact import Damaged, in_short, reading
+from infformer_jax.train.exits import SaveError, UnreachableError
+from infformer_jax.train.intact import Damaged, in_short, is_unreachable, reading
 from infformer_jax.train.sharding import name
 from infformer_jax.types import Array, PyTree
 
@@ -69,7 +69,7 @@ class Checkpoints:
       run: stored with the state, as JSON.
       best: the step whose checkpoint is always kept.
     Raises:
-      SaveError: this checkpoint, or the one still being written, cannot be written.
+      SaveError, UnreachableError: this checkpoint, or the one still being written, cannot be written.
     """
     self._best = best
     self._move_damaged_aside()
@@ -89,7 +89,7 @@ class Checkpoints:
     """Returns when all checkpoints are on the disk.
 
     Raises:
-      SaveError: one cannot be written.
+      SaveError, UnreachableError: one cannot be written.
     """
     if '_manager' in vars(self):  # Creating it needs all processes.
       self._writing(lambda: self._manager.wait_until_finished())
@@ -198,7 +198,8 @@ class Checkpoints:
     try:
       write()
     except Exception as error:  # Each layer below reports a full disk by another type of error.
-      raise SaveError(
+      kind = UnreachableError if is_unreachable(error) else SaveError
+      raise kind(
         f'a checkpoint could not be written to {self._directory} ({in_short(error)}); {self._last()}'
       ) from error
 

@@ -12,6 +12,7 @@ class Stopped(Exception):
   """Training or generation ended early."""
 
   code = 1
+  of_one_process = False  # whether the other processes of the run may go on
 
 
 class NotFiniteError(Stopped):
@@ -31,9 +32,17 @@ class NotFiniteModelError(Stopped):
 class SaveError(Stopped):
   """A checkpoint or a metric could not be written. Earlier checkpoints are unchanged."""
 
+  of_one_process = True
+
 
 class UnreachableError(Stopped):
-  """A bucket could not be reached, or refuses what is necessary."""
+  """A bucket could not be reached, or refuses what is necessary; the same command may succeed later.
+
+  The exit code is EX_TEMPFAIL of sysexits.h.
+  """
+
+  code = 75
+  of_one_process = True
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def reading(read: Callable[[], _T]) -> _T:
   try:
     result = read()
   except Exception as error:  # A damaged file can cause any error.
-    failure, reason = 2 if _is_unreachable(error) else 1, in_short(error)
+    failure, reason = 2 if is_unreachable(error) else 1, in_short(error)
   worst = np.max(multihost_utils.process_allgather(np.array(failure)))
   if worst == 2:
     raise UnreachableError(f'a checkpoint could not be read ({reason}); run the same command again')
@@ -49,7 +49,7 @@ def in_short(error: BaseException) -> str:
   return line if len(line) < 120 else line[:117] + '...'
 
 
-def _is_unreachable(error: BaseException | None) -> bool:
+def is_unreachable(error: BaseException | None) -> bool:
   """Whether the error, or one that caused it, is about a bucket and not about what is in it."""
   while error is not None:
     if isinstance(error, paths.bucket_errors()) or re.search(_UNREACHABLE, str(error)):

@@ -15,7 +15,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from infformer_jax import paths
 from infformer_jax.train.appended import appended
-from infformer_jax.train.exits import SaveError
+from infformer_jax.train.exits import SaveError, UnreachableError
 from infformer_jax.types import SumCount
 
 
@@ -66,7 +66,8 @@ class MetricsFile:
     """Writes one line. Values that are not finite become null, since JSON has no others.
 
     Raises:
-      SaveError: the disk is full, or the bucket cannot be reached.
+      SaveError: the disk is full.
+      UnreachableError: the bucket cannot be reached.
     """
     finite = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
     line = {'step': step, 'split': split, **dict.fromkeys(values), **finite}
@@ -100,7 +101,8 @@ class MetricsFile:
     try:
       write()
     except paths.errors() as error:
-      raise SaveError(f'the metrics could not be written to {self._path}: {paths.reason(error)}') from None
+      kind = SaveError if paths.is_local(self._path) else UnreachableError
+      raise kind(f'the metrics could not be written to {self._path}: {paths.reason(error)}') from None
 
   def _write_event(self, **content: object) -> None:
     self._events.write(_record(Event(wall_time=time.time(), **content)))

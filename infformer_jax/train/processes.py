@@ -3,10 +3,13 @@
 import glob
 import importlib.util
 import os
+import sys
+from typing import NoReturn
 
 import jax
 
 from infformer_jax.errors import UserError
+from infformer_jax.train.exits import Stopped
 
 _OWN = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
 # Where the number of tasks is more than 1, JAX needs the other variables (jax/_src/clusters).
@@ -45,6 +48,19 @@ def initialize() -> None:
     jax.distributed.initialize()
   elif 'JAX_COORDINATOR_ADDRESS' in os.environ:
     _require(_OWN)
+
+
+def leave(stopped: Stopped) -> NoReturn:
+  """Exits because of this error; at once, if other processes may go on.
+
+  A regular exit would wait for threads of Orbax, which wait for the other processes, which wait for this one.
+  JAX ends them when this process is gone.
+  """
+  if stopped.of_one_process and jax.process_count() > 1:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(stopped.code)
+  sys.exit(stopped.code)
 
 
 def _require(names: tuple[str, ...], *, because: str = '') -> None:

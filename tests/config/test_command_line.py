@@ -119,11 +119,15 @@ def test_main_receives_the_overrides_and_absl_the_other_flags(program):
     (['--workdir'], 'Missing value for flag --workdir'),
     (['--mode=eval'], '--workdir is missing: where'),
     (['--workdir=user'], 'the disk is full'),
-    (['--workdir=bucket'], 'a bucket cannot be used: 403 no access'),
   ],
 )
 def test_user_errors_are_one_line(program, flags, sentence):
   assert sentence in refusal(program, *flags)
+
+
+def test_an_error_of_a_bucket_is_one_line_with_an_exit_code_of_its_own(program):
+  done = run(program, '--workdir=bucket')
+  assert (done.returncode, done.stderr) == (75, 'error: a bucket cannot be used: 403 no access\n')
 
 
 def test_other_exceptions_keep_their_traceback(program):

@@ -8,7 +8,7 @@ import pytest
 
 from infformer_jax import paths
 from infformer_jax.data import buckets
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UnavailableError, UserError
 from tests.data.texts import write
 
 NAMES = ['a.txt', 'b/c.txt', 'b/d/e.txt']
@@ -35,6 +35,14 @@ def test_objects_are_listed_with_their_sizes_and_checksums(folder):
   assert stats(folder / 'nothing') == {}
 
 
+def test_a_whole_bucket_is_listed(bucket):
+  from gcp_storage_emulator.handlers.buckets import create_bucket
+
+  create_bucket('books', bucket.storage)
+  root = write(paths.parse('gs://books', 'data.source_dir'), {name: name for name in NAMES}, suffix='')
+  assert list(stats(root)) == NAMES
+
+
 def test_names_that_would_be_elsewhere_on_a_disk_are_not_listed(bucket, monkeypatch):
   names = ('../up', 'x//y', 'an empty folder/', '.', 'good', 'deep/good')
   found = {f'bucket/folder/{name}': {'size': 1, 'generation': '7'} for name in names}
@@ -56,8 +64,8 @@ def test_a_bucket_that_does_not_exist_or_may_not_be_read_is_one_line(folder, mon
   with pytest.raises(UserError) as caught:
     stats(folder)
   assert str(caught.value) == (
-    'data.source_dir = X cannot be read: Anonymous caller does not have access, 401; if the bucket is not '
-    'public, run: gcloud auth application-default login'
+    'data.source_dir = X cannot be read: Anonymous caller does not have access, 401; run: '
+    'gcloud auth application-default login'
   )
 
 
@@ -89,7 +97,9 @@ def test_a_public_bucket_is_read_without_credentials_and_another_one_with_them(b
 
 def test_a_bucket_that_cannot_be_reached_is_not_asked_again_with_credentials(bucket, refuse):
   refuse(gcsfs.retry.HttpError({'code': 503, 'message': 'unavailable'}))
-  with pytest.raises(UserError, match='^data.source_dir = X cannot be read: unavailable, 503; '):
+  with pytest.raises(
+    UnavailableError, match='^data.source_dir = X cannot be read: unavailable, 503; run the'
+  ):
     stats(paths.parse('gs://bucket/x', 'KEY'))
 
 
@@ -98,21 +108,21 @@ def test_copies_are_complete_although_requests_fail_and_are_made_once(folder, tm
   names = list(stats(folder))
   bucket.fails_every = 4
   try:
-    buckets.copy(folder, names, tmp_path)
+    buckets.copy(folder, names, tmp_path / 'C')
   finally:
     bucket.fails_every = 0
-  assert {name: (tmp_path / name).read_bytes() for name in names} == {
+  assert {name: (tmp_path / 'C' / name).read_bytes() for name in names} == {
     name: (folder / name).read_bytes() for name in names
   }
-  assert not list(tmp_path.rglob('*.partial'))
+  assert [path.name for path in tmp_path.iterdir()] == ['C']
   before = bucket.requests
-  buckets.copy(folder, names, tmp_path)
+  buckets.copy(folder, names, tmp_path / 'C')
   assert bucket.requests == before
 
 
 def test_a_missing_object_ends_the_copying_and_keeps_what_is_complete(folder, tmp_path):
   with pytest.raises(FileNotFoundError):
-    buckets.copy(folder, [*NAMES, 'gone'], tmp_path)
+    buckets.copy(folder, [*NAMES, 'gone'], tmp_path / 'C')
   assert not list(tmp_path.rglob('gone*'))
-  buckets.copy(folder, NAMES, tmp_path)
-  assert (tmp_path / 'b/d/e.txt').read_text() == 'b/d/e.txt'
+  buckets.copy(folder, NAMES, tmp_path / 'C')
+  assert (tmp_path / 'C/b/d/e.txt').read_text() == 'b/d/e.txt'

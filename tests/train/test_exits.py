@@ -1,6 +1,7 @@
 """Errors that end a run early: a one-line message and an exit code."""
 
 import errno
+import os
 
 import aiohttp
 import pytest
@@ -25,8 +26,9 @@ def test_the_error_for_a_value_that_is_not_finite_names_step_tensors_and_checkpo
   assert error.step == 8
 
 
-def test_only_termination_has_the_exit_code_of_a_signal():
+def test_termination_has_the_exit_code_of_the_signal_and_a_bucket_that_of_a_temporary_failure():
   assert (NotFiniteError.code, SaveError.code, Terminated.code) == (1, 1, 128 + 15)
+  assert UnreachableError.code == os.EX_TEMPFAIL
   assert all(issubclass(each, Stopped) for each in (NotFiniteError, SaveError, Terminated, UnreachableError))
 
 

@@ -1,10 +1,13 @@
 """The conditions for initializing jax.distributed, and its arguments."""
 
+import os
+
 import jax
 import pytest
 
 from infformer_jax.errors import UserError
 from infformer_jax.train import processes
+from infformer_jax.train.exits import NotFiniteError, SaveError, Terminated, UnreachableError
 
 CONFIGURED = {'JAX_COORDINATOR_ADDRESS': 'host:1', 'JAX_NUM_PROCESSES': '3', 'JAX_PROCESS_ID': '2'}
 SLURM = {
@@ -90,3 +93,23 @@ def test_a_variable_that_is_not_a_number_in_its_range_is_refused(monkeypatch, ca
   with pytest.raises(UserError, match=message):
     processes.initialize()
   assert calls == []
+
+
+@pytest.mark.parametrize(
+  ('error', 'count', 'at_once'),
+  [
+    (SaveError('full'), 2, True),
+    (UnreachableError('away'), 2, True),
+    (SaveError('full'), 1, False),
+    (Terminated('SIGTERM'), 2, False),
+    (NotFiniteError(8, 'loss'), 2, False),
+  ],
+)
+def test_a_process_exits_at_once_if_others_may_go_on(monkeypatch, error, count, at_once):
+  codes = []
+  monkeypatch.setattr(jax, 'process_count', lambda: count)
+  monkeypatch.setattr(os, '_exit', codes.append)
+  with pytest.raises(SystemExit) as regular:
+    processes.leave(error)
+  assert regular.value.code == error.code
+  assert codes == [error.code] * at_once
