@@ -82,6 +82,7 @@ judge() {
       exited-0) finished=1 ;;
       exited-2) usage=1 ;;
       exited-143) saved=1 ;;
+      exited-75) crash=75 ;; # A bucket could not be reached.
       exited-*) if ((code > 128)); then crash=$code; else other=$code; fi ;;
     esac
   done <<<"$answer"

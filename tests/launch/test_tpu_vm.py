@@ -129,6 +129,7 @@ def test_a_preempted_plain_vm_is_created_again_even_if_there_is_no_capacity_at_f
     ('exit 1', 1, 1),
     ('exit $worker', 1, 1),
     ('exit 134', 134, 3),
+    ('exit 75', 75, 3),
     ('if [[ $worker == 1 ]]; then sleep 1; exit 134; else exit 1; fi', 134, 3),
     ('if ((attempt == 1)); then exit 134; elif ((attempt == 2)); then exit 2; fi', 0, 3),
   ],
