@@ -74,7 +74,9 @@ def test_a_task_of_an_array_is_a_run_of_the_sweep(slurm):
     (137, 'RUNNING', False),
   ],
 )
-def test_only_a_job_that_may_succeed_later_and_was_not_cancelled_is_queued_again(slurm, code, state, requeued):
+def test_only_a_job_that_may_succeed_later_and_was_not_cancelled_is_queued_again(
+  slurm, code, state, requeued
+):
   slurm.srun, slurm.squeue = f'exit {code}', f'echo {state}'
   assert slurm.run(*MAIN).returncode == code
   assert (['scontrol', 'requeue', '71'] in slurm.calls) == requeued
