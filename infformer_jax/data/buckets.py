@@ -5,7 +5,7 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -54,14 +54,15 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
   return stats
 
 
-def copy(root: epath.Path, names: Sequence[str], folder: pathlib.Path) -> None:
-  """Copies objects into a local folder, many at once. What is there already stays as it is.
+def copy(root: epath.Path, stats: Mapping[str, Stat], folder: pathlib.Path) -> None:
+  """Copies objects into a local folder, many at once. What is there already, with its size, stays as it is.
 
-  Every copy appears when it is complete, so that a killed process loses none.
+  Every copy appears when it is complete, so that a killed process loses none. A machine that fails may leave
+  empty ones.
 
   Args:
     root: the path in a bucket to which the names are relative.
-    names: of the objects.
+    stats: the objects by their names, as `objects` returns them.
     folder: the local folder, into which no other process copies now.
   Raises:
     OSError, or another of `paths.errors`: an object cannot be read, or a file cannot be written.
@@ -77,7 +78,7 @@ def copy(root: epath.Path, names: Sequence[str], folder: pathlib.Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(path)
 
-  missing = [name for name in names if not (folder / name).exists()]
+  missing = [name for name, stat in stats.items() if _size(folder / name) != stat.size]
   if not missing:
     return
   shutil.rmtree(incomplete, ignore_errors=True)  # A killed process has left it.
@@ -90,6 +91,10 @@ def copy(root: epath.Path, names: Sequence[str], folder: pathlib.Path) -> None:
   finally:  # After an error or an interrupt, what has not begun is not begun.
     pool.shutdown(cancel_futures=True)
     shutil.rmtree(incomplete, ignore_errors=True)
+
+
+def _size(path: pathlib.Path) -> int | None:
+  return path.stat().st_size if path.exists() else None
 
 
 @functools.cache

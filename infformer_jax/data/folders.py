@@ -56,7 +56,7 @@ class Files:
     try:
       folder.parent.mkdir(parents=True, exist_ok=True)
       with files.lock(folder.with_suffix('.lock'), wait=True):  # Of several processes, one copies.
-        buckets.copy(self.root, names, folder)
+        buckets.copy(self.root, {name: self.stats[name] for name in names}, folder)
     except paths.errors() as error:
       raise paths.failure(error)(
         f'{self.root} cannot be copied to {self.copies.key} = {self.copies.folder}: {paths.reason(error)}; '

@@ -105,24 +105,31 @@ def test_a_bucket_that_cannot_be_reached_is_not_asked_again_with_credentials(buc
 
 def test_copies_are_complete_although_requests_fail_and_are_made_once(folder, tmp_path, bucket):
   write(folder, {f'many/{i}': f'text {i}' * 1000 for i in range(4)})
-  names = list(stats(folder))
+  found = stats(folder)
   bucket.fails_every = 4
   try:
-    buckets.copy(folder, names, tmp_path / 'C')
+    buckets.copy(folder, found, tmp_path / 'C')
   finally:
     bucket.fails_every = 0
-  assert {name: (tmp_path / 'C' / name).read_bytes() for name in names} == {
-    name: (folder / name).read_bytes() for name in names
+  assert {name: (tmp_path / 'C' / name).read_bytes() for name in found} == {
+    name: (folder / name).read_bytes() for name in found
   }
   assert [path.name for path in tmp_path.iterdir()] == ['C']
   before = bucket.requests
-  buckets.copy(folder, names, tmp_path / 'C')
+  buckets.copy(folder, found, tmp_path / 'C')
   assert bucket.requests == before
+
+
+def test_a_truncated_copy_is_made_again(folder, tmp_path):
+  buckets.copy(folder, stats(folder), tmp_path / 'C')
+  (tmp_path / 'C/b/c.txt').write_text('b')
+  buckets.copy(folder, stats(folder), tmp_path / 'C')
+  assert (tmp_path / 'C/b/c.txt').read_text() == 'b/c.txt'
 
 
 def test_a_missing_object_ends_the_copying_and_keeps_what_is_complete(folder, tmp_path):
   with pytest.raises(FileNotFoundError):
-    buckets.copy(folder, [*NAMES, 'gone'], tmp_path / 'C')
+    buckets.copy(folder, stats(folder) | {'gone': buckets.Stat(1, '')}, tmp_path / 'C')
   assert not list(tmp_path.rglob('gone*'))
-  buckets.copy(folder, NAMES, tmp_path / 'C')
+  buckets.copy(folder, stats(folder), tmp_path / 'C')
   assert (tmp_path / 'C/b/d/e.txt').read_text() == 'b/d/e.txt'
