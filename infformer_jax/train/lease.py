@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import hashlib
 import os
+import pathlib
 import secrets
 import socket
 import threading
@@ -21,6 +22,7 @@ from infformer_jax import files, objects, paths
 _RENEWED_EVERY = 10.0
 _LASTS = 60.0
 _SEEN_EVERY = 2.0
+_BOOT = pathlib.Path('/proc/sys/kernel/random/boot_id')
 
 
 class Held(Exception):
@@ -47,10 +49,12 @@ def lease(path: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _lock_locally(path: epath.Path, stack: contextlib.ExitStack) -> str:
-  """Locks a file in the user's cache directory as well, and returns its content, a random name.
+  """Locks a file in the user's cache directory as well, and returns the name of this place.
 
   The kernel releases this lock: a lease with the same name was held by a process that has ended, and can be
-  taken over at once. The name is '' where there is no such directory.
+  taken over at once. The name is the content of the file, which is random, and the id of the machine's boot:
+  machines can share the file, as a copy or by a file system that does not lock across them. It is '' where
+  there is no such directory.
   """
   file = paths.user_cache() / 'locks' / hashlib.sha256(os.fspath(path).encode()).hexdigest()
   try:
@@ -58,7 +62,7 @@ def _lock_locally(path: epath.Path, stack: contextlib.ExitStack) -> str:
     stack.enter_context(files.lock(file, wait=False))
     if not file.read_text():
       file.write_text(secrets.token_hex(8))
-    return file.read_text()
+    return f'{file.read_text()} {_BOOT.read_text().strip()}'
   except BlockingIOError:
     found = objects.about(path)
     raise Held(_holder(found) if found else 'another process on this machine') from None

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import shutil
 import time
 
 import pytest
@@ -112,6 +113,19 @@ def test_that_of_a_killed_process_of_this_machine_is_taken_over_at_once(path, mo
     pass
   assert len(lines) == 1
   assert f', process {process.pid}, ' in lines[0]
+
+
+def test_a_machine_with_a_copy_of_the_cache_directory_is_another_one(path, monkeypatch, tmp_path):
+  monkeypatch.setattr(module, '_LASTS', 0.1)
+  process, lines = start_holder(path), []
+  process.kill()
+  process.join()
+  shutil.copytree(tmp_path / 'cache', tmp_path / 'elsewhere')
+  (tmp_path / 'boot_id').write_text('another')
+  monkeypatch.setattr(module, '_BOOT', tmp_path / 'boot_id')
+  with elsewhere(monkeypatch, tmp_path), lease(path, lines.append):
+    pass
+  assert 'it is taken over if this does not change' in lines[0]
 
 
 def test_of_two_that_take_over_one_wins(path):
