@@ -78,8 +78,12 @@ def bucket_errors() -> tuple[type[Exception], ...]:
 
 
 def failure(error: Exception) -> type[UserError]:
-  """The type of the user's error that `errors` becomes: that of a bucket may not occur again."""
-  return UnavailableError if isinstance(error, bucket_errors()) else UserError
+  """The type of the user's error that `errors` becomes.
+
+  That of a bucket may not occur again, unless the bucket has answered that the request is wrong (status 4xx).
+  """
+  may_pass = isinstance(error, bucket_errors()) and not _is_wrong(getattr(error, 'code', None))
+  return UnavailableError if may_pass else UserError
 
 
 def reason(error: Exception) -> str:
@@ -88,6 +92,15 @@ def reason(error: Exception) -> str:
     return 'No such file or directory'
   text = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
   return text if len(text) < 200 else text[:197] + '...'
+
+
+def _is_wrong(status: object) -> bool:
+  """Whether it is one of 4xx, except for a timeout (408) and for too many requests (429).
+
+  >>> _is_wrong(404), _is_wrong(503)
+  (True, False)
+  """
+  return str(status).startswith('4') and str(status) not in ('408', '429')
 
 
 def _configure_buckets() -> None:
@@ -100,5 +113,5 @@ def _configure_buckets() -> None:
   # gcsfs would never notice what other processes, or other libraries in this one, have written.
   fsspec.config.conf.setdefault('gcs', {})['use_listings_cache'] = False
   # They log what the errors say that they raise.
-  for library in ('gcsfs', 'google.auth'):
+  for library in ('fsspec', 'gcsfs', 'google.auth'):
     logging.getLogger(library).setLevel(logging.CRITICAL)

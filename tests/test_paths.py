@@ -74,6 +74,15 @@ def test_what_another_process_writes_is_seen(bucket):
   assert (folder / 'b').exists()
 
 
+def test_a_refused_object_prints_nothing(bucket, monkeypatch, caplog):
+  path = paths.parse('gs://bucket/paths/refused', '--workdir')
+  path.write_bytes(b'x')
+  monkeypatch.setattr(bucket, 'refuses', 'refused')
+  with pytest.raises(paths.errors(), match='Forbidden'):
+    path.read_bytes()
+  assert not caplog.records
+
+
 def test_the_reason_is_one_short_line():
   assert paths.reason(OSError('Forbidden: x\ny')) == 'Forbidden: x y'
   assert paths.reason(PermissionError(13, 'Permission denied')) == 'Permission denied'
@@ -81,10 +90,13 @@ def test_the_reason_is_one_short_line():
   assert len(paths.reason(OSError('x' * 1000))) == 200
 
 
-def test_an_error_of_a_bucket_may_not_occur_again(bucket):
+def test_an_error_of_a_bucket_may_not_occur_again_unless_the_request_is_wrong(bucket):
   from gcsfs.retry import HttpError
 
   paths.parse('gs://bucket/x', '--workdir')
-  assert paths.failure(HttpError({'code': 503})) is UnavailableError
+  for code in (None, 408, 429, 503):
+    assert paths.failure(HttpError({'code': code})) is UnavailableError
+  for code in (401, 404):
+    assert paths.failure(HttpError({'code': code})) is UserError
   assert paths.failure(FileNotFoundError('x')) is paths.failure(OSError(28, 'No space left')) is UserError
   assert (UserError.code, UnavailableError.code) == (2, 75)

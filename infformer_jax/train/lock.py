@@ -21,7 +21,8 @@ def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
     workdir: W.
     say: called with a line if the lock of a process that has ended is taken over.
   Raises:
-    UserError: another run holds the lock, or the directory cannot be written. All processes raise it.
+    UserError: another run holds the lock, or the directory cannot be written; UnavailableError if a bucket
+      cannot be reached. All processes raise it.
   """
   with contextlib.ExitStack() as stack:
     first_process.do(lambda: _acquire(workdir, say, stack))
@@ -47,7 +48,9 @@ def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.
   except BlockingIOError:
     pass
   except paths.errors() as error:
-    raise UserError(f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir') from None
+    raise paths.failure(error)(
+      f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir'
+    ) from None
   raise UserError(
     f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
   )

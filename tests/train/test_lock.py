@@ -5,8 +5,8 @@ import os
 import pytest
 from etils import epath
 
-from infformer_jax import paths
-from infformer_jax.errors import UserError
+from infformer_jax import objects, paths
+from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train.lock import lock
 
 
@@ -38,6 +38,15 @@ def test_a_bucket_that_does_not_exist_is_a_user_error(bucket, monkeypatch, tmp_p
   workdir = paths.parse('gs://none/W', '--workdir')
   error = 'cannot write to gs://none/W: 404 .*; use a writable'
   with pytest.raises(UserError, match=error), lock(workdir, pytest.fail):
+    pass
+
+
+def test_a_bucket_that_cannot_be_reached_may_be_reached_later(bucket, monkeypatch, tmp_path):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  monkeypatch.setattr(objects, '_RETRY_SECONDS', 0.1)
+  monkeypatch.setattr(bucket, 'fails_every', 1)
+  workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
+  with pytest.raises(UnavailableError, match=f'cannot write to {workdir}: '), lock(workdir, pytest.fail):
     pass
 
 
