@@ -45,8 +45,11 @@ pack() {
     fail "--revision = $revision must be a commit of the git repository $PWD"
   [[ $revision != HEAD || -z $(git status --porcelain) ]] || say 'warning: uncommitted changes are not installed'
   [[ -z $wheel || -f $wheel ]] || fail "--wheel = $wheel must be a file"
-  scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
+  scratch=/tmp # Of a dry run, whose commands may be run later.
+  if ((!dry_run)); then
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+  fi
   call git archive --format=tar.gz --output="$scratch/infformer_jax.tar.gz" "$commit"
 }
 

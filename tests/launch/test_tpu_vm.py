@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shlex
 import signal
 import time
@@ -48,7 +49,9 @@ def test_a_dry_run_prints_the_commands_of_a_run_without_failures(cloud):
     *(['tpu-vm', 'ssh'], ['tpu-vm', 'scp'], ['tpu-vm', 'ssh'], ['tpu-vm', 'ssh'], ['tpu-vm', 'ssh']),
     *(['queued-resources', 'list'], ['tpu-vm', 'ssh']),
   ]
-  assert [words[:2] for words in commands if words[0] != 'gcloud'] == [['git', 'archive']]
+  (archive,) = [words for words in commands if words[0] != 'gcloud']
+  assert archive[:2] == ['git', 'archive']
+  assert pathlib.Path(archive[3].removeprefix('--output=')).parent.exists(), 'the command can be run later'
   assert any("start python -m x '--name=a b'" in word for words in commands for word in words)
   assert cloud.calls() == []
 
