@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from etils import epath
 
-from infformer_jax import files, paths
+from infformer_jax import files, objects, paths
 from infformer_jax.console import tracked
 from infformer_jax.data import pg19
 from infformer_jax.data.folders import Copies
@@ -53,6 +53,8 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
     local = paths.user_cache() / 'prepared' / place / pg19.VERSION
     where += f', by way of {local},'
   try:
+    if not paths.is_local(target):
+      objects.may_see_bucket(target)  # Raises now, not after all books were copied, if it does not exist.
     local.parent.mkdir(parents=True, exist_ok=True)
     with files.lock(local.parent / 'lock', wait=True):
       if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:

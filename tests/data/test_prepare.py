@@ -135,6 +135,11 @@ def test_a_killed_command_does_not_copy_books_from_a_bucket_again(folder_in_buck
   assert {path.name for path in (data_dir / 'pg19').iterdir()} == {pg19.VERSION, 'lock'}
 
 
+def test_a_bucket_that_does_not_exist_is_an_error_before_books_are_read(bucket, tmp_path, capsys):
+  assert run(tmp_path / 'nowhere', 'gs://none/data') == 2
+  assert error_of(capsys).startswith('error: --data_dir = gs://none/data, by way of ')
+
+
 def test_a_dataset_is_written_to_a_bucket_and_read_from_it(folder_in_bucket, tmp_path, prepared, capsys):
   books, data_dir = write_books(tmp_path / 'copy'), folder_in_bucket / 'data'
   assert run(books, data_dir) == 0
