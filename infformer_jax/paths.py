@@ -32,7 +32,8 @@ def parse(text: str, key: str) -> epath.Path:
     text: a local path, or gs://bucket/name.
     key: the config key or flag, for errors.
   Raises:
-    ConfigError: it is empty, has another scheme, names no bucket, or the libraries for buckets are missing.
+    ConfigError: it is empty, has another scheme, names no bucket, has '..' in one, or the libraries for buckets
+      are missing.
 
   >>> parse('/runs/first', '--workdir')
   PosixGPath('/runs/first')
@@ -51,6 +52,8 @@ def parse(text: str, key: str) -> epath.Path:
     )
   if not re.match(r'[\w.-]+(/|$)', text.removeprefix(BUCKETS)):
     raise ConfigError(f"{key} = '{text}' must name a bucket, as in {BUCKETS}bucket/run")
+  if '..' in text.split('/'):  # Addresses of objects would lose it, in some libraries.
+    raise ConfigError(f"{key} = '{text}' must not have '..': a bucket has no folders")
   if importlib.util.find_spec('gcsfs') is None:
     raise ConfigError(f"{key} = '{text}' needs more libraries; run: pip install infformer_jax[gcs]")
   _configure_buckets()

@@ -41,6 +41,13 @@ def test_an_empty_path_and_one_without_a_bucket_are_refused():
       paths.parse(text, '--workdir')
 
 
+def test_the_folder_above_is_only_known_on_disks():
+  with pytest.raises(ConfigError, match=r"--workdir = 'gs://b/a/../c' must not have '..'"):
+    paths.parse('gs://b/a/../c', '--workdir')
+  assert str(paths.parse('gs://b/a../c', '--workdir')) == 'gs://b/a../c'
+  assert paths.is_local(paths.parse('/a/../c', '--workdir'))
+
+
 def test_a_bucket_without_its_libraries_names_the_extra(monkeypatch):
   monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   with pytest.raises(ConfigError, match=r'--workdir = .* run: pip install infformer_jax\[gcs\]'):

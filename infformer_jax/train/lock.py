@@ -36,6 +36,8 @@ def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.
     if paths.is_local(workdir):
       workdir.mkdir(parents=True, exist_ok=True)
       stack.enter_context(files.lock(pathlib.Path(workdir / 'lock'), wait=False))
+    elif set('*?[') & set(str(workdir)):
+      raise UserError(f'--workdir = {workdir} must not contain *, ? or [: Orbax searches for names in it')
     elif objects.may_see_bucket(workdir):
       stack.enter_context(lease(workdir / 'lock', say))
     else:

@@ -50,6 +50,13 @@ def test_a_bucket_that_cannot_be_reached_may_be_reached_later(bucket, monkeypatc
     pass
 
 
+@pytest.mark.parametrize('name', ['a[1]', 'a*', 'a?'])
+def test_a_name_with_a_wildcard_in_a_bucket_is_a_user_error(bucket, name):
+  workdir = paths.parse(f'gs://bucket/{name}/W', '--workdir')
+  with pytest.raises(UserError, match=r'must not contain \*, \? or \['), lock(workdir, pytest.fail):
+    pass
+
+
 def test_a_bucket_in_which_orbax_could_not_delete_is_a_user_error(bucket, monkeypatch, tmp_path):
   monkeypatch.setattr(bucket, 'refuses', '/b/bucket')
   workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
