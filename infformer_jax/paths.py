@@ -32,8 +32,8 @@ def parse(text: str, key: str) -> epath.Path:
     text: a local path, or gs://bucket/name.
     key: the config key or flag, for errors.
   Raises:
-    ConfigError: it is empty, has another scheme, names no bucket, has '..' in one, or the libraries for buckets
-      are missing.
+    ConfigError: it is empty, has another scheme, names no bucket, has '..' in one, or the libraries for
+      buckets are missing.
 
   >>> parse('/runs/first', '--workdir')
   PosixGPath('/runs/first')
