@@ -75,8 +75,9 @@ class Cloud:
     (self.folder / 'states_after_create').write_text('\n'.join(states))
 
   def start(self, *arguments: str) -> subprocess.Popen:
+    # What a shell runs in the background ignores SIGINT, and so does what that runs.
     return subprocess.Popen(
-      ['bash', self.repository / 'launch/tpu_vm.sh', *arguments],
+      ['env', '--default-signal=INT', 'bash', self.repository / 'launch/tpu_vm.sh', *arguments],
       env=self.environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,

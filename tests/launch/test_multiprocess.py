@@ -18,8 +18,9 @@ SAVES = 'trap "echo saved; exit 143" TERM; echo up; while :; do sleep 0.05; done
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen:
+  # What a shell runs in the background ignores SIGINT, and so does what that runs.
   return subprocess.Popen(
-    [SCRIPT, *arguments],
+    ['env', '--default-signal=INT', SCRIPT, *arguments],
     env=os.environ | environment,
     cwd=ROOT,
     stdout=subprocess.PIPE,

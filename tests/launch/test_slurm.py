@@ -64,21 +64,23 @@ def test_a_task_of_an_array_is_a_run_of_the_sweep(slurm):
 
 
 @pytest.mark.parametrize(
-  ('code', 'state', 'requeued'),
+  ('code', 'state', 'restarts', 'requeued'),
   [
-    (0, 'RUNNING', False),
-    (143, 'RUNNING', True),
-    (143, 'CANCELLED', False),
-    (75, 'RUNNING', True),
-    (1, 'RUNNING', False),
-    (137, 'RUNNING', False),
+    (0, 'RUNNING', '', False),
+    (143, 'RUNNING', '9', True),
+    (143, 'CANCELLED', '', False),
+    (75, 'RUNNING', '', True),
+    (75, 'RUNNING', '2', True),
+    (75, 'RUNNING', '3', False),
+    (1, 'RUNNING', '', False),
+    (137, 'RUNNING', '', False),
   ],
 )
 def test_only_a_job_that_may_succeed_later_and_was_not_cancelled_is_queued_again(
-  slurm, code, state, requeued
+  slurm, code, state, restarts, requeued
 ):
   slurm.srun, slurm.squeue = f'exit {code}', f'echo {state}'
-  assert slurm.run(*MAIN).returncode == code
+  assert slurm.run(*MAIN, SLURM_RESTART_COUNT=restarts).returncode == code
   assert (['scontrol', 'requeue', '71'] in slurm.calls) == requeued
 
 
