@@ -156,6 +156,7 @@ def test_an_interrupted_run_goes_on_and_the_same_command_joins_it(cloud):
   train = cloud.training('touch "$CLOUD/runs-$worker"; while [[ ! -e $CLOUD/go ]]; do sleep 0.05; done')
   process = cloud.start('run', 'pg19', *SLICE, '--', train)
   cloud.wait_for('runs-0')
+  cloud.wait_for('runs-1')  # An interrupt before would leave a command on one worker alone.
   os.killpg(process.pid, signal.SIGINT)
   out, _ = cloud.finish(process, code=130)
   assert 'the command goes on' in out
