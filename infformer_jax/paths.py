@@ -43,7 +43,8 @@ def parse(text: str, key: str) -> epath.Path:
   """
   if not text:  # pathlib would take it for the current directory.
     raise ConfigError(f"{key} = '' must be a path")
-  scheme = re.match(r'[a-zA-Z][\w+.-]*://|gs:/', text)  # pathlib makes one slash of two.
+  # pathlib makes one slash of two.
+  scheme = re.match(r'[a-zA-Z][\w+.-]*://|(gs|gcs|s3|hdfs|https?|file):/?', text)
   if scheme is None:
     return epath.Path(pathlib.Path(os.path.expanduser(text)).absolute())
   if scheme[0] != BUCKETS:

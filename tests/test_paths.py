@@ -24,7 +24,7 @@ def test_a_path_in_a_bucket_keeps_its_scheme():
   assert str(path.parent) == 'gs://bucket'
 
 
-@pytest.mark.parametrize('scheme', ['s3://', 'file://', 'hdfs://', 'gs:/'])
+@pytest.mark.parametrize('scheme', ['s3://', 'file://', 'hdfs://', 'gs:/', 'gs:', 's3:/'])
 def test_another_scheme_is_refused_with_the_key_and_what_works(scheme):
   with pytest.raises(ConfigError) as caught:
     paths.parse(f'{scheme}b/run', 'data.source_dir')
