@@ -108,10 +108,12 @@ def _is_wrong(status: object) -> bool:
 
 
 def _configure_buckets() -> None:
+  import fsspec
   import fsspec.config
 
   # Where TensorFlow is installed, epath would use it, which takes seconds to import and retries otherwise.
   os.environ['EPATH_USE_TF'] = 'false'
+  fsspec.register_implementation('gcs', 'infformer_jax.patient_gcs.PatientGCSFileSystem', clobber=True)
   # gcsfs would ask for the type of a bucket before each operation, in another protocol.
   os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
   # gcsfs would never notice what other processes, or other libraries in this one, have written.

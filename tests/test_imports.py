@@ -23,6 +23,7 @@ MAY_IMPORT = {
   'errors': (),
   'paths': ('errors',),
   'objects': ('paths',),
+  'patient_gcs': (),
   'files': ('errors', 'objects', 'paths'),
   'console': (),
   'first_process': ('errors',),
