@@ -25,7 +25,7 @@ All memories can start from the first, and continue with longer documents:
 
     size    parameters  document                     hardware      time
     cpu     0.20 M      17 segments of 64 tokens     one CPU core  9 minutes
-            passkey:    65 segments of 8 tokens      one CPU core  7 minutes
+            passkey:    65 segments of 8 tokens      one CPU core  12 minutes
     gpu     16 M        96 segments of 512 tokens    one GPU       not yet measured
 
 The paper has no such task, so there is no size=paper. docs/results.md has the expected accuracies; guessing

@@ -128,9 +128,15 @@ def _row(index: int, point: Point) -> dict:
 
 
 def _summarize(axes: list[Axis], points: list[Point], workdir: epath.Path) -> Sweep:
+  """Writes the figures of the finished runs; exits if they cannot be stored."""
   from infformer_jax.plotting import ablation as plots
 
-  return summary.keep(axes, points, workdir, lambda sweep: plots.sweep(sweep, workdir))
+  try:
+    with storage(workdir):
+      return summary.keep(axes, points, workdir, lambda sweep: plots.sweep(sweep, workdir))
+  except Stopped as stopped:
+    print(f'stopped: {stopped}', file=sys.stderr)
+    processes.leave(stopped)
 
 
 if __name__ == '__main__':

@@ -39,6 +39,14 @@ def bucket():
   emulated.stop()
 
 
+@pytest.fixture(scope='module')
+def undisturbed(program, tmp_path_factory):
+  """The work directory of an uninterrupted run, on a disk, of the `program` that a test file defines."""
+  workdir = tmp_path_factory.mktemp('undisturbed') / 'work'
+  program.run(workdir)
+  return workdir
+
+
 @pytest.fixture(params=['disk', 'bucket'])
 def place(request, tmp_path):
   """An empty folder, once on a disk and once in a bucket, as a path of the package."""

@@ -29,11 +29,20 @@ def environment(folder: pathlib.Path) -> dict[str, str]:
   }
 
 
-def start(config: str, workdir: pathlib.Path, *flags: str) -> subprocess.Popen:
-  command = [sys.executable, '-m', 'infformer_jax.ablate', f'--config={config}', f'--workdir={workdir}']
+def start(config: str, workdir: pathlib.Path, *flags: str, kilobytes: int | None = None) -> subprocess.Popen:
+  """Starts a sweep. Files are limited to `kilobytes`."""
+  limited = ['bash', '-c', f'ulimit -f {kilobytes} && exec "$@"', 'bash'] if kilobytes else []
+  command = [
+    *limited,
+    sys.executable,
+    '-m',
+    'infformer_jax.ablate',
+    f'--config={config}',
+    f'--workdir={workdir}',
+  ]
   axis = ['--axis=model.memory.num_basis', '--values=8,16']
   return subprocess.Popen(
-    [*command, *(axis if not any('--axis' in flag for flag in flags) else []), *flags],
+    [*limited, *command, *(axis if not any('--axis' in flag for flag in flags) else []), *flags],
     cwd=ROOT,
     env=environment(workdir.parent),
     stdout=subprocess.PIPE,
@@ -80,6 +89,12 @@ def test_one_index_runs_one_point_and_a_killed_sweep_resumes(config, tmp_path):
   assert float(lines[1]['regression_error']) == pytest.approx(large['regression_error'])
   for name in ('ablation', 'cost'):
     assert (workdir / 'plots' / f'{name}.png').stat().st_size > 10_000
+
+  process = start(config, workdir, kilobytes=2)
+  _, err = process.communicate()
+  assert (process.returncode, err.count('\n')) == (1, 1), err
+  assert err.startswith('stopped: ')
+  assert err.endswith(': File too large; free some space and run the same command again\n')
 
 
 def test_a_dry_run_prints_the_grid_and_an_index_must_be_in_it(config, tmp_path):

@@ -35,14 +35,6 @@ def program(tmp_path_factory) -> Program:
 
 
 @pytest.fixture(scope='module')
-def undisturbed(program, tmp_path_factory) -> pathlib.Path:
-  """The work directory of an uninterrupted run."""
-  workdir = tmp_path_factory.mktemp('undisturbed') / 'work'
-  program.run(workdir)
-  return workdir
-
-
-@pytest.fixture(scope='module')
 def killed(program, tmp_path_factory) -> pathlib.Path:
   """The work directory of a run that was killed some steps after a checkpoint, in its third epoch."""
   workdir = tmp_path_factory.mktemp('killed') / 'work'

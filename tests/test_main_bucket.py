@@ -5,7 +5,6 @@ The variable KILLS sets how many processes are killed.
 
 import json
 import os
-import pathlib
 import random
 import signal
 import subprocess
@@ -28,14 +27,6 @@ WRITES = 150
 @pytest.fixture(scope='module')
 def program(bucket, tmp_path_factory) -> Program:
   return Program(tmp_path_factory.mktemp('program'))
-
-
-@pytest.fixture(scope='module')
-def undisturbed(program, tmp_path_factory) -> pathlib.Path:
-  """The work directory of an uninterrupted run, on a disk."""
-  workdir = tmp_path_factory.mktemp('undisturbed') / 'work'
-  program.run(workdir)
-  return workdir
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import hashlib
 import io
-import os
 import pathlib
 import shutil
 import sys
@@ -49,7 +48,8 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
   target = data_dir / 'pg19' / pg19.VERSION
   local, where = pathlib.Path(target), f'--data_dir = {data_dir}'
   if not paths.is_local(target):
-    place = hashlib.sha256(os.fspath(target).encode()).hexdigest()[:16]
+    # A killed command may have left a dataset there, which is that of its own source.
+    place = hashlib.sha256(f'{source_dir}\n{target}'.encode()).hexdigest()[:16]
     local = paths.user_cache() / 'prepared' / place / pg19.VERSION
     where += f', by way of {local},'
   try:

@@ -153,6 +153,20 @@ def test_a_dataset_is_written_to_a_bucket_and_read_from_it(folder_in_bucket, tmp
   assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train']['1'] == 'New.'
 
 
+def test_another_source_does_not_get_the_dataset_of_a_killed_command(folder_in_bucket, tmp_path, monkeypatch):
+  first, second = write_books(tmp_path / 'first'), write_books(tmp_path / 'second', {'train/1': 'Others.'})
+  data_dir = folder_in_bucket / 'data'
+
+  def killed(folder, target):
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(prepare, '_copy', killed)
+    assert run(first, data_dir) == 130
+  assert run(second, data_dir) == 0
+  assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train']['1'] == 'Others.'
+
+
 def test_tfds_reads_the_prepared_dataset_without_tensorflow(prepared):
   script = (
     'import sys, tensorflow_datasets as tfds\n'
