@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # Type checkers and editors read these; at run time the table
     quadrature as quadrature,
     read as read,
     ridge as ridge,
+    rotary as rotary,
     signal as signal,
     signal_spec as signal_spec,
     sticky as sticky,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:  # Type checkers and editors read these; at run time the table
   from infformer_jax.core.pytree import pytree as pytree
   from infformer_jax.core.read import ReadSpec as ReadSpec
   from infformer_jax.core.ridge import ridge_operator as ridge_operator, ridge_solve as ridge_solve
+  from infformer_jax.core.rotary import RotaryScaling as RotaryScaling
   from infformer_jax.core.signal_spec import SignalSpec as SignalSpec
   from infformer_jax.errors import ConfigError as ConfigError, UserError as UserError
   from infformer_jax.experiment import Experiment as Experiment
@@ -118,6 +120,7 @@ _MODULES = {
     'quadrature',
     'read',
     'ridge',
+    'rotary',
     'signal',
     'signal_spec',
     'sticky',
@@ -134,6 +137,7 @@ _NAMES = {
   'core.pytree': ('pytree',),
   'core.read': ('ReadSpec',),
   'core.ridge': ('ridge_operator', 'ridge_solve'),
+  'core.rotary': ('RotaryScaling',),
   'core.signal_spec': ('SignalSpec',),
   'errors': ('ConfigError', 'UserError'),
   'experiment': ('Experiment',),

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.pytree import pytree
 
 
@@ -51,33 +50,17 @@ PositionTerm = Relative | Aged | Buckets | None
 
 
 @functools.cache
-def inverse_frequencies(size: int) -> np.ndarray:
-  """ω [size/2] = 10000^(-2i/size), float64, read-only: sinusoids of Vaswani et al. 2017, section 3.5."""
-  omega = 1.0 / 10000.0 ** (np.arange(0, size, 2) / size)
+def inverse_frequencies(size: int, base: float = 10_000.0) -> np.ndarray:
+  """ω [size/2] = base^(-2i/size), float64, read-only: sinusoids of Vaswani et al. 2017, section 3.5."""
+  omega = 1.0 / base ** (np.arange(0, size, 2) / size)
   omega.flags.writeable = False
   return omega
 
 
 def sinusoids(distance: Float[Array, '*t'], size: int) -> Float[Array, '*t d']:
   """[sin(distance·ω), cos(distance·ω)], the position encoding R of Transformer-XL (Dai et al. 2019, 3.3)."""
-  angle = _angles(distance, size)
+  angle = angles(distance, inverse_frequencies(size))
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
-
-
-def rotary(x: Float[Array, '*b t h k'], position: Float[Array, '*#b t']) -> Float[Array, '*b t h k']:
-  """Rotates the two halves of every head by position·ω (Su et al. 2021), so that q·k depends on the distance.
-
-  Args:
-    x: queries or keys; k even.
-    position: any real numbers, float32 or wider; a key of age a is at -a.
-  Returns:
-    x rotated, in x's dtype.
-  """
-  angle = _angles(position, x.shape[-1])[..., None, :]
-  sin, cos = jnp.sin(angle), jnp.cos(angle)
-  first, second = jnp.split(x.astype(at_least_float32(x.dtype, angle.dtype)), 2, axis=-1)
-  rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-  return rotated.astype(x.dtype)
 
 
 def relative_shift(scores: Float[Array, '*b l w']) -> Float[Array, '*b l w']:
@@ -188,7 +171,7 @@ def precomputed(
   return term
 
 
-def _angles(distance: Float[Array, '*t'], size: int) -> Float[Array, '*t half']:
-  """distance·ω."""
-  omega = inverse_frequencies(size).astype(distance.dtype)
+def angles(distance: Float[Array, '*t'], omega: np.ndarray) -> Float[Array, '*t half']:
+  """distance·ω, in the dtype of the distances."""
+  omega = omega.astype(distance.dtype)
   return distance[..., None] * omega.reshape((1,) * distance.ndim + omega.shape)

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import attention as attention_core
-from infformer_jax.core import initializers, positions
+from infformer_jax.core import initializers, positions, rotary
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.attention import Part, Queries, WeightDropout, WindowKind
 from infformer_jax.nn.layers import linear
@@ -80,7 +80,7 @@ class Attention(nnx.Module):
         q_blhk=q_blhk + u_11hk, offset_bl=offset_bl, position_q_blhk=q_blhk + v_11hk, scale_h=scale_h
       )
     if self.config.positions == 'rotary':
-      q_blhk = positions.rotary(q_blhk, offset_bl)
+      q_blhk = self._rotated(q_blhk, offset_bl)
     return Queries(q_blhk=q_blhk, offset_bl=offset_bl, scale_h=scale_h)
 
   def slots(self, slots: Slots) -> Part:
@@ -129,7 +129,7 @@ class Attention(nnx.Module):
     k_bmhk = self._normalized(k_bmhk)
     if self.config.positions != 'rotary':
       return k_bmhk
-    return positions.rotary(k_bmhk, -age_bm.astype(self._wide))
+    return self._rotated(k_bmhk, -age_bm.astype(self._wide))
 
   def placed_keys(
     self, k_bmhk: Array, v_bmhk: Array, age_bm: Array, ok_bm: Array, *, window: WindowKind | None = None
@@ -172,6 +172,11 @@ class Attention(nnx.Module):
 
   def _normalized(self, x: Array) -> Array:
     return attention_core.normalized(x) if self.config.normalize_qk else x
+
+  def _rotated(self, x: Array, position: Array) -> Array:
+    config = self.config
+    omega = rotary.frequencies(config.width_of_head, config.rotary_base, config.rotary_scaling)
+    return rotary.rotated(x, position, omega)
 
   def _heads(self, x: Array) -> Array:
     width = self.config.width_of_head

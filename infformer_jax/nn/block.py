@@ -81,9 +81,16 @@ class Block(nnx.Module):
     # Residual branches start small, so that the stream does not grow with depth (Radford et al. 2019).
     gain = 1 / np.sqrt(2 * config.num_layers)
     self.attention = Attention(config, gain=gain, rngs=rngs)
-    self.attention_norm = norm(config.norm, config.d_model, **common)
-    self.feed_forward = FeedForward(config.feed_forward, config.d_model, config.d_ff, gain=gain, **common)
-    self.feed_forward_norm = norm(config.norm, config.d_model, **common)
+    self.attention_norm = norm(config.norm, config.d_model, epsilon=config.norm_epsilon, **common)
+    self.feed_forward = FeedForward(
+      config.feed_forward,
+      config.d_model,
+      config.d_ff,
+      bias=config.biased_feed_forward,
+      gain=gain,
+      **common,
+    )
+    self.feed_forward_norm = norm(config.norm, config.d_model, epsilon=config.norm_epsilon, **common)
     site = Site(
       d_model=config.d_model,
       num_heads=config.num_heads,
@@ -123,11 +130,10 @@ class Block(nnx.Module):
 
   def joined(self, x_bsld: Array, attended_bsld: Array, *, keys_bs: Array | None) -> Array:
     """The residual stream after the attention's result and the feed-forward."""
-    rate = self.config.dropout
 
     def feed_forward(x: Array) -> Array:
-      x = self.feed_forward(x, keys_bs=keys_bs, rate=rate)
-      return dropout(x, fold_in(keys_bs, KeyUse.FEED_FORWARD_OUTPUT), rate)
+      x = self.feed_forward(x, keys_bs=keys_bs, rate=self.config.hidden_dropout)
+      return dropout(x, fold_in(keys_bs, KeyUse.FEED_FORWARD_OUTPUT), self.config.dropout)
 
     x_bsld = x_bsld + attended_bsld
     if self.config.norm_position == 'pre':

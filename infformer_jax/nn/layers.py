@@ -1,6 +1,8 @@
 """The parts of a decoder block that act on each token separately: norms, feed-forwards, dropout by key."""
 
 import enum
+import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -10,7 +12,7 @@ from flax import nnx
 from infformer_jax.core import initializers
 from infformer_jax.types import Array
 
-EPSILON = 1e-5  # of every norm, as in Transformer-XL and GPT-2
+FeedForwardKind = Literal['relu', 'gelu', 'gelu_erf', 'swiglu']
 
 
 class KeyUse(enum.IntEnum):
@@ -34,11 +36,17 @@ def linear(
 
 
 def norm(
-  kind: Literal['layernorm', 'rmsnorm'], d_model: int, *, dtype: Any, param_dtype: Any, rngs: nnx.Rngs
+  kind: Literal['layernorm', 'rmsnorm'],
+  d_model: int,
+  *,
+  epsilon: float,
+  dtype: Any,
+  param_dtype: Any,
+  rngs: nnx.Rngs,
 ) -> nnx.LayerNorm | nnx.RMSNorm:
   """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019) over the last axis."""
   cls = nnx.LayerNorm if kind == 'layernorm' else nnx.RMSNorm
-  return cls(d_model, epsilon=EPSILON, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+  return cls(d_model, epsilon=epsilon, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
 
 
 def fold_in(keys_bs: Array | None, number: int) -> Array | None:
@@ -65,27 +73,30 @@ def dropout(x_bsld: Array, keys_bs: Array | None, rate: float) -> Array:
   return jnp.where(jax.vmap(jax.vmap(keep))(keys_bs), x_bsld / (1 - rate), 0).astype(x_bsld.dtype)
 
 
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+  'relu': jax.nn.relu,
+  'gelu': functools.partial(jax.nn.gelu, approximate=True),
+  'gelu_erf': functools.partial(jax.nn.gelu, approximate=False),
+}
+
+
 class FeedForward(nnx.Module):
-  """relu (Transformer-XL), gelu (GPT-2's tanh form) with biases, or swiglu (Shazeer 2020) without."""
+  """relu (Transformer-XL), gelu (GPT-2's tanh form), gelu_erf (the exact one), swiglu (Shazeer 2020)."""
 
   def __init__(
     self,
-    kind: Literal['relu', 'gelu', 'swiglu'],
+    kind: FeedForwardKind,
     d_model: int,
     d_ff: int,
     *,
+    bias: bool,
     gain: float,
     dtype: Any,
     param_dtype: Any,
     rngs: nnx.Rngs,
   ):
     self.kind = kind
-    common: dict[str, Any] = {
-      'bias': kind != 'swiglu',
-      'dtype': dtype,
-      'param_dtype': param_dtype,
-      'rngs': rngs,
-    }
+    common: dict[str, Any] = {'bias': bias, 'dtype': dtype, 'param_dtype': param_dtype, 'rngs': rngs}
     self.w_in = linear(d_model, d_ff, **common)
     if kind == 'swiglu':
       self.w_gate = linear(d_model, d_ff, **common)
@@ -97,5 +108,5 @@ class FeedForward(nnx.Module):
     if self.kind == 'swiglu':
       hidden = hidden * jax.nn.silu(self.w_gate(x_bsld))
     else:
-      hidden = jax.nn.relu(hidden) if self.kind == 'relu' else jax.nn.gelu(hidden, approximate=True)
+      hidden = _ACTIVATIONS[self.kind](hidden)
     return self.w_out(dropout(hidden, fold_in(keys_bs, KeyUse.FEED_FORWARD_HIDDEN), rate))

@@ -6,9 +6,11 @@ from typing import Literal
 import jax
 
 from infformer_jax.core.attention import WindowKind
+from infformer_jax.core.rotary import RotaryScaling
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.memory_config import MemoryConfig
+from infformer_jax.nn.layers import FeedForwardKind
 
 Positions = Literal['xl', 'rotary', 't5', 'learned']
 
@@ -23,12 +25,17 @@ class ModelConfig:
   num_kv_heads: int | None = None  # heads of keys and values, a divisor of num_heads; None: num_heads
   head_dim: int | None = None  # None: d_model / num_heads
   d_ff: int = 2048
-  feed_forward: Literal['relu', 'gelu', 'swiglu'] = 'gelu'
+  feed_forward: FeedForwardKind = 'gelu'  # 'gelu' is the tanh form of GPT-2, 'gelu_erf' the exact one
+  feed_forward_bias: bool | None = None  # None: with all but 'swiglu'
   norm: Literal['layernorm', 'rmsnorm'] = 'layernorm'
+  norm_epsilon: float = 1e-5  # added to the variance, as in Transformer-XL, GPT-2 and Llama 2
   norm_position: Literal['pre', 'post'] = 'pre'
   final_norm: bool = True
   positions: Positions = 'xl'
   clamp_length: int | None = None  # 'xl': larger distances score as this one, in tokens; None: none do
+  rotary_base: float = 10_000.0  # 'rotary': feature pair i turns by base^(-2i/k) per token
+  rotary_scaling: RotaryScaling | None = None  # 'rotary': Llama 3's, for longer contexts
+  max_positions: int | None = None  # 'learned': rows of the table; None: what M and l need
   qkv_bias: bool = False  # biases of W_q, W_k, W_v
   attention_output_bias: bool = False  # a bias of W_o
   normalize_qk: bool = False  # unit queries and keys, a learned scale per head instead of 1/√k
@@ -39,7 +46,8 @@ class ModelConfig:
   # tokens before they are evicted. It has no parameters, and may change at evaluation, as clamp_length may.
   window: WindowKind = 'block'
   stop_short_term_gradient: bool = False  # True: Transformer-XL's training
-  dropout: float = 0.0
+  dropout: float = 0.0  # of the embeddings and of what attention and feed-forward add to the residual stream
+  feed_forward_dropout: float | None = None  # of the hidden units; None: as `dropout`; GPT-2 has none
   attention_dropout: float = 0.0  # of the weights of local attention, those of a memory's slots too
   tie_embeddings: bool = True
   scale_embeddings: bool = False  # by √d_model, as in Transformer-XL
@@ -59,9 +67,24 @@ class ModelConfig:
     """Heads of keys and values."""
     return self.num_kv_heads or self.num_heads
 
+  @property
+  def num_positions(self) -> int:
+    """The rows of the table of learned positions."""
+    return self.max_positions or self.short_term_length + self.segment_length
+
+  @property
+  def biased_feed_forward(self) -> bool:
+    """Whether the feed-forwards have biases."""
+    return self.feed_forward != 'swiglu' if self.feed_forward_bias is None else self.feed_forward_bias
+
+  @property
+  def hidden_dropout(self) -> float:
+    """The dropout of the hidden units of the feed-forwards."""
+    return self.dropout if self.feed_forward_dropout is None else self.feed_forward_dropout
+
   def __post_init__(self) -> None:
     sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
-    for name in (*sizes, 'head_dim', 'num_kv_heads', 'clamp_length'):
+    for name in (*sizes, 'head_dim', 'num_kv_heads', 'clamp_length', 'max_positions'):
       check_range(name, getattr(self, name), 1)
     check_range('short_term_length', self.short_term_length, 0)
     length, short = self.segment_length, self.short_term_length
@@ -75,9 +98,23 @@ class ModelConfig:
       raise ConfigError(
         f"window = '{self.window}' must be 'block' with short_term_length = 0; or use {length} or more"
       )
-    if self.clamp_length is not None and self.positions != 'xl':
+    for name, positions in (('clamp_length', 'xl'), ('max_positions', 'learned')):
+      if (value := getattr(self, name)) is not None and self.positions != positions:
+        raise ConfigError(
+          f"{name} = {value} must be None with positions = '{self.positions}'; or use '{positions}'"
+        )
+    if self.num_positions < short + length:
       raise ConfigError(
-        f"clamp_length = {self.clamp_length} must be None with positions = '{self.positions}'; or use 'xl'"
+        f'max_positions = {self.max_positions} must be at least short_term_length + segment_length = '
+        f'{short} + {length} = {short + length}; use shorter ones, or a larger table'
+      )
+    for name in ('norm_epsilon', 'rotary_base'):
+      if (value := getattr(self, name)) <= 0:
+        raise ConfigError(f'{name} = {value} must be positive')
+    if self.positions != 'rotary' and (self.rotary_base, self.rotary_scaling) != (10_000.0, None):
+      raise ConfigError(
+        f'rotary_base = {self.rotary_base} and rotary_scaling = {self.rotary_scaling} must be 10000.0 and '
+        f"None with positions = '{self.positions}'; or use 'rotary'"
       )
     if self.head_dim is None and self.d_model % self.num_heads:
       raise ConfigError(
@@ -98,8 +135,8 @@ class ModelConfig:
         "positions = 'learned' must not be used with a cache, whose tokens would have no position; use 'xl', "
         "'rotary' or 't5', or short_term_length = 0 and no memory that keeps tokens, as 'recent' does"
       )
-    for name in ('dropout', 'attention_dropout'):
-      if not 0 <= (rate := getattr(self, name)) < 1:
+    for name in ('dropout', 'feed_forward_dropout', 'attention_dropout'):
+      if (rate := getattr(self, name)) is not None and not 0 <= rate < 1:
         raise ConfigError(f'{name} = {rate} must be in [0, 1)')
     layers = self.memory.layers
     if layers is not None and (not layers or list(layers) != sorted({*layers} & {*range(self.num_layers)})):

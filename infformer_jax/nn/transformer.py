@@ -55,14 +55,14 @@ class Transformer(nnx.Module):
     self.vocabulary = Vocabulary(config, vocab_size, rngs=rngs)
     if config.positions == 'learned':
       init = initializers.normal(0.02)
-      self.position_embedding = nnx.Embed(config.segment_length, d, embedding_init=init, **common)
+      self.position_embedding = nnx.Embed(config.num_positions, d, embedding_init=init, **common)
     if config.positions == 'xl':
       shape = (config.num_heads, config.width_of_head)
       self.u_hk = nnx.Param(jnp.zeros(shape, param_dtype))
       self.v_hk = nnx.Param(jnp.zeros(shape, param_dtype))
     self.blocks = nnx.List([Block(config, i, rngs=rngs) for i in range(config.num_layers)])
     if config.final_norm:
-      self.final_norm = norm(config.norm, d, **common)
+      self.final_norm = norm(config.norm, d, epsilon=config.norm_epsilon, **common)
     self.vocabulary.init_read_out(rngs=rngs)
 
   def init_state(self, batch: int) -> ModelState:

@@ -90,7 +90,7 @@ def _normal(*shape: int) -> Array:
 
 def _feed_forward() -> Callable[[], Any]:
   dtypes = {'dtype': jnp.float32, 'param_dtype': jnp.float32}
-  layer = FeedForward(WIDE.feed_forward, D, WIDE.d_ff, gain=1.0, rngs=nnx.Rngs(0), **dtypes)
+  layer = FeedForward(WIDE.feed_forward, D, WIDE.d_ff, bias=True, gain=1.0, rngs=nnx.Rngs(0), **dtypes)
   graphdef, params = nnx.split(layer)
 
   def forward(params: Any, x_btd: Array) -> Array:

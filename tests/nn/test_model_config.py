@@ -26,6 +26,17 @@ IMPOSSIBLE = [
   ),
   ({'clamp_length': 0}, 'clamp_length = 0 must be in [1,'),
   ({'clamp_length': 9, 'positions': 't5'}, "clamp_length = 9 must be None with positions = 't5'"),
+  (
+    {'positions': 'learned', 'short_term_length': 0, 'max_positions': 3},
+    'max_positions = 3 must be at least short_term_length + segment_length = 0 + 4 = 4',
+  ),
+  ({'max_positions': 9}, "max_positions = 9 must be None with positions = 'xl'; or use 'learned'"),
+  ({'norm_epsilon': 0.0}, 'norm_epsilon = 0.0 must be positive'),
+  (
+    {'rotary_base': 5e5},
+    "rotary_base = 500000.0 and rotary_scaling = None must be 10000.0 and None with positions = 'xl'",
+  ),
+  ({'feed_forward_dropout': 1.0}, 'feed_forward_dropout = 1.0 must be in [0, 1)'),
   ({'num_kv_heads': 3}, 'num_kv_heads = 3 must divide num_heads = 4; use a divisor, or None for as many'),
   ({'num_kv_heads': 0}, 'num_kv_heads = 0 must be in [1,'),
   ({'attention_dropout': -0.1}, 'attention_dropout = -0.1 must be in [0, 1)'),

@@ -138,7 +138,7 @@ class Block:
     elif self.config.positions == 'rotary':
       # The two halves form complex numbers, which are rotated by the distance.
       q, k = (a[..., : size // 2] + 1j * a[..., size // 2 :] for a in (q_hk, k_mhk))
-      turn_m1k = np.exp(1j * distance_m[:, None, None] / 10000 ** (np.arange(0, size, 2) / size))
+      turn_m1k = np.exp(1j * distance_m[:, None, None] * self._frequencies(size))
       scores_mh = (q * np.conj(k) * turn_m1k).real.sum(-1)
     else:
       scores_mh = (q_hk * k_mhk).sum(-1)
@@ -148,16 +148,30 @@ class Block:
     weights_mh = softmax(scores_mh * scale, axis=0)
     return np.einsum('mh,mhk->hk', weights_mh, v_mhk), weights_mh.sum(1)
 
+  def _frequencies(self, size):
+    """Of rotary positions, with Llama 3's scaling by wavelength."""
+    omega = self.config.rotary_base ** (-np.arange(0, size, 2) / size)
+    if (scaling := self.config.rotary_scaling) is None:
+      return omega
+    wavelength, original = 2 * math.pi / omega, scaling.original_max_position_embeddings
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    smooth = (original / wavelength - low) / (high - low)
+    mixed = (1 - smooth) * omega / scaling.factor + smooth * omega
+    scaled = np.where(wavelength > original / low, omega / scaling.factor, mixed)
+    return np.where(wavelength < original / high, omega, scaled)
+
   def _feed_forward(self, x_ld):
     params, kind = self.params['feed_forward'], self.config.feed_forward
+    x = _dense(params['w_in'], x_ld)
     if kind == 'swiglu':
-      gate = x_ld @ params['w_gate']['kernel']
-      return (x_ld @ params['w_in']['kernel'] * gate * sigmoid(gate)) @ params['w_out']['kernel']
-    x = x_ld @ params['w_in']['kernel'] + params['w_in']['bias']
-    gelu = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    return (np.maximum(x, 0) if kind == 'relu' else gelu) @ params['w_out']['kernel'] + params['w_out'][
-      'bias'
-    ]
+      gate = _dense(params['w_gate'], x_ld)
+      return _dense(params['w_out'], x * gate * sigmoid(gate))
+    activations = {
+      'relu': np.maximum(x, 0),
+      'gelu': 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+      'gelu_erf': 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    }
+    return _dense(params['w_out'], activations[kind])
 
   def _heads(self, x_td):
     return x_td.reshape(len(x_td), self.config.num_heads, -1)
@@ -176,7 +190,7 @@ def _dense(params, x):
 def _norm(config, params, x_ld):
   if config.norm == 'layernorm':
     x_ld = x_ld - x_ld.mean(-1, keepdims=True)
-  x_ld = x_ld / np.sqrt((x_ld**2).mean(-1, keepdims=True) + 1e-5)
+  x_ld = x_ld / np.sqrt((x_ld**2).mean(-1, keepdims=True) + config.norm_epsilon)
   return x_ld * params['scale'] + params.get('bias', 0)
 
 

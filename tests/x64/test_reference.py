@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from infformer_jax.core.rotary import RotaryScaling
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.nn import append_token, open_segment, transformer
 from tests import reference, toy
@@ -27,8 +28,20 @@ TRUNKS = {
     'feed_forward': 'swiglu',
     'tie_embeddings': False,
     'head_dim': 6,
+    'norm_epsilon': 0.01,
+    'rotary_base': 50.0,
+    'rotary_scaling': RotaryScaling(
+      factor=3.0, low_freq_factor=0.5, high_freq_factor=2.0, original_max_position_embeddings=20
+    ),
+    'feed_forward_bias': True,
   },
-  'gpt2': {'positions': 'learned', 'short_term_length': 0, 'memory': toy.small('continuous')},
+  'gpt2': {
+    'positions': 'learned',
+    'short_term_length': 0,
+    'max_positions': 7,
+    'feed_forward': 'gelu_erf',
+    'memory': toy.small('continuous'),
+  },
   'sliding_clamped': {
     'window': 'sliding',
     'clamp_length': 5,
