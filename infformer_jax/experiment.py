@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from etils import epath
 
-from infformer_jax import paths
+from infformer_jax import hub
 from infformer_jax.config import stored_config
 from infformer_jax.config.parsing import Overrides, load_config, override
 from infformer_jax.data import tokenizers
@@ -46,8 +46,9 @@ class Experiment:
   """Every section checks itself; this class checks what concerns several sections."""
 
   seed: int = 0  # of the parameters, the order of documents and all other random draws
-  # A work directory: a new run starts with the parameters of its last checkpoint, and with fresh ones where
-  # the checkpoint has none. The optimizer, the data and the memories start from the beginning.
+  # A work directory or a pretrained checkpoint (hub.py): a new run starts with the parameters of its last
+  # checkpoint, and with fresh ones where it has none. The optimizer, the data and the memories start from the
+  # beginning.
   init_from: str | None = None
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   data: DataConfig
@@ -57,7 +58,7 @@ class Experiment:
   def __post_init__(self) -> None:
     check_range('seed', self.seed, 0, 2**32 - 1)
     if self.init_from is not None:
-      paths.parse(self.init_from, 'init_from')
+      hub.check(self.init_from, 'init_from')
     try:
       self.data.check(self.model.segment_length)
     except ConfigError as error:

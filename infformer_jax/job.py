@@ -46,7 +46,7 @@ def train(
   lanes = sharding.local_lanes(config.batch_size)
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
-  initial_tokenizer = resume.initial_tokenizer(experiment, workdir)
+  start = resume.start(experiment, workdir)
   with lock(workdir, console.say):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
@@ -58,7 +58,7 @@ def train(
     for warning in dict.fromkeys(warnings):  # The split of the evaluation may be 'train'.
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
-    initial = resume.initial_parameters(experiment, workdir, corpus, initial_tokenizer, console)
+    initial = resume.initial_parameters(experiment, workdir, corpus, start, console)
     require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _write(workdir / 'data.json', resume.data_record(experiment, workdir, corpus, initial, like))
     _write(workdir / 'config.json', dataclasses.asdict(experiment))

@@ -4,18 +4,18 @@ W/data.json records both. Their paths may change, because the content is compare
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
-from infformer_jax import paths
+from infformer_jax import initial
 from infformer_jax.console import Console
 from infformer_jax.data.base import Corpus, DataConfig
-from infformer_jax.data.load import trained_tokenizer
-from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import UserError
 from infformer_jax.experiment import Experiment
 from infformer_jax.files import read_json
+from infformer_jax.initial import Source
 from infformer_jax.train import restore, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.checksum import described
@@ -28,32 +28,33 @@ def require_initial_parameters(experiment: Experiment, workdir: epath.Path) -> N
   """Checks that `init_from` can be read, for a run that has no checkpoint yet. No array is read.
 
   Raises:
-    UserError: there is no readable checkpoint.
+    UserError: it cannot.
   """
   if experiment.init_from is not None and not _has_checkpoint(workdir):
-    restore.saved_sha256(paths.parse(experiment.init_from, 'init_from'))
+    initial.source(experiment.init_from).require(experiment.model)
 
 
-def initial_tokenizer(experiment: Experiment, workdir: epath.Path) -> Tokenizer | None:
-  """The tokenizer of `init_from`, for a run that has no checkpoint yet. The data are not read.
+class Start(NamedTuple):
+  """What a run without a checkpoint starts from."""
+
+  source: Source
+  tokenizer: Tokenizer | None  # that of the source, if it is known
+
+
+def start(experiment: Experiment, workdir: epath.Path) -> Start | None:
+  """The source of `init_from` and its tokenizer, for a run that has no checkpoint yet. The data are not read.
 
   Raises:
-    UserError: `init_from` has none, or another one.
+    UserError: there is none, or the data have another tokenizer.
   """
   if experiment.init_from is None or _has_checkpoint(workdir):
     return None
-  try:
-    return trained_tokenizer(experiment.data, paths.parse(experiment.init_from, 'init_from'))
-  except UserError as error:
-    raise UserError(f'init_from = {experiment.init_from}: {error}') from None
+  source = initial.source(experiment.init_from)
+  return Start(source, source.tokenizer(experiment.data))
 
 
 def initial_parameters(
-  experiment: Experiment,
-  workdir: epath.Path,
-  corpus: Corpus,
-  tokenizer: Tokenizer | None,
-  console: Console,
+  experiment: Experiment, workdir: epath.Path, corpus: Corpus, start: Start | None, console: Console
 ) -> dict[str, Array] | None:
   """The parameters of `init_from` by name, for a run that has no checkpoint yet.
 
@@ -61,28 +62,24 @@ def initial_parameters(
     experiment: of the run.
     workdir: W.
     corpus: the data of the run.
-    tokenizer: the result of `initial_tokenizer`.
+    start: the result of `start`.
     console: takes a line about the parameters.
   Raises:
-    UserError: the tokenizers differ, or as `restore.initial_parameters`.
+    UserError: the tokenizers differ, or as `Source.parameters`.
   """
-  if experiment.init_from is None or tokenizer is None:
+  if start is None:
     return None
-  source = paths.parse(experiment.init_from, 'init_from')
-  if tokenizer.identity != corpus.tokenizer.identity:
-    raise UserError(
-      f'init_from = {source} was trained with another tokenizer of the same name; '
-      f'copy {source / "bpe_*.json"} into {workdir} before the first run'
-    )
+  if start.tokenizer is not None and start.tokenizer.identity != corpus.tokenizer.identity:
+    raise start.source.another_tokenizer(workdir)
   size, mesh = corpus.tokenizer.vocab_size, sharding.make_mesh()
-  return restore.initial_parameters(source, experiment.model, vocab_size=size, mesh=mesh, say=console.say)
+  return start.source.parameters(experiment.model, vocab_size=size, mesh=mesh, say=console.say)
 
 
 def data_record(
   experiment: Experiment,
   workdir: epath.Path,
   corpus: Corpus,
-  initial: Mapping[str, Array] | None,
+  given: Mapping[str, Array] | None,
   like: epath.Path | None = None,
 ) -> dict[str, Any]:
   """The content of W/data.json, which agrees with what is there now.
@@ -95,7 +92,7 @@ def data_record(
     experiment: of the run.
     workdir: W.
     corpus: the data of the run.
-    initial: the result of `initial_parameters`.
+    given: the result of `initial_parameters`.
     like: the work directory of another run; a new run must agree with it in the documents of all splits.
   Raises:
     UserError: training documents, tokenizer or initial parameters differ.
@@ -110,7 +107,7 @@ def data_record(
       _require_equal(f'{what} have', _source(experiment.data), old, new, file)
     key = f"data.tokenizer = '{experiment.data.tokenizer}'"
     _require_equal('tokenizer has', key, before['tokenizer_sha256'], now['tokenizer_sha256'], file)
-  sha256 = _initial_sha256(experiment, workdir, (before or {}).get(_PARAMETERS), initial, file)
+  sha256 = _initial_sha256(experiment, workdir, (before or {}).get(_PARAMETERS), given, file)
   return now | ({_PARAMETERS: sha256} if sha256 else {})
 
 
@@ -150,20 +147,20 @@ def _initial_sha256(
   experiment: Experiment,
   workdir: epath.Path,
   recorded: str | None,
-  initial: Mapping[str, Array] | None,
+  given: Mapping[str, Array] | None,
   file: epath.Path,
 ) -> str | None:
   """The hash of the parameters that the run started from; None if it is not known, or there are none."""
   source, config = experiment.init_from, workdir / 'config.json'
   if source is None:
     return None
-  if initial is not None:
-    found, remedy = [restore.parameters_sha256(described(initial))], 'give those of the run'
+  if given is not None:
+    found, remedy = [restore.parameters_sha256(described(given))], 'give those of the run'
   else:
     before = read_json(config).get('init_from') if config.exists() else source
     if before == source:
       return recorded
-    found = restore.saved_sha256(paths.parse(source, 'init_from'))
+    found = initial.source(source).sha256(experiment.model)
     remedy = f'use init_from = {before}, which is not read again'
     if recorded is None:  # An earlier version of the package started the run.
       raise UserError(

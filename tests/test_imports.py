@@ -16,7 +16,14 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # The parts of the package that each part may import besides itself. The longest matching name applies.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
-HOST = ('paths', 'objects', 'files', 'console', 'first_process')  # Shared by programs, independent of models.
+HOST = (
+  'paths',
+  'objects',
+  'files',
+  'console',
+  'first_process',
+  'hub',
+)  # Shared by programs, independent of models.
 WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
   'types': ('core.pytree',),
@@ -27,6 +34,7 @@ MAY_IMPORT = {
   'files': ('errors', 'objects', 'paths'),
   'console': (),
   'first_process': ('errors',),
+  'hub': ('errors', 'paths', 'first_process'),
   'text_table': (),
   'records': ('errors', 'paths', 'files'),
   'config': ('errors', 'paths'),
@@ -37,6 +45,7 @@ MAY_IMPORT = {
   'data': (*BASE, *HOST, 'core'),
   'results_schema': (),
   'trained_model': (*MODEL, 'paths', 'config', 'train'),
+  'pretrained': (*MODEL, *HOST, 'config', 'data.folders', 'train', 'trained_model'),
   'run_warnings': ('config', 'core', 'data', 'experiment', 'memory', 'train'),
   'evaluation': (
     *(*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model'),
@@ -55,6 +64,7 @@ COMMAND_LINES = (
   'plot',
   'job',
   'resume',
+  'initial',
   'experiment',
   'startup',
 )  # These may import all parts.
@@ -105,7 +115,10 @@ def test_libraries_are_imported_only_in_their_parts(path):
     'flax.linen': 'nn.linen',
     'grain': 'data.lanes',
     'orbax': 'train.checkpoint',
+    'safetensors': 'pretrained.tensor_files',
+    'huggingface_hub': 'hub',
     'tensorflow': 'nowhere',
+    'transformers': 'nowhere',
     'torch': 'nowhere',
   }.items():
     if not starts_with(part, (place,)):

@@ -15,6 +15,7 @@ from etils import epath
 
 from infformer_jax import paths
 from infformer_jax.data import tokenizers
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import ConfigError, UserError, unknown
 
 _KINDS: dict[str, type['DataConfig']] = {}
@@ -97,11 +98,11 @@ class Source(abc.ABC):
     return {}
 
   @abc.abstractmethod
-  def tokenizer(self) -> tokenizers.Tokenizer:
+  def tokenizer(self) -> Tokenizer:
     """The tokenizer; one that is trained is trained once and saved in the work directory."""
 
   @abc.abstractmethod
-  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, 'LoadSplit']:
+  def splits(self, tokenizer: Tokenizer) -> Mapping[str, 'LoadSplit']:
     """For each split a function that loads it; a stored split is tokenized then, and its tokens are kept."""
 
 
@@ -186,7 +187,7 @@ def missing_split(name: str, splits: Iterable[str]) -> ConfigError:
 class Corpus:
   """What training and evaluation read."""
 
-  tokenizer: tokenizers.Tokenizer
+  tokenizer: Tokenizer
   splits: Mapping[str, Split]
   fingerprint: dict[str, Any]  # for the results: origin, sizes, hashes, what was skipped
   note: str  # a summary in one line

@@ -3,6 +3,7 @@
 The library is imported where it is needed, so that checking a config is fast.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -33,6 +34,29 @@ def byte_level(model: Any) -> Any:
   library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
   library.decoder = decoders.ByteLevel()
   return library
+
+
+def from_files(vocabulary: bytes, merges: bytes) -> Any:
+  """A tokenizer of `byte_level`, from the contents of its two published files.
+
+  Args:
+    vocabulary: JSON of the id of every piece: encoder.json, or vocab.json.
+    merges: a line about the version, then a merge per line: vocab.bpe, or merges.txt.
+  Raises:
+    ValueError: they are not such files, or lack a byte.
+  """
+  from tokenizers import models, pre_tokenizers
+
+  try:
+    ids = json.loads(vocabulary)
+    lines = merges.decode().split('\n')[1:]
+    pairs = [(left, right) for left, right in (line.split(' ') for line in lines if line)]
+    missing = set(pre_tokenizers.ByteLevel.alphabet()) - set(ids)
+    if sorted(ids.values()) != list(range(len(ids))) or missing:
+      raise ValueError('the ids must be 0, 1, 2, ... and include all 256 bytes')
+    return byte_level(models.BPE(vocab=ids, merges=pairs))
+  except Exception as error:  # The library raises nothing narrower.
+    raise ValueError(str(error)) from None
 
 
 def train(num_pieces: int, texts: Iterable[str]) -> str:

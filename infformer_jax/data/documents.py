@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from infformer_jax.console import tracked
-from infformer_jax.data import listing, record_files, tokenizers
+from infformer_jax.data import listing, record_files
 from infformer_jax.data.folders import Files
 from infformer_jax.data.text_files import read_utf8
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import UserError
 
 _READ_AT_ONCE = 128  # files in a bucket, which are copied in parallel
@@ -152,7 +153,7 @@ class FixedSplits:
       )
     return self.documents['train']
 
-  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, Documents]:
+  def splits(self, tokenizer: Tokenizer) -> Mapping[str, Documents]:
     del tokenizer
     return self.documents
 

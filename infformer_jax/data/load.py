@@ -6,7 +6,8 @@ from etils import epath
 
 from infformer_jax.data.base import Corpus, DataConfig, missing_split
 from infformer_jax.data.left_out import counted, described
-from infformer_jax.data.tokenizers import Tokenizer, are_files_of_one_kind
+from infformer_jax.data.tokenizer import Tokenizer
+from infformer_jax.data.tokenizers import are_files_of_one_kind
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import read_json
 

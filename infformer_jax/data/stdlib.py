@@ -13,9 +13,10 @@ from typing import Any
 
 from etils import epath
 
-from infformer_jax.data import listing, tokenizers
+from infformer_jax.data import listing
 from infformer_jax.data.documents import Document, Documents, InMemoryDocuments, name_hash
 from infformer_jax.data.stored import StoredConfig
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import UserError
 
 _LEFT_OUT = re.compile(r'site-packages|dist-packages|_?tests?|\w+_tests?')  # names of folders
@@ -71,7 +72,7 @@ class Stdlib:
   def training(self) -> Documents:
     return InMemoryDocuments(self._others)
 
-  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, Documents]:
+  def splits(self, tokenizer: Tokenizer) -> Mapping[str, Documents]:
     encoded = tokenizer.encode_batch([document.text for document in self._candidates])
     validation: list[Document] = []
     train, total = list(self._others), 0

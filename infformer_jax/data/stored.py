@@ -16,6 +16,7 @@ from infformer_jax.data import listing, token_cache, tokenizer_cache, tokenizers
 from infformer_jax.data.base import DataConfig, LoadSplit, Source
 from infformer_jax.data.documents import Documents, hash_order
 from infformer_jax.data.folders import Copies
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import ConfigError
 
 _TRAINING_CHARACTERS = 2**28  # The most that 'bpe:N' is trained on; more text takes time and changes little.
@@ -40,7 +41,7 @@ class TextCollection(Protocol):
       UserError: there is no such document.
     """
 
-  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, Documents]:
+  def splits(self, tokenizer: Tokenizer) -> Mapping[str, Documents]:
     """The documents by split; a corpus whose limits count tokens asks the tokenizer."""
 
 
@@ -107,14 +108,14 @@ class StoredSource(Source):
   def left_out(self) -> listing.LeftOut:
     return self._texts.left_out
 
-  def tokenizer(self) -> tokenizers.Tokenizer:
+  def tokenizer(self) -> Tokenizer:
     return tokenizers.from_spec(self._spec, self._workdir, self._trained)
 
   def _trained(self, num_ids: int) -> str:
     documents = self._texts.training
     return tokenizer_cache.trained(num_ids, documents.key, lambda: _sample(documents), self._cache_dir)
 
-  def splits(self, tokenizer: tokenizers.Tokenizer) -> Mapping[str, LoadSplit]:
+  def splits(self, tokenizer: Tokenizer) -> Mapping[str, LoadSplit]:
     return {
       name: functools.partial(token_cache.tokenized, documents, tokenizer, self._cache_dir, name)
       for name, documents in self._texts.splits(tokenizer).items()

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from infformer_jax.data.base import DataConfig, LoadSplit, Source, Split
-from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import UserError, check_range
 
 SPLITS = ('train', 'validation', 'test')

@@ -19,7 +19,7 @@ from infformer_jax import files
 from infformer_jax.data import cache, token_files
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.documents import Documents
-from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.data.tokenizer import Tokenizer
 
 _FORMAT = '3'  # Increase when the format of the files changes.
 _Known = tuple[StoredSplit, dict[str, Any]]

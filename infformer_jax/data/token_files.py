@@ -25,7 +25,7 @@ from infformer_jax import files
 from infformer_jax.console import tracked
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.documents import Document, Documents
-from infformer_jax.data.tokenizers import Tokenizer
+from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.data.words import count_words
 
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # raised for missing or damaged files

@@ -4,79 +4,27 @@
     bpe:4096             byte-level BPE of 4096 ids, trained on the corpus and saved in the work directory
     gpt2:DIR             GPT-2's byte-level BPE, from DIR/encoder.json and DIR/vocab.bpe
     sentencepiece:FILE   a SentencePiece model
+    pretrained:DIR       that of a pretrained model (pretrained_tokenizer.py); DIR as in hub.py
 
 The libraries are imported where they are needed, so that checking a config that names a tokenizer is fast.
 """
 
-import abc
 import difflib
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from infformer_jax import files, first_process, paths
-from infformer_jax.data import byte_pairs
-from infformer_jax.data.decode_stream import DecodeStream
+from infformer_jax import files, first_process, hub, paths
+from infformer_jax.data import byte_pairs, pretrained_tokenizer
 from infformer_jax.data.interruptible import interruptible
+from infformer_jax.data.tokenizer import Tokenizer, read_file
 from infformer_jax.errors import ConfigError, UserError, unknown
 
-_ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE')
-# Ordinary text, of kinds that some tokenizers do not preserve.
-_PROBE = " The\n\n\t“naïve”  café—\r\n漢字 \U0001f600 e\u0301 ﬁ, don't\n "
-
-
-class Tokenizer(abc.ABC):
-  """Text to ids and back.
-
-  Attributes:
-    vocab_size: number of ids, including BOS.
-    bos_id: starts a document and has no text; the last id if the vocabulary has no BOS of its own.
-    unk_id: <unk>, the id of any text that the vocabulary cannot represent; None if there is no such text.
-    lossless: whether decoding restores the text; determined by a round trip of difficult text.
-    identity: a hash of everything that determines the ids.
-  """
-
-  def __init__(self, num_pieces: int, identity: str, bos_id: int | None = None, unk_id: int | None = None):
-    self.unk_id = unk_id
-    self.bos_id = num_pieces if bos_id is None else bos_id
-    self.vocab_size = max(num_pieces, self.bos_id + 1)
-    self.identity = identity
-    self.lossless = self.decode(self.encode(_PROBE)) == _PROBE
-
-  def encode(self, text: str) -> np.ndarray:
-    """The ids of a text, int32 [tokens], without BOS."""
-    return self.encode_batch([text])[0]
-
-  def decode(self, ids: Iterable[int]) -> str:
-    """The text of ids; BOS has none, and bytes that are not UTF-8 become U+FFFD."""
-    return self._decode([int(i) for i in ids if i != self.bos_id])
-
-  def decode_stream(self, context: Iterable[int] = ()) -> DecodeStream:
-    """Decodes ids one by one; see DecodeStream. `context` are the ids before the first one."""
-    return DecodeStream(self.decode, context)
-
-  def pieces(self, ids: Iterable[int]) -> list[str]:
-    """The text of each id; joined, they are the text of all.
-
-    If several ids form a character, the last one has it, and the others have ''.
-    """
-    stream = self.decode_stream()
-    pieces = [stream.step(i) for i in ids]
-    if pieces:
-      pieces[-1] += stream.finish()
-    return pieces
-
-  @abc.abstractmethod
-  def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """The ids of each text, encoded on all cores."""
-
-  @abc.abstractmethod
-  def _decode(self, ids: list[int]) -> str: ...
+_ALLOWED = ('bytes', 'bpe:4096', 'gpt2:DIR', 'sentencepiece:FILE', 'pretrained:DIR')
 
 
 class Bytes(Tokenizer):
@@ -140,6 +88,8 @@ def check_spec(spec: str) -> None:
     raise ConfigError(f"tokenizer = '{spec}' must have the form '{forms[name]}'")
   if name in ('gpt2', 'sentencepiece'):
     paths.parse(argument, 'tokenizer')
+  if name == 'pretrained':
+    hub.check(argument, 'tokenizer')
   if name == 'bpe' and not (argument.isdecimal() and len(argument) < 8 and int(argument) >= 257):
     raise ConfigError(
       f"tokenizer = '{spec}' must have 257 (256 bytes and BOS) to 9,999,999 ids, e.g. 'bpe:4096'"
@@ -153,7 +103,7 @@ def are_files_of_one_kind(first: str, second: str) -> bool:
   (True, False)
   """
   kinds = {spec.partition(':')[0] for spec in (first, second)}
-  return len(kinds) == 1 and kinds <= {'gpt2', 'sentencepiece'}
+  return len(kinds) == 1 and kinds <= {'gpt2', 'sentencepiece', 'pretrained'}
 
 
 def from_spec(spec: str, workdir: epath.Path, train: Callable[[int], str]) -> Tokenizer:
@@ -176,6 +126,8 @@ def from_spec(spec: str, workdir: epath.Path, train: Callable[[int], str]) -> To
     return _gpt2(paths.parse(argument, 'tokenizer'))
   if name == 'sentencepiece':
     return _sentencepiece(paths.parse(argument, 'tokenizer'))
+  if name == 'pretrained':
+    return pretrained_tokenizer.load(argument)
   return Bytes()
 
 
@@ -194,7 +146,7 @@ def _trained(num_ids: int, file: epath.Path, train: Callable[[int], str]) -> Byt
       ) from None
 
   first_process.do(save)
-  content = _read(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
+  content = read_file(file, f"data.tokenizer = 'bpe:{num_ids}' was saved there")
   try:
     return BytePairs(tokenizers.Tokenizer.from_str(content.decode()), hashlib.sha256(content).hexdigest())
   except Exception as error:  # The library raises nothing narrower.
@@ -204,32 +156,24 @@ def _trained(num_ids: int, file: epath.Path, train: Callable[[int], str]) -> Byt
 
 
 def _gpt2(folder: epath.Path) -> BytePairs:
-  from tokenizers import models, pre_tokenizers
-
-  vocabulary_file, merges_file = folder / 'encoder.json', folder / 'vocab.bpe'
+  names = ('encoder.json', 'vocab.bpe')
   need = f"data.tokenizer = 'gpt2:{folder}' needs GPT-2's encoder.json and vocab.bpe there"
-  contents = _read(vocabulary_file, need), _read(merges_file, need)
+  contents = [read_file(folder / name, need) for name in names]
   try:
-    vocabulary = json.loads(contents[0])
-    lines = contents[1].decode().split('\n')[1:]  # The first line is #version.
-    merges = [(left, right) for left, right in (line.split(' ') for line in lines if line)]
-    missing = set(pre_tokenizers.ByteLevel.alphabet()) - set(vocabulary)
-    if sorted(vocabulary.values()) != list(range(len(vocabulary))) or missing:
-      raise ValueError('the ids must be 0, 1, 2, ... and include all 256 bytes')
-    library = byte_pairs.byte_level(models.BPE(vocab=vocabulary, merges=merges))
-  except Exception as error:  # The library raises nothing narrower.
+    library = byte_pairs.from_files(*contents)
+  except ValueError as error:
     raise UserError(
-      f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {vocabulary_file} and "
-      f'vocab.bpe ({error}); give the files of GPT-2'
+      f"data.tokenizer = 'gpt2:{folder}' has files that are not a byte-level BPE, {folder / names[0]} and "
+      f'{names[1]} ({error}); give the files of GPT-2'
     ) from None
-  identity = hashlib.sha256(contents[0] + b'\n' + contents[1]).hexdigest()
-  return BytePairs(library, identity, vocabulary.get('<|endoftext|>'))
+  identity = hashlib.sha256(b'\n'.join(contents)).hexdigest()
+  return BytePairs(library, identity, library.token_to_id('<|endoftext|>'))
 
 
 def _sentencepiece(file: epath.Path) -> SentencePieces:
   import sentencepiece
 
-  content = _read(file, f"data.tokenizer = 'sentencepiece:{file}' needs it")
+  content = read_file(file, f"data.tokenizer = 'sentencepiece:{file}' needs it")
   try:
     library = sentencepiece.SentencePieceProcessor(model_proto=content)
   except RuntimeError as error:
@@ -237,10 +181,3 @@ def _sentencepiece(file: epath.Path) -> SentencePieces:
       f"data.tokenizer = 'sentencepiece:{file}' must be a SentencePiece model: {error}"
     ) from None
   return SentencePieces(library, hashlib.sha256(content).hexdigest())
-
-
-def _read(file: epath.Path, need: str) -> bytes:
-  try:
-    return file.read_bytes()
-  except paths.errors() as error:
-    raise paths.failure(error)(f'cannot read {file}: {paths.reason(error)}; {need}') from None

@@ -1,7 +1,7 @@
 """Starting a run from the parameters of another run (`init_from`)."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
@@ -42,18 +42,24 @@ def initial_parameters(
   saved = next(checkpoints.described(), None)
   if saved is None:
     raise _no_checkpoint(workdir)
-  ours = _parameters(model, vocab_size)
+  ours = abstract_parameters(model, vocab_size)
   if wrong := _differences(saved, ours):
     raise UserError(f'init_from = {workdir} does not fit the config: {"; ".join(wrong)}')
   like = {key: leaf for key, leaf in ours.items() if key in saved}
   restored = checkpoints.restore(like, shardings(like, mesh))
   assert restored is not None  # `kinds` has found a checkpoint.
-  new = [key.removeprefix('params/') for key in ours if key not in saved]
   say(
     f'starting from the parameters of {workdir} after step {restored[1]["data_position"]}; '
-    f'new parameters: {", ".join(new) if new else "none"}'
+    f'{new_parameters(model, vocab_size, saved)}'
   )
   return restored[0]
+
+
+def new_parameters(model: ModelConfig, vocab_size: int, given: Collection[str]) -> str:
+  """The text about the parameters of a model that are not among the given ones, 'params/...'."""
+  ours = abstract_parameters(model, vocab_size)
+  new = [key.removeprefix('params/') for key in ours if key not in given]
+  return f'new parameters: {", ".join(new) if new else "none"}'
 
 
 def parameters_sha256(described: Mapping[str, str]) -> str:
@@ -86,7 +92,7 @@ def require_fit(workdir: epath.Path, model: ModelConfig, *, vocab_size: int) -> 
   saved = next(checkpoints.described(), None)
   if saved is None:
     raise UserError(f'no checkpoint in {workdir / "checkpoints"} is intact; use another --workdir')
-  ours = _parameters(model, vocab_size)
+  ours = abstract_parameters(model, vocab_size)
   if wrong := _differences(saved, ours):
     raise UserError(
       f'{workdir} does not fit the model, or another version of the package wrote it: {wrong[0]}; '
@@ -98,7 +104,7 @@ def _no_checkpoint(workdir: epath.Path) -> UserError:
   return UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
 
 
-def _parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
+def abstract_parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
   """The shapes and dtypes of the parameters of a model by name, 'params/...'."""
   build = functools.partial(transformer.build, model, vocab_size)
   return jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))

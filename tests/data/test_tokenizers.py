@@ -162,21 +162,6 @@ def test_gpt2_applies_merges_in_the_order_of_its_file(tmp_path):
   assert tokenizer.bos_id == pieces.index('<|endoftext|>') == tokenizer.vocab_size - 1
 
 
-def test_pieces_are_the_texts_of_single_ids(tmp_path):
-  text = 'hello é漢\N{GRINNING FACE} \N{REPLACEMENT CHARACTER} world'
-  for spec in ('bytes', 'bpe:300'):
-    tokenizer = tokenizers.from_spec(spec, tmp_path, trained_on(['hello world'] * 9))
-    ids = tokenizer.encode(text)
-    pieces = tokenizer.pieces(ids)
-    assert len(pieces) == len(ids)
-    assert ''.join(pieces) == text
-    assert ''.join(tokenizer.pieces(ids[:-9])) == tokenizer.decode(ids[:-9])
-    assert tokenizer.pieces([]) == []
-  tokenizer = write_sentencepiece(tmp_path / 'own.model')
-  ids = tokenizer.encode('hello the world')
-  assert ''.join(tokenizer.pieces(ids)) == 'hello the world'
-
-
 def test_a_missing_bos_is_appended_as_one_id(tmp_path):
   pieces = write_gpt2(tmp_path, end_of_text=False)
   tokenizer = tokenizers.from_spec(f'gpt2:{tmp_path}', tmp_path, list)
@@ -205,6 +190,7 @@ def test_a_sentencepiece_model_that_loses_line_breaks_is_lossy(tmp_path):
     ('bytes:3', "must have the form 'bytes'"),
     ('bpe', "must have the form 'bpe:4096'"),
     ('gpt2:', "must have the form 'gpt2:DIR'"),
+    ('pretrained:hf:gpt2', "tokenizer = 'hf:gpt2' must have the form hf:ORGANIZATION/NAME"),
     ('bpe:256', 'must have 257 '),
     ('bpe:many', 'must have 257 '),
     ('bpe:99999999999', 'to 9,999,999 ids'),

@@ -1,0 +1,77 @@
+"""The memory of an exported model, beside the files that the ecosystem reads.
+
+memory.safetensors    the memory's parameters by their names in the trunk, such as blocks/0/memory/...
+memory.json           the keys of ModelConfig with which it was trained, and which no config.json has
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from infformer_jax import files
+from infformer_jax.config.parsing import parse
+from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.pretrained import tensor_files
+from infformer_jax.pretrained.tensor_files import TensorFiles
+
+TENSORS = 'memory.safetensors'
+CONFIG = 'memory.json'
+KEYS = ('segment_length', 'short_term_length', 'window', 'memory')
+
+
+def is_of_memory(name: str) -> bool:
+  """Whether a parameter of the trunk belongs to a memory.
+
+  >>> is_of_memory('blocks/0/memory/w_o/kernel'), is_of_memory('blocks/0/attention/w_o/kernel')
+  (True, False)
+  """
+  return '/memory/' in name
+
+
+def read_keys(folder: epath.Path) -> dict[str, Any]:
+  """The keys of ModelConfig in memory.json, with their values; none if there is no such file.
+
+  Raises:
+    UserError: it is damaged, or its kind of memory is not registered.
+  """
+  file = folder / CONFIG
+  if not file.exists():
+    return {}
+  values = files.read_json(file, KEYS)
+  try:
+    # The rest of the config only has to be possible with any of these.
+    model = parse(ModelConfig, {key: values[key] for key in KEYS} | {'positions': 'rotary'})
+  except ConfigError as error:
+    raise UserError(f'{file}: {error}') from None
+  return {key: getattr(model, key) for key in KEYS}
+
+
+def open_tensors(folder: pathlib.Path) -> TensorFiles | None:
+  """The memory's parameters; None if there are none.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  file = folder / TENSORS
+  return tensor_files.open_file(file) if file.exists() else None
+
+
+def write(folder: pathlib.Path, model: ModelConfig, params: Mapping[str, np.ndarray]) -> None:
+  """Writes both files.
+
+  Args:
+    folder: exists.
+    model: the config of the model.
+    params: those of its memory by name.
+  Raises:
+    OSError: the file system refuses it.
+  """
+  kinds = [(name, tensor_files.kind_of(params[name])) for name in sorted(params)]
+  tensor_files.write(folder / TENSORS, kinds, lambda name: np.asarray(params[name]))
+  values = dataclasses.asdict(model)
+  files.write_json(folder / CONFIG, {key: values[key] for key in KEYS})

@@ -1,0 +1,27 @@
+"""The architectures of pretrained models. Another one is a file beside this one, and a line here."""
+
+from infformer_jax.pretrained.architecture import Architecture
+from infformer_jax.pretrained.gpt2 import GPT2
+from infformer_jax.pretrained.llama import Llama
+from infformer_jax.pretrained.qwen2 import Qwen2
+from infformer_jax.pretrained.settings import Settings
+
+ARCHITECTURES: tuple[Architecture, ...] = (GPT2(), Llama(), Qwen2())
+"""Of several that can express a model, the first one is exported."""
+
+
+def architecture_of(settings: Settings) -> Architecture:
+  """The architecture of a config.json.
+
+  Raises:
+    UserError: it is none of these, or not a whole language model; names the key.
+  """
+  by_type = {architecture.model_type: architecture for architecture in ARCHITECTURES}
+  model_type = settings.get('model_type')
+  if model_type not in by_type:
+    raise settings.refused('model_type', f'one of {", ".join(by_type)}')
+  architecture = by_type[model_type]
+  settings.require('architectures', [architecture.class_name])
+  settings.require('quantization_config')
+  settings.require('auto_map')  # The model is a program of the checkpoint's own.
+  return architecture

@@ -1,0 +1,78 @@
+"""A checkpoint as a ModelConfig and as parameters; the keys and names that do not fit are named."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.pretrained import memory_files
+from infformer_jax.pretrained.checkpoint import Checkpoint
+from infformer_jax.train.sharding import make_mesh
+from tests import toy
+from tests.pretrained import golden
+
+MEMORY = toy.small('continuous')
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+  return Checkpoint(golden.FOLDER / golden.LLAMA)
+
+
+def test_the_config_has_the_keys_of_the_checkpoint_and_those_that_users_choose(checkpoint):
+  model = checkpoint.model_config(segment_length=4, short_term_length=8, dropout=0.1)
+  assert (model.segment_length, model.short_term_length, model.dropout, model.window) == (4, 8, 0.1, 'block')
+  assert (model.d_model, model.kv_heads, model.memory) == (16, 2, NothingConfig())
+  assert checkpoint.model_config(segment_length=4, short_term_length=8, memory=MEMORY).memory == MEMORY
+  with pytest.raises(ConfigError, match=r'short_term_length must be given, because .* has no memory\.json'):
+    checkpoint.model_config(segment_length=4)
+
+
+def test_a_new_memory_is_drawn_and_all_else_is_read(checkpoint):
+  model = checkpoint.model_config(segment_length=4, short_term_length=4, memory=MEMORY)
+  trained = checkpoint.load(model)
+  tensors = golden.tensors(checkpoint.folder)
+  block = trained.params['blocks'][0]
+  q_dk = tensors['model.layers.0.self_attn.q_proj.weight'].astype(np.float32).T
+  np.testing.assert_array_equal(block['attention']['w_q']['kernel'], q_dk)
+  assert block['attention']['w_q']['kernel'].dtype == np.float32
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(block['memory']))
+  placed = {leaf.sharding for leaf in jax.tree.leaves(trained.params)}
+  assert placed == {jax.NamedSharding(make_mesh(), jax.P())}
+
+
+def test_every_key_that_differs_is_named(checkpoint):
+  model = checkpoint.model_config(segment_length=4, short_term_length=4)
+  checkpoint.require_fit(model, 67)
+  checkpoint.require_fit(dataclasses.replace(model, dropout=0.1, memory=MEMORY, compute_dtype='bfloat16'), 67)
+  other = dataclasses.replace(model, num_heads=2, rotary_scaling=None, head_dim=4, norm_epsilon=1e-5)
+  with pytest.raises(UserError) as error:
+    checkpoint.require_fit(other, 257)
+  for part in (
+    'model.num_heads = 2, the checkpoint has 4',
+    'model.norm_epsilon = 1e-05, the checkpoint has 1e-06',
+    'model.rotary_scaling = None, the checkpoint has RotaryScaling(',
+    'data.tokenizer has 257 ids, the checkpoint has 67',
+  ):
+    assert part in str(error.value)
+  assert 'head_dim' not in str(error.value)
+  with pytest.raises(UserError, match="model.positions = 'xl', the checkpoint has 'rotary'"):
+    checkpoint.require_fit(ModelConfig(), 67)
+
+
+def test_the_memory_of_an_exported_model_must_fit_too(tmp_path, checkpoint):
+  folder = golden.copy(golden.LLAMA, tmp_path / 'model')
+  model = checkpoint.model_config(segment_length=4, short_term_length=4, memory=MEMORY)
+  params = {'blocks/0/memory/w_mu': np.zeros((3, 2), np.float32)}
+  memory_files.write(folder, model, params)
+  exported = Checkpoint(folder)
+  assert exported.model_config() == model
+  assert exported.model_config(segment_length=2).segment_length == 2
+  with pytest.raises(
+    UserError, match=r'blocks/0/memory/w_mu is F32\[3,2\] in memory\.safetensors, .* in the mod'
+  ):
+    exported.load()
