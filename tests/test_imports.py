@@ -45,7 +45,7 @@ MAY_IMPORT = {
   'data': (*BASE, *HOST, 'core'),
   'results_schema': (),
   'trained_model': (*MODEL, 'paths', 'config', 'train'),
-  'pretrained': (*MODEL, *HOST, 'config', 'data.folders', 'train', 'trained_model'),
+  'pretrained': (*MODEL, *HOST, 'config', 'data.folders', 'data.tokenizer', 'train', 'trained_model'),
   'run_warnings': ('config', 'core', 'data', 'experiment', 'memory', 'train'),
   'evaluation': (
     *(*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model'),
@@ -65,6 +65,7 @@ COMMAND_LINES = (
   'job',
   'resume',
   'initial',
+  'export',
   'experiment',
   'startup',
 )  # These may import all parts.

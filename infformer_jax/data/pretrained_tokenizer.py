@@ -12,7 +12,7 @@ have no text: the embedding of Qwen2 has more rows than its tokenizer has ids.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,8 @@ from infformer_jax.errors import UserError
 
 _ONE_FILE = 'tokenizer.json'
 _TWO_FILES = ('vocab.json', 'merges.txt')
+_OTHER_FILES = ('tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.model')
 _END_OF_TEXT = '<|endoftext|>'
-
-FILES = (_ONE_FILE, *_TWO_FILES, 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json')
-"""What belongs to a tokenizer in the directory of a model; transformers reads more of it."""
 
 
 def exists(folder: epath.Path) -> bool:
@@ -66,15 +64,20 @@ def load(text: str) -> Tokenizer:
       'use the tokenizer of the model'
     )
   identity = hashlib.sha256(b'\n'.join([*contents, f'{bos} {rows}'.encode()])).hexdigest()
-  return _Pretrained(library, identity, rows, bos)
+  found = [name for name in (_ONE_FILE, *_TWO_FILES, *_OTHER_FILES) if (folder / name).exists()]
+  return _Pretrained(library, identity, rows, bos, {name: read_file(folder / name, need) for name in found})
 
 
 class _Pretrained(Tokenizer):
   """See the top of this file. Texts are encoded whole: not every tokenizer can cut them between words."""
 
-  def __init__(self, library: Any, identity: str, num_rows: int, bos_id: int):
-    self._library = library
+  def __init__(self, library: Any, identity: str, num_rows: int, bos_id: int, files: Mapping[str, bytes]):
+    self._library, self._files = library, files
     super().__init__(num_rows, identity, bos_id)
+
+  @property
+  def files(self) -> Mapping[str, bytes]:
+    return self._files
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     encodings = interruptible(lambda: self._library.encode_batch_fast(list(texts), add_special_tokens=False))

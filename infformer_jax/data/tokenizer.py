@@ -1,7 +1,7 @@
 """What a tokenizer is: text to ids and back. tokenizers.py has the kinds of them."""
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -53,6 +53,11 @@ class Tokenizer(abc.ABC):
     if pieces:
       pieces[-1] += stream.finish()
     return pieces
+
+  @property
+  def files(self) -> Mapping[str, bytes]:
+    """The files from which other programs make the same tokenizer, by name; {} if there are none."""
+    return {}
 
   @abc.abstractmethod
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:

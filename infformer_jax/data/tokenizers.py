@@ -11,8 +11,9 @@ The libraries are imported where they are needed, so that checking a config that
 
 import difflib
 import hashlib
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ class BytePairs(Tokenizer):
     self._library = library
     super().__init__(library.get_vocab_size(), identity, bos_id)
 
+  @property
+  def files(self) -> Mapping[str, bytes]:
+    kind = json.dumps({'tokenizer_class': 'PreTrainedTokenizerFast'})
+    return {'tokenizer.json': self._library.to_str().encode(), 'tokenizer_config.json': kind.encode()}
+
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     return byte_pairs.encode(self._library, texts)
 
@@ -63,6 +69,10 @@ class SentencePieces(Tokenizer):
     super().__init__(
       library.get_piece_size(), identity, own_bos if own_bos >= 0 else None, unk_id=library.unk_id()
     )
+
+  @property
+  def files(self) -> Mapping[str, bytes]:
+    return {'tokenizer.model': self._library.serialized_model_proto()}
 
   def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
     threads = min(os.cpu_count() or 1, len(texts))

@@ -18,6 +18,7 @@ from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import tensor_files
 from infformer_jax.pretrained.tensor_files import TensorFiles
+from infformer_jax.types import Array
 
 TENSORS = 'memory.safetensors'
 CONFIG = 'memory.json'
@@ -61,8 +62,8 @@ def open_tensors(folder: pathlib.Path) -> TensorFiles | None:
   return tensor_files.open_file(file) if file.exists() else None
 
 
-def write(folder: pathlib.Path, model: ModelConfig, params: Mapping[str, np.ndarray]) -> None:
-  """Writes both files.
+def write(folder: pathlib.Path, model: ModelConfig, params: Mapping[str, Array]) -> None:
+  """Writes both files; a memory without parameters has a file without tensors.
 
   Args:
     folder: exists.

@@ -9,6 +9,7 @@ from infformer_jax.errors import UserError
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained.architecture import Architecture, Row
 from infformer_jax.pretrained.tensor_files import Kind, TensorFiles, kind_of
+from infformer_jax.types import Array
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The shapes of the trunk's parameters by name."""
@@ -78,7 +79,7 @@ def parameters(
 
 
 def tensors(
-  rows: list[Row], params: Mapping[str, np.ndarray]
+  rows: list[Row], params: Mapping[str, Array]
 ) -> tuple[list[tuple[str, Kind]], Callable[[str], np.ndarray]]:
   """The arguments of `tensor_files.write` for parameters by name."""
   by_name = {row.theirs: row for row in rows}

@@ -63,7 +63,8 @@ def write(folder: pathlib.Path, name: str, **more) -> torch.nn.Module:
   """Writes a model of random weights, also of biases and scales, into a folder, and returns it."""
   cls, changes = CASES[name]
   sizes = GPT2_SIZES if cls is GPT2Config else LLAMA_SIZES
-  config = cls(vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=1, **{**sizes, **changes, **more})
+  ids = {'vocab_size': VOCABULARY, 'bos_token_id': 0, 'eos_token_id': 1}
+  config = cls(**{**ids, **sizes, **changes, **more})
   config._attn_implementation = 'eager'
   torch.manual_seed(0)
   model = _CLASSES[cls](config).eval()

@@ -10,6 +10,7 @@ torch = pytest.importorskip('torch')
 
 from tests.parity import cases  # noqa: E402 (it imports transformers)
 
+pytestmark = pytest.mark.slow
 TOLERANCE = 1e-4
 
 
