@@ -153,7 +153,7 @@ class Checkpoint:
       for name in self._memory.kinds:
         yield put(name, self._memory.read(name).astype(model.param_dtype))
 
-  def _abstract(self, model: ModelConfig) -> dict[str, Any]:
+  def _abstract(self, model: ModelConfig) -> Mapping[str, Any]:
     return restore.abstract_parameters(model, self.vocab_size)
 
   def _shapes(self, model: ModelConfig) -> Mapping[str, tuple[int, ...]]:

@@ -104,8 +104,9 @@ def _no_checkpoint(workdir: epath.Path) -> UserError:
   return UserError(f'init_from = {workdir} has no checkpoint; use the directory of a training run')
 
 
-def abstract_parameters(model: ModelConfig, vocab_size: int) -> dict[str, Any]:
-  """The shapes and dtypes of the parameters of a model by name, 'params/...'."""
+@functools.lru_cache(maxsize=2)
+def abstract_parameters(model: ModelConfig, vocab_size: int) -> Mapping[str, Any]:
+  """The shapes and dtypes of the parameters of a model by name, 'params/...'; tracing it takes seconds."""
   build = functools.partial(transformer.build, model, vocab_size)
   return jax.eval_shape(lambda key: named_arrays({'params': build(key)[1]}), jax.random.key(0))
 

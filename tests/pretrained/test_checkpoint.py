@@ -2,15 +2,19 @@
 
 import dataclasses
 
+import chex
 import jax
 import numpy as np
 import pytest
+from etils import epath
 
+from infformer_jax import initial, objects
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import memory_files
 from infformer_jax.pretrained.checkpoint import Checkpoint
+from infformer_jax.train.checkpoint import named_arrays
 from infformer_jax.train.sharding import make_mesh
 from tests import toy
 from tests.pretrained import golden
@@ -76,3 +80,18 @@ def test_the_memory_of_an_exported_model_must_fit_too(tmp_path, checkpoint):
     UserError, match=r'blocks/0/memory/w_mu is F32\[3,2\] in memory\.safetensors, .* in the mod'
   ):
     exported.load()
+
+
+def test_a_checkpoint_in_a_bucket_is_copied_to_the_cache_once(bucket, tmp_path, monkeypatch, checkpoint):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  place = f'gs://bucket{tmp_path}/model'
+  for file in checkpoint.folder.iterdir():
+    objects.write(epath.Path(f'{place}/{file.name}'), file.read_bytes())
+  model = checkpoint.model_config(segment_length=4, short_term_length=4)
+  expected = named_arrays({'params': checkpoint.load(model).params})
+  for _ in range(2):
+    source = initial.source(place)
+    found = source.parameters(model, vocab_size=67, mesh=make_mesh(), say=lambda line: None)
+    chex.assert_trees_all_equal(found, expected)
+  copied = sorted(file.name for file in (tmp_path / 'cache').rglob('*') if file.is_file())
+  assert [name for name in copied if not name.endswith('.lock')] == ['config.json', 'model.safetensors']
