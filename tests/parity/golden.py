@@ -13,8 +13,8 @@ from tests.parity import cases
 
 FOLDER = pathlib.Path(__file__).parents[1] / 'golden' / 'pretrained'
 SIZES = {
-  'gpt2_by_layer': {'n_layer': 2, 'n_embd': 16, 'n_head': 2},
-  'llama3': {'hidden_size': 16, 'intermediate_size': 24, 'tie_word_embeddings': True},
+  'gpt2_by_layer': {'n_layer': 2, 'n_embd': 16, 'n_head': 2, 'layer_norm_epsilon': 1e-3},
+  'llama3': {'hidden_size': 16, 'intermediate_size': 24, 'tie_word_embeddings': True, 'rms_norm_eps': 1e-3},
   'qwen2_sliding': {'hidden_size': 16, 'intermediate_size': 24, 'tie_word_embeddings': False},
 }
 

@@ -58,7 +58,7 @@ def test_every_key_that_differs_is_named(checkpoint):
     checkpoint.require_fit(other, 257)
   for part in (
     'model.num_heads = 2, the checkpoint has 4',
-    'model.norm_epsilon = 1e-05, the checkpoint has 1e-06',
+    'model.norm_epsilon = 1e-05, the checkpoint has 0.001',
     'model.rotary_scaling = None, the checkpoint has RotaryScaling(',
     'data.tokenizer has 257 ids, the checkpoint has 67',
   ):
