@@ -108,7 +108,7 @@ class Checkpoint:
     """Checks that a model has the parameters of the checkpoint; it may have more. No tensor is read.
 
     Args:
-      model: its config.
+      model: its config; one without a memory does not get that of the checkpoint.
       vocab_size: v, of the data's tokenizer.
     Raises:
       UserError: it has not; names the keys of its config. Or files and tensors are missing or damaged.
@@ -119,9 +119,9 @@ class Checkpoint:
     ]
     if vocab_size != self.vocab_size:
       wrong.append(f'data.tokenizer has {vocab_size:,} ids, the checkpoint has {self.vocab_size:,}')
-    if not wrong and self._memory is not None:
+    if not wrong and (memory := self._memory_of(model)):
       abstract = self._abstract(model)
-      for name, about in self._memory.kinds.items():
+      for name, about in memory.kinds.items():
         own = abstract.get(f'params/{name}')
         if own is None or own.shape != about.shape:
           found = 'missing' if own is None else kind(own)
@@ -149,9 +149,9 @@ class Checkpoint:
 
     for name, array in weights.parameters(self._tensors, rows, shapes, scales, model.param_dtype):
       yield put(name, array)
-    if self._memory is not None:
-      for name in self._memory.kinds:
-        yield put(name, self._memory.read(name).astype(model.param_dtype))
+    if memory := self._memory_of(model):
+      for name in memory.kinds:
+        yield put(name, memory.read(name).astype(model.param_dtype))
 
   def _abstract(self, model: ModelConfig) -> Mapping[str, Any]:
     return restore.abstract_parameters(model, self.vocab_size)
@@ -162,6 +162,9 @@ class Checkpoint:
   @functools.cached_property
   def _tensors(self) -> TensorFiles:
     return tensor_files.open_folder(self._local)
+
+  def _memory_of(self, model: ModelConfig) -> TensorFiles | None:
+    return None if model.memory.kind == 'none' else self._memory
 
   @functools.cached_property
   def _memory(self) -> TensorFiles | None:

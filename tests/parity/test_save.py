@@ -34,6 +34,8 @@ def test_the_saved_model_is_the_one_that_was_read(name, tmp_path):
   )
   assert not any(report[kind] for kind in ('missing_keys', 'unexpected_keys', 'mismatched_keys'))
   np.testing.assert_allclose(cases.logits(saved, ids_bt), cases.logits(model, ids_bt), rtol=0, atol=TOLERANCE)
+  logits_btv = np.asarray(pretrained.logits(out, ids_bt))
+  np.testing.assert_allclose(logits_btv, cases.logits(model, ids_bt), rtol=0, atol=TOLERANCE)
   assert saved.config.bos_token_id == 0
   if name == 'qwen2_sliding':
     assert saved.config.layer_types == ['sliding_attention'] * 2

@@ -76,6 +76,8 @@ def test_the_memory_of_an_exported_model_must_fit_too(tmp_path, checkpoint):
   exported = Checkpoint(folder)
   assert exported.model_config() == model
   assert exported.model_config(segment_length=2).segment_length == 2
+  without = exported.model_config(memory=NothingConfig())
+  assert not any('/memory/' in name for name, _ in exported.parameters(without, make_mesh()))
   with pytest.raises(
     UserError, match=r'blocks/0/memory/w_mu is F32\[3,2\] in memory\.safetensors, .* in the mod'
   ):
