@@ -1,5 +1,7 @@
 """Logits and losses equal those of transformers; needs the extra `parity`."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from infformer_jax import pretrained
 pytest.importorskip('transformers')
 torch = pytest.importorskip('torch')
 
+from tests import toy  # noqa: E402
 from tests.parity import cases  # noqa: E402 (it imports transformers)
 
 pytestmark = pytest.mark.slow
@@ -28,3 +31,24 @@ def test_logits_and_losses_equal_those_of_transformers(name, tmp_path):
   )
   with torch.no_grad():
     assert abs(loss - model(labels, labels=labels).loss) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+  ('name', 'segment_length', 'short_term_length'),
+  [('gpt2', 8, 32), ('llama3', 10, 30), ('qwen2_sliding', 4, 8)],
+)
+def test_segments_with_a_window_that_is_long_enough_change_nothing(
+  name, segment_length, short_term_length, tmp_path
+):
+  """Chunks of one segment; the positions of GPT-2 are exact for the first M + l tokens."""
+  model, ids_bt = cases.write(tmp_path, name), cases.ids(2, 40)
+  checkpoint = pretrained.Checkpoint(tmp_path)
+  config = checkpoint.model_config(segment_length=segment_length, short_term_length=short_term_length)
+  trained = checkpoint.load(config)
+  segments = 40 // segment_length
+  batch = toy.batch([(40,)] * 2, segments, segment_length)
+  batch = dataclasses.replace(batch, tokens_bsl=ids_bt.reshape(2, segments, segment_length))
+  hidden_bsld = toy.run(trained.graphdef, trained.params, batch, size=1).hidden_bsld
+  logits_bslv = trained.model().vocabulary.logits(hidden_bsld)
+  found_btv = np.asarray(logits_bslv).reshape(2, 40, -1)
+  np.testing.assert_allclose(found_btv, cases.logits(model, ids_bt), rtol=0, atol=TOLERANCE)
