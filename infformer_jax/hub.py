@@ -50,17 +50,20 @@ def directory(text: str, key: str) -> epath.Path:
     return paths.parse(text, key)
   if importlib.util.find_spec('huggingface_hub') is None:
     raise ConfigError(f"{key} = '{text}' needs another library; run: pip install infformer_jax[hub]")
-  return _downloaded(text, key)
+  try:
+    return _downloaded(text)
+  except UserError as error:
+    raise UserError(f"{key} = '{text}' cannot be downloaded: {error}") from None
 
 
 @functools.cache
-def _downloaded(text: str, key: str) -> epath.Path:
+def _downloaded(text: str) -> epath.Path:
   """First by process 0, since processes of one machine share the cache."""
-  first_process.do(lambda: _download(text, key))
-  return _download(text, key)
+  first_process.do(lambda: _download(text))
+  return _download(text)
 
 
-def _download(text: str, key: str) -> epath.Path:
+def _download(text: str) -> epath.Path:
   import huggingface_hub
 
   match = _NAME.fullmatch(text.removeprefix(HUB))
@@ -70,5 +73,5 @@ def _download(text: str, key: str) -> epath.Path:
       match[1], revision=match[2], allow_patterns=list(_FILES), ignore_patterns=['*/*']
     )
   except Exception as error:  # The library raises many types, which have no narrower base.
-    raise UserError(f"{key} = '{text}' cannot be downloaded: {paths.reason(error)}") from None
+    raise UserError(paths.reason(error)) from None
   return epath.Path(folder)

@@ -38,7 +38,7 @@ def table(files: TensorFiles, architecture: Architecture, model: ModelConfig, sh
         'use the files of one checkpoint'
       )
   known = {row.theirs for row in rows} | ({_HEAD} if model.tie_embeddings else set())
-  for name in files.kinds.keys() - known:
+  for name in sorted(files.kinds.keys() - known):
     inner = name.removeprefix(architecture.base)
     if not any(re.fullmatch(pattern, inner) for pattern in architecture.buffers):
       raise UserError(
