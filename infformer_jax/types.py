@@ -61,6 +61,7 @@ class Past:
   x_bld: Array  # the attention's input: after the pre-norm; the residual stream in a post-norm layer
   whole_b: Array  # bool; False: the document has no such segment; nothing is written
   received_bl: Array | None = None  # attention received, where the memory uses it (Traits.uses_attention)
+  residual_bld: Array | None = None  # the residual stream before that norm (Traits.uses_residual)
 
 
 @pytree

@@ -57,7 +57,7 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
   'even': small('continuous', sampling='even'),
   'gate': small('continuous', gate=True, sampling='even', widths=(0.75, 1.5)),
   'random': small('continuous', sampling='random', gate=True),
-  'edges': small('continuous', sampling='edges', signal_positions='padded'),
+  'edges': small('continuous', sampling='edges', signal_positions='padded', feed='residual'),
   'sparsemax': small('continuous', density='sparsemax'),
   'affine_free': small('continuous', affine=False, initial_sigma=None, kl_mu=0.5),
   'renormalized': small('continuous', renormalize=True, sampling='even', layers=(1,)),
@@ -72,7 +72,7 @@ MEMORIES = {kind: small(kind) for kind in CONFIGS} | {
   ),
   'stacked_most_used': StackedConfig(
     first=small('compressive', compression='most_used', loss=None, length=2, layers=None),
-    second=small('continuous'),
+    second=small('continuous', feed='residual'),
     layers=(0,),
   ),
   'equal': small('continuous', contraction='equal', mixture=2),

@@ -37,5 +37,14 @@ def fan_in(variance: float = 1.0, *, in_axis: Axes = -2, out_axis: Axes = -1) ->
   return _compiled(draw(variance, 'fan_in', 'truncated_normal', in_axis=in_axis, out_axis=out_axis))
 
 
+@functools.cache
+def uniform(bound: float) -> Initializer:
+  """Draws from [-bound, bound]."""
+  return _compiled(lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound))
+
+
+zeros: Initializer = jax.nn.initializers.zeros
+
+
 def _compiled(draw: Initializer) -> Initializer:
   return jax.jit(draw, static_argnums=(1, 2))

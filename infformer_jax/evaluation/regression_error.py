@@ -12,7 +12,7 @@ from infformer_jax.data.lanes import evaluation_batches
 from infformer_jax.memory.continuous import Continuous
 from infformer_jax.nn.block import Block, BlockState
 from infformer_jax.trained_model import TrainedModel
-from infformer_jax.types import Array, Batch, PyTree
+from infformer_jax.types import Array, Batch, Past, PyTree
 
 
 def regression_error(
@@ -77,17 +77,18 @@ def _sums(block: Block, before: BlockState, after: BlockState, segment_b: Array)
   total = jnp.zeros(2)
   if before.cache_btd is None:
     return total
-  h_btd = block.attention_input(before.cache_btd)
+  residual_bld = before.cache_btd[:, block.timeline.past]
+  written_b = block.timeline.has_past(segment_b)
+  past = Past(x_bld=block.attention_input(residual_bld), whole_b=written_b, residual_bld=residual_bld)
   states = block.memory.part_states(after.memory)
   for place, memory in block.memory.parts().items():
     if not isinstance(memory, Continuous):
       continue
     state = states[place]
-    x_bld = memory.gated(h_btd[:, block.timeline.past].astype(state.b_bnd.dtype))
+    x_bld = memory.gated(memory.fed(past).astype(state.b_bnd.dtype))
     spec = memory.spec
     present_bl = spec.axis.new_times((state.writes_b - 1).astype(x_bld.dtype))
     held_bld = signal.sample(spec.basis, state.b_bnd, present_bl)
-    written_b = block.timeline.has_past(segment_b) & (state.writes_b > 1)
     sums = jnp.stack([((x_bld - held_bld) ** 2).sum((1, 2)), (x_bld**2).sum((1, 2))])
-    total += jnp.where(written_b, sums, 0).sum(-1)
+    total += jnp.where(written_b & (state.writes_b > 1), sums, 0).sum(-1)
   return total

@@ -49,13 +49,14 @@ class Continuous(Memory):
   def __init__(self, config: ContinuousConfig, site: Site, *, rngs: nnx.Rngs):
     super().__init__(config, site, rngs=rngs)
     d, h, k, n, dtype = site.d_model, site.num_heads, site.head_dim, config.num_basis, site.param_dtype
-    dense = initializers.fan_in(in_axis=0, out_axis=(1, 2))
-    # Nearly zero at first: an untrained memory adds noise, which slows the training of the layers below.
-    out = initializers.fan_in(1e-4, in_axis=(0, 1), out_axis=2)
+    published = config.initial_output == 'published'
+    dense = initializers.normal(0.02) if published else initializers.fan_in(in_axis=0, out_axis=(1, 2))
+    small = initializers.fan_in(1e-4, in_axis=(0, 1), out_axis=2)
+    out = {'small': small, 'zero': initializers.zeros, 'published': dense}[config.initial_output]
     self.w_k_dhk = nnx.Param(dense(rngs.params(), (d, h, k), dtype))
     self.w_v_dhk = nnx.Param(dense(rngs.params(), (d, h, k), dtype))
     self.w_o_hkd = nnx.Param(out(rngs.params(), (h, k, d), dtype))
-    affine = initializers.normal(1 / math.sqrt(n))
+    affine = dense if published else initializers.normal(1 / math.sqrt(n))
     if self.located and config.mixture == 1:
       self.w_mu_n = nnx.Param(affine(rngs.params(), (n,), dtype))
       self.w_sigma_n = nnx.Param(affine(rngs.params(), (n,), dtype))
@@ -64,8 +65,17 @@ class Continuous(Memory):
       self.w_sigma_cn = nnx.Param(affine(rngs.params(), (config.mixture, n), dtype))
       self.w_pi_cn = nnx.Param(affine(rngs.params(), (config.mixture, n), dtype))
     if config.gate:
-      kernel = initializers.fan_in()
-      self.gate = nnx.Conv(d, d, 3, padding='SAME', kernel_init=kernel, param_dtype=dtype, rngs=rngs)
+      uniform = initializers.uniform(1 / math.sqrt(3 * d))  # PyTorch's default
+      self.gate = nnx.Conv(
+        d,
+        d,
+        3,
+        padding='SAME',
+        kernel_init=uniform if published else initializers.fan_in(),
+        bias_init=uniform if published else initializers.zeros,
+        param_dtype=dtype,
+        rngs=rngs,
+      )
 
   @property
   def spec(self) -> SignalSpec:
@@ -106,8 +116,20 @@ class Continuous(Memory):
   def write(
     self, state: ContinuousState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> ContinuousState:
-    new_bnd = self.new_part(state.writes_b, past.x_bld)
+    new_bnd = self.new_part(state.writes_b, self.fed(past))
     return self.add_old_part(state, new_bnd, past.whole_b, key_b)
+
+  def fed(self, past: Past) -> Array:
+    """The values [b, l, d] that the config feeds to the memory.
+
+    Raises:
+      ValueError: these are the residual stream, and `past` has none.
+    """
+    if self.config.feed == 'normed':
+      return past.x_bld
+    if past.residual_bld is None:
+      raise ValueError("past.residual_bld = None: a memory with feed = 'residual' needs the residual stream")
+    return past.residual_bld
 
   def new_part(self, writes_b: Array, x_bld: Array) -> Array:
     """What a write takes from the new values alone, by the number of writes before it (core/signal.py)."""

@@ -38,6 +38,9 @@ class ContinuousConfig(MemoryConfig):
   horizon: float | None = None  # of 'log', tokens: what is older is dropped; None: 1,000,000
   scale: float | None = None  # of 'log', tokens: the octaves begin there; None: n / 4
   ridge: float = 0.5  # λ
+  # What is written: the input of the layer's attention, after its pre-norm, or the residual stream before it.
+  # The published code for dialogues has the first, that for language models the second.
+  feed: Literal['normed', 'residual'] = 'normed'
   signal_positions: Literal['plain', 'padded'] = 'plain'  # 'padded': the published layout
   gate: bool = False  # X ⊙ sigmoid(conv(X, width 3)) before the regression
   # The sample points of the old signal. 'even': equidistant; 'sticky': where the heads read, stratified;
@@ -59,6 +62,11 @@ class ContinuousConfig(MemoryConfig):
   # reads another part of the past, or all in the 'middle' (published).
   initial_mu: Literal['spread', 'middle'] = 'spread'
   initial_sigma: float | None = 0.1  # by an offset inside the softplus; None: no offset, σ starts near .83
+  # The initial W_o. 'small': a hundredth of the usual one, since an untrained memory adds noise, which slows
+  # the training of the layers below; 'zero': a model that gets the memory is at first exactly the one without
+  # it; 'published': all projections and affines are N(0, .02²), and the gate has PyTorch's default, as in the
+  # published GPT-2 code.
+  initial_output: Literal['small', 'zero', 'published'] = 'small'
   kl_weight: float = 0.0  # of KL(N(μ, σ²) ‖ N(kl_mu, kl_sigma²)), averaged over heads and tokens
   kl_sigma: float = 0.05
   kl_mu: float | None = None  # None: without the term of the mean
@@ -98,7 +106,12 @@ class ContinuousConfig(MemoryConfig):
 
   @property
   def traits(self) -> Traits:
-    return Traits(learns_writes=True, mixes_all=True, draws=self.sampling in ('random', 'edges'))
+    return Traits(
+      learns_writes=True,
+      mixes_all=True,
+      draws=self.sampling in ('random', 'edges'),
+      uses_residual=self.feed == 'residual',
+    )
 
   def check(self, segment_length: int) -> None:
     spec = self.signal_spec(segment_length)
@@ -207,11 +220,13 @@ PUBLISHED_GPT2 = ContinuousConfig(
   contraction=0.5,
   ridge=0.5,
   signal_positions='padded',
+  feed='residual',
   gate=True,
   sampling='edges',
   sigma_floor=1e-2,
   initial_mu='middle',
   initial_sigma=None,
+  initial_output='published',
   kl_weight=1e-6,
   kl_mu=-1.0,  # The published code's test of the mean is inverted: it uses its sentinel as a mean.
 )

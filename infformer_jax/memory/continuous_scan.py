@@ -46,7 +46,7 @@ def scan(
     return state, (viewed, ok_b)
 
   writes_bs = _writes_before(state.writes_b, new_doc_bs, pasts.whole_b)
-  new_bsnd = chunks(memory.new_part(*rows((writes_bs, pasts.x_bld))))
+  new_bsnd = chunks(memory.new_part(*rows((writes_bs, memory.fed(pasts)))))
   xs = (new_bsnd, segments, pasts.whole_b, new_doc_bs, keys_bs)
   state, views = jax.lax.scan(step, state, jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), xs))
   viewed, ok_bs = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), views)

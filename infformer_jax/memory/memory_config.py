@@ -18,6 +18,7 @@ class Traits:
   # `write` uses `Past.received_bl`. The layer's local attention is then part of the recurrence: the trunk
   # calls `step` instead of `scan` and, after each, its attention (nn/attention_received.py).
   uses_attention: bool = False
+  uses_residual: bool = False  # `write` uses `Past.residual_bld`
 
   def __or__(self, other: 'Traits') -> 'Traits':
     names = [field.name for field in dataclasses.fields(self)]

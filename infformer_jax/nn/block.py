@@ -160,7 +160,11 @@ class Block(nnx.Module):
       ok_bl=chunk.ok_bsl,
       offset_bl=jnp.broadcast_to(jnp.arange(length, dtype=jnp.float32), (b, s, length)),
     )
-    pasts = Past(x_bld=self.timeline.pasts(h_btd, s), whole_b=self.timeline.has_past(chunk.since_bs))
+    pasts = Past(
+      x_bld=self.timeline.pasts(h_btd, s),
+      whole_b=self.timeline.has_past(chunk.since_bs),
+      residual_bld=self.timeline.pasts(timeline_btd, s) if self.memory.traits.uses_residual else None,
+    )
     local = Local(
       q_blhk=q_bslhk,
       ok_bl=chunk.ok_bsl,

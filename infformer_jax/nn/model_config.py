@@ -135,6 +135,11 @@ class ModelConfig:
         "positions = 'learned' must not be used with a cache, whose tokens would have no position; use 'xl', "
         "'rotary' or 't5', or short_term_length = 0 and no memory that keeps tokens, as 'recent' does"
       )
+    if self.norm_position == 'post' and self.memory.traits.uses_residual:
+      raise ConfigError(
+        "norm_position = 'post' has the residual stream as the input of its attention; "
+        "use feed = 'normed' in the memory, which is that stream, or norm_position = 'pre'"
+      )
     for name in ('dropout', 'feed_forward_dropout', 'attention_dropout'):
       if (rate := getattr(self, name)) is not None and not 0 <= rate < 1:
         raise ConfigError(f'{name} = {rate} must be in [0, 1)')

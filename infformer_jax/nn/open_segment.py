@@ -156,17 +156,20 @@ def _open_block(
   batch, length, project = len(since_b), config.segment_length, attention.project
   dtype = jnp.dtype(config.compute_dtype)
   x_bld = past_bld = jnp.zeros((batch, length, config.d_model), dtype)
+  residual_bld = None
   k_bwhk = v_bwhk = jnp.zeros((batch, length, config.kv_heads, config.width_of_head), dtype)
   if state.cache_btd is not None:
     h_btd = block.attention_input(state.cache_btd)
     if timeline.lag:
       past_bld = h_btd[:, timeline.past]
+      residual_bld = state.cache_btd[:, timeline.past] if memory.traits.uses_residual else None
     if short := config.short_term_length:
       k_bmhk, v_bmhk = project(h_btd[:, timeline.window])
       k_bmhk = attention.placed(k_bmhk, attention.ages(short + length)[:, :short])
       k_bwhk = jnp.concatenate([k_bmhk, k_bwhk], axis=1)
       v_bwhk = jnp.concatenate([v_bmhk, v_bwhk], axis=1)
-  past, received = Past(x_bld=past_bld, whole_b=timeline.has_past(since_b)), state.received
+  past = Past(x_bld=past_bld, whole_b=timeline.has_past(since_b), residual_bld=residual_bld)
+  received = state.received
   if received is not None:
     past = dataclasses.replace(past, received_bl=received.past(timeline))
     received = received.extend(length)

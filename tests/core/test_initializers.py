@@ -32,6 +32,12 @@ def test_the_variance_is_divided_by_the_number_of_inputs(shape, axes, inputs):
   assert np.abs(w).max() < 2.3 * w.std()  # Normal draws of this number exceed 3.
 
 
+def test_uniform_draws_fill_the_interval():
+  x = initializers.uniform(0.1)(KEY, (200, 100), jnp.float32)
+  assert np.abs(x).max() <= 0.1
+  assert x.std() == pytest.approx(0.1 / np.sqrt(3), rel=0.02)
+
+
 @pytest.mark.parametrize('draw', [initializers.normal(0.02), initializers.fan_in(2.0)])
 def test_a_draw_is_the_same_inside_of_a_larger_program(draw):
   both = jax.jit(lambda key: [draw(jax.random.fold_in(key, i), (7, 5), jnp.float32) for i in range(2)])(KEY)

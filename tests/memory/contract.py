@@ -38,8 +38,12 @@ def material():
   q_bslhk = normal(0, 3, B, S, L, H, K)[0]
   offset_bsl = np.broadcast_to(np.arange(L, dtype=np.float32), ok_bsl.shape)
   segments = Segment(q_blhk=q_bslhk, ok_bl=ok_bsl, offset_bl=offset_bsl)
-  received_bl = np.abs(normal(4, B, S, L))
-  pasts = Past(x_bld=normal(2, B, S, L, D), whole_b=since_bs >= SITE.lag, received_bl=received_bl)
+  pasts = Past(
+    x_bld=normal(2, B, S, L, D),
+    whole_b=since_bs >= SITE.lag,
+    received_bl=np.abs(normal(4, B, S, L)),
+    residual_bld=normal(5, B, S, L, D),
+  )
   return *jax.tree.map(jnp.asarray, (segments, pasts)), jax.random.split(jax.random.key(0), (B, S))
 
 

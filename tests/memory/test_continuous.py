@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 
 from infformer_jax.core.signal import sample
+from infformer_jax.memory import registry
 from infformer_jax.memory.base import Site
 from infformer_jax.memory.continuous import Continuous
 from infformer_jax.memory.continuous_config import ContinuousConfig
@@ -83,3 +84,26 @@ def test_a_hundred_thousand_segments_leave_the_state_finite_and_bounded(
   # Linear and contracting: all passes are equal, where the signal forgets a pass within the next.
   if sampling == 'even' and config.contraction != 'log':
     assert np.ptp(peak_by_round[1:]) < 1e-5 * late
+
+
+def test_a_past_without_the_residual_stream_is_refused_where_it_is_fed():
+  site = Site(d_model=D, num_heads=H, head_dim=K, segment_length=L)
+  memory = Continuous(toy.small('continuous', feed='residual'), site, rngs=nnx.Rngs(0))
+  past = Past(x_bld=jnp.ones((1, L, D)), whole_b=jnp.ones(1, bool))
+  with pytest.raises(ValueError, match=r'past.residual_bld = None: .* needs the residual stream'):
+    memory.write(memory.init_state(1, jnp.float32), past)
+
+
+def test_the_published_start_is_that_of_the_gpt2_code():
+  """nn.Linear is N(0, .02²); the gate, a Conv1d, keeps PyTorch's default, U(-1/√(3 d), 1/√(3 d))."""
+  site = Site(d_model=64, num_heads=2, head_dim=32, segment_length=L)
+  config = toy.small('continuous', num_basis=512, num_samples=512, initial_output='published', gate=True)
+  params = nnx.to_pure_dict(nnx.state(registry.build(config, site, rngs=nnx.Rngs(0))))
+  gate = params.pop('gate')
+  assert params.keys() == {'w_k_dhk', 'w_v_dhk', 'w_o_hkd', 'w_mu_n', 'w_sigma_n'}
+  for name, leaf in params.items():
+    assert leaf.std() == pytest.approx(0.02, rel=0.1), name
+  bound = 1 / np.sqrt(3 * 64)
+  for leaf in gate.values():
+    assert 0.9 * bound < np.abs(leaf).max() <= bound
+    assert leaf.std() == pytest.approx(bound / np.sqrt(3), rel=0.15)

@@ -11,6 +11,7 @@ from infformer_jax.memory.recent import Recent
 from infformer_jax.nn import transformer
 from infformer_jax.types import Read
 from tests import toy
+from tests.bits import bits
 
 L = toy.LENGTH
 KEY = jax.random.key(7)
@@ -145,6 +146,56 @@ def test_rematerialization_does_not_change_the_gradients(name):
   config = toy.config(toy.MEMORIES[name], num_layers=1, dropout=0.1)
   kept, again = (gradients(dataclasses.replace(config, remat=remat), key=KEY) for remat in (False, True))
   assert toy.error(again, kept) < toy.TOLERANCE
+
+
+@pytest.mark.parametrize('feed', ['normed', 'residual'])
+def test_the_memory_is_fed_what_the_config_says(feed):
+  """Two whole segments of a document, in the first layer, where the residual stream is the embeddings."""
+  config = toy.config(toy.small('continuous', sampling='even', feed=feed), num_layers=1, short_term_length=0)
+  graphdef, params = toy.build(config, spread=0.1)
+  batch = toy.batch(documents=((3 * L,),), segments=3)
+  model = transformer.merge(graphdef, params)
+  block, x_bsld = model.blocks[0], model.embed(batch.tokens_bsl, jnp.arange(L))
+  state = block.memory.init_state(1, x_bsld.dtype)
+  for segment in range(2):
+    x_bld = x_bsld[:, segment] if feed == 'residual' else block.attention_norm(x_bsld[:, segment])
+    new_bnd = block.memory.new_part(state.writes_b, x_bld)
+    state = block.memory.add_old_part(state, new_bnd, jnp.ones(1, bool), None)
+  written = toy.run(graphdef, params, batch, size=3).state.blocks[0].memory
+  assert toy.error(written.b_bnd, state.b_bnd) < toy.TOLERANCE
+
+
+@pytest.mark.parametrize(('initial_output', 'same'), [('zero', True), ('published', False)])
+def test_a_model_that_gets_a_memory_starts_as_the_model_without_it(initial_output, same):
+  """Bit for bit; the parameters of the trunk are those of the model without a memory."""
+  memory = toy.small('continuous', initial_output=initial_output, gate=True, feed='residual')
+  batch, logits = toy.batch(), []
+  for config in (toy.config(num_layers=1), toy.config(memory, num_layers=1)):
+    graphdef, params = toy.build(config, spread=0.0)
+    hidden_bsld = toy.run(graphdef, params, batch).hidden_bsld
+    logits.append(bits(transformer.merge(graphdef, params).vocabulary.logits(hidden_bsld)[batch.ok_bsl]))
+  assert np.array_equal(*logits) == same
+
+
+def test_a_memory_with_a_zero_output_learns():
+  """W_o gets a gradient at once, and the other parameters as soon as it is not zero."""
+  config = toy.config(toy.small('continuous', initial_output='zero', gate=True, kl_weight=0.0), num_layers=1)
+  graphdef, params = toy.build(config, spread=0.0)
+  batch = toy.batch()
+  weights_bsld = np.random.default_rng(0).normal(size=(*batch.ok_bsl.shape, config.d_model))
+  weights_bsld *= batch.ok_bsl[..., None]
+
+  @toy.quickly
+  @jax.grad
+  def gradient(memory):
+    blocks = {0: params['blocks'][0] | {'memory': memory}}
+    return (toy.stream(graphdef, params | {'blocks': blocks}, batch).hidden_bsld * weights_bsld).sum()
+
+  memory = params['blocks'][0]['memory']
+  for learned in ({'w_o_hkd'}, set(memory)):
+    gradients = gradient(memory)
+    assert learned == {name for name in memory if any(map(jnp.any, jax.tree.leaves(gradients[name])))}
+    memory = jax.tree.map(lambda leaf, gradient: leaf - 0.1 * gradient, memory, gradients)
 
 
 def test_a_scan_that_drops_lanes_is_rejected(monkeypatch):

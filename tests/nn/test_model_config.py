@@ -45,6 +45,10 @@ IMPOSSIBLE = [
     "compute_dtype = 'float64' needs the environment variable JAX_ENABLE_X64 = 1",
   ),
   ({'dropout': 1.0}, 'dropout = 1.0 must be in'),
+  (
+    {'norm_position': 'post', 'memory': toy.MEMORIES['stacked_most_used']},
+    "norm_position = 'post' has the residual stream as the input of its attention; use feed = 'normed'",
+  ),
   *(
     (
       {'memory': toy.small('continuous', layers=layers)},
