@@ -13,6 +13,7 @@ from infformer_jax.data.base import DataConfig
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.train import parameter_groups
 from infformer_jax.train.loop import TrainConfig
 
 MAY_CHANGE_IN_TRAINING = (
@@ -63,6 +64,7 @@ class Experiment:
       self.data.check(self.model.segment_length)
     except ConfigError as error:
       raise ConfigError(f'data.{error}') from None
+    parameter_groups.require_some(self.model, self.train.optimizer.trained)
     if (tokens := self.train.max_document_tokens) is not None:
       self._check_document_tokens(tokens)
 

@@ -15,7 +15,7 @@ from infformer_jax.experiment import Experiment
 from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.loop import TrainConfig
-from infformer_jax.train.optimizer import make_schedule
+from infformer_jax.train.optimizer import make_schedules
 
 MOST_PADDING = 0.5
 """A run warns if a larger share of its batches is padding."""
@@ -168,8 +168,7 @@ def rising_rate(train: TrainConfig, num_steps: int, step: int) -> Iterator[str]:
     num_steps: its length before.
     step: steps done.
   """
-  peak = train.optimizer.learning_rate
-  old, new = (make_schedule(train.optimizer, n, peak=peak) for n in (num_steps, train.num_steps))
+  old, new = (next(iter(make_schedules(train.optimizer, n).values())) for n in (num_steps, train.num_steps))
   last, following = float(old(step - 1)), float(new(step))
   if following > 1.1 * max(last, float(old(step))):  # In the warm-up, both schedules rise.
     yield (

@@ -17,7 +17,7 @@ from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import cost
 from infformer_jax.experiment import Experiment
-from infformer_jax.train.optimizer import make_optimizer, make_schedules
+from infformer_jax.train.optimizer import make_optimizer
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
 from infformer_jax.types import Batch
@@ -105,8 +105,7 @@ def test_a_training_step_preserves_the_shapes_of_the_state(path):
   experiment = load_config(path, cls=Experiment)
   model, train = experiment.model, experiment.train
   graphdef, state = shapes(experiment)
-  optimizer = make_optimizer(train.optimizer, train.num_steps)
-  step = make_train_step(graphdef, optimizer, make_schedules(train.optimizer, train.num_steps))
+  step = make_train_step(graphdef, train.optimizer, train.num_steps)
   batch = batch_of(train.batch_size, train.segments_per_chunk, model.segment_length)
   after, report = jax.eval_shape(step, state, batch)
   assert types(after) == types(state)

@@ -14,11 +14,12 @@ from infformer_jax.console import Console
 from infformer_jax.errors import check_range
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
+from infformer_jax.train import parameter_groups
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import NotFiniteError, Terminated
 from infformer_jax.train.hooks import Best, Every, Hook, Run, Save, StatusLine, comparable, log
 from infformer_jax.train.metrics import MetricsFile, Totals
-from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.restore import replaced
 from infformer_jax.train.sharding import make_mesh, put_batch, put_constants, shardings
 from infformer_jax.train.state import initial_state
@@ -92,6 +93,8 @@ def train(
   start = functools.partial(initial_state, model, optimizer, **sizes)
   graphdef, shapes = jax.eval_shape(start)
   places = shardings(shapes, mesh)
+  if config.optimizer.trained != 'all':
+    console.say(parameter_groups.described(shapes.params, config.optimizer.trained))
 
   # Restore.
   checkpoints = Checkpoints(workdir / 'checkpoints', warn=console.say)
@@ -125,8 +128,8 @@ def train(
     drawing = None if restored else pool.submit(start, places=places)
     abstract = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, places)
     constants = put_constants(transformer.merge(graphdef, shapes.params).constants(), mesh)
-    schedules = make_schedules(config.optimizer, config.num_steps)
-    train_step = make_train_step(graphdef, optimizer, schedules).lower(abstract, batch, constants).compile()
+    step = make_train_step(graphdef, config.optimizer, config.num_steps)
+    train_step = step.lower(abstract, batch, constants).compile()
   if drawing is not None:
     _, state = drawing.result()
     run.state = dataclasses.replace(state, params=replaced(state.params, initial or {}))

@@ -10,7 +10,8 @@ import optax
 
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn import transformer
-from infformer_jax.train.optimizer import Schedule
+from infformer_jax.train.optimizer import OptimizerConfig, learning_rates, make_optimizer
+from infformer_jax.train.parameter_groups import join, split
 from infformer_jax.train.sharding import name
 from infformer_jax.train.state import TrainState
 from infformer_jax.types import Array, Batch, PyTree, SumCount
@@ -25,9 +26,7 @@ class Report:
   groups: Mapping[str, Array]  # bool: which groups of tensors are finite, in the order of computation
 
 
-def make_train_step(
-  graphdef: Any, optimizer: optax.GradientTransformation, schedules: Mapping[str, Schedule]
-) -> jax.stages.Wrapped:
+def make_train_step(graphdef: Any, config: OptimizerConfig, num_steps: int) -> jax.stages.Wrapped:
   """The jitted step, (TrainState, Batch, constants) -> (TrainState, Report). It donates the state.
 
   The loss is Σ nll / number of targets that count, over all lanes of all devices, plus for every auxiliary
@@ -38,14 +37,15 @@ def make_train_step(
 
   Args:
     graphdef: of the model (transformer.build).
-    optimizer: of the parameters.
-    schedules: of the learning rates, by their names in the metrics.
+    config: of the optimizer.
+    num_steps: over which its learning rates decay.
   """
+  optimizer = make_optimizer(config, num_steps)
 
   def loss_and_rest(
-    params: PyTree, state: TrainState, batch: Batch, constants: PyTree | None
+    trained: PyTree, frozen: PyTree, state: TrainState, batch: Batch, constants: PyTree | None
   ) -> tuple[Array, tuple[Any, dict]]:
-    model = transformer.merge(graphdef, params, constants)
+    model = transformer.merge(graphdef, join(trained, frozen), constants)
     output = model(batch, state.memory, key=state.key)
     nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
     scored_bsl = batch.group_bsl >= 0
@@ -62,27 +62,33 @@ def make_train_step(
   def train_step(
     state: TrainState, batch: Batch, constants: PyTree | None = None
   ) -> tuple[TrainState, Report]:
+    trained, frozen = split(state.params, config.trained)
     (_, (memory, sums)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
-      state.params, state, batch, constants
+      trained, frozen, state, batch, constants
     )
     updates, new_optimizer = optimizer.update(gradients, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updated = optax.apply_updates(trained, updates)
 
-    groups = finite_groups(memory, sums, gradients, params)
+    groups = finite_groups(memory, sums, gradients, updated)
     finite = state.finite & jnp.stack(list(groups.values())).all()
-    before = (state.step, state.params, state.optimizer, state.memory)
-    after = (state.step + 1, params, new_optimizer, memory)
-    step, params, new_optimizer, memory = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, before)
+    before = (state.step, trained, state.optimizer, state.memory)
+    after = (state.step + 1, updated, new_optimizer, memory)
+    step, updated, new_optimizer, memory = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, before)
 
     one = jnp.float32(1)
     metrics = {
       **sums,
       'gradient_norm': (optax.tree.norm(gradients).astype(jnp.float32), one),
       'padded_fraction': (jnp.float32((~batch.ok_bsl).sum()), jnp.float32(batch.ok_bsl.size)),
-      **{rate: (schedule(state.step), one) for rate, schedule in schedules.items()},
+      **{name: (rate, one) for name, rate in learning_rates(config, num_steps, state.step).items()},
     }
     state = TrainState(
-      step=step, params=params, optimizer=new_optimizer, memory=memory, key=state.key, finite=finite
+      step=step,
+      params=join(updated, frozen),
+      optimizer=new_optimizer,
+      memory=memory,
+      key=state.key,
+      finite=finite,
     )
     return state, Report(metrics=metrics, finite=finite, groups=groups)
 
@@ -96,12 +102,13 @@ def mean(sum_count: SumCount) -> Array:
 
 
 def finite_groups(
-  memory: PyTree, sums: Mapping[str, SumCount], gradients: PyTree, params: PyTree
+  memory: PyTree, sums: Mapping[str, SumCount], gradients: PyTree, updated: PyTree
 ) -> OrderedDict[str, Array]:
   """Whether each group of tensors is finite, in the order of computation: the first bad one is the cause.
 
   The order is: memories from the first layer up, losses, gradients from the last layer down, parameters after
-  the update. A group is a module: the name of a parameter without its last part.
+  the update. Frozen parameters have neither. A group is a module: the name of a parameter without its last
+  part.
   """
 
   def backwards(path: tuple) -> tuple[bool, bool]:
@@ -114,7 +121,7 @@ def finite_groups(
     ('gradient of', path[:-1] or path, leaf)
     for path, leaf in sorted(last_layer_first, key=lambda path_leaf: backwards(path_leaf[0]))
   ]
-  named += [('updated', path[:-1] or path, leaf) for path, leaf in jax.tree.leaves_with_path(params)]
+  named += [('updated', path[:-1] or path, leaf) for path, leaf in jax.tree.leaves_with_path(updated)]
   groups: OrderedDict[str, Array] = OrderedDict()
   for kind, path, tree in named:
     group = f'{kind} {name(path)}'.rstrip()

@@ -18,7 +18,7 @@ from infformer_jax.memory.continuous_config import ContinuousConfig
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
-from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
 from tests.benchmarks.generation import WIDE
@@ -94,5 +94,5 @@ def lowered(model: ModelConfig, lanes: int) -> jax.stages.Lowered:
     functools.partial(initial_state, model, OPTIMIZER, vocab_size=VOCABULARY, batch_size=lanes, seed=0)
   )
   constants = transformer.merge(graphdef, state.params).constants()
-  step = make_train_step(graphdef, OPTIMIZER, make_schedules(OptimizerConfig(), NUM_STEPS))
+  step = make_train_step(graphdef, OptimizerConfig(), NUM_STEPS)
   return step.lower(state, random_batch(model, VOCABULARY, lanes, SEGMENTS), constants)

@@ -17,11 +17,11 @@ from infformer_jax.nn import transformer
 from infformer_jax.train.optimizer import (
   OptimizerConfig,
   decayed,
+  learning_rates,
   make_optimizer,
   make_schedules,
-  names,
-  parameter_groups,
 )
+from infformer_jax.train.parameter_groups import names, split
 from infformer_jax.train.sharding import name
 from tests import toy
 
@@ -51,6 +51,7 @@ NOT_DECAYED = {
 CONFIG = OptimizerConfig(
   learning_rate=0.1,
   memory_learning_rate=0.03,
+  norm_learning_rate=0.2,
   warmup_steps=1,
   weight_decay=0.5,
   final_learning_rate_fraction=1.0,
@@ -74,7 +75,7 @@ def update(config: OptimizerConfig, params, gradients):
 
 def test_the_learning_rate_rises_linearly_and_decays_as_a_cosine():
   config = OptimizerConfig(learning_rate=2.0, warmup_steps=10, final_learning_rate_fraction=0.25)
-  schedule = make_schedules(config, 110)['learning_rate']
+  schedule = make_schedules(config, 110)['trunk']
   rates = np.array([schedule(steps_done) for steps_done in range(120)])
   np.testing.assert_allclose(rates[:10], 0.2 * np.arange(1, 11), rtol=1e-6)
   np.testing.assert_allclose(rates[59], (2.0 + 0.5) / 2, rtol=1e-6)  # Halfway between peak and floor.
@@ -85,31 +86,35 @@ def test_the_learning_rate_rises_linearly_and_decays_as_a_cosine():
 @pytest.mark.parametrize('num_steps', [1, 20, 137])
 @pytest.mark.parametrize('warmup_steps', [0, 1, 20, 50])
 @pytest.mark.parametrize('floor', [0.0, 0.1, 1.0])
-def test_the_schedule_is_a_linear_warmup_followed_by_half_a_cosine(num_steps, warmup_steps, floor):
-  config = OptimizerConfig(learning_rate=3e-4, warmup_steps=warmup_steps, final_learning_rate_fraction=floor)
+@pytest.mark.parametrize('decay', ['cosine', 'linear'])
+def test_the_schedule_is_a_linear_warmup_followed_by_half_a_cosine_or_a_line(
+  num_steps, warmup_steps, floor, decay
+):
+  config = OptimizerConfig(
+    learning_rate=3e-4, warmup_steps=warmup_steps, decay=decay, final_learning_rate_fraction=floor
+  )
   step = np.arange(1, num_steps + 10, dtype=np.float64)
   warmup = max(warmup_steps, 1)
   progress = np.clip((step - warmup) / max(num_steps - warmup, 1), 0, 1)
-  cosine = (1 + np.cos(np.pi * progress)) / 2
-  expected = 3e-4 * np.minimum(step / warmup, 1) * (floor + (1 - floor) * cosine)
-  schedule = make_schedules(config, num_steps)['learning_rate']
+  left = {'cosine': (1 + np.cos(np.pi * progress)) / 2, 'linear': 1 - progress}[decay]
+  expected = 3e-4 * np.minimum(step / warmup, 1) * (floor + (1 - floor) * left)
+  schedule = make_schedules(config, num_steps)['trunk']
   rates = jax.vmap(schedule)(jnp.arange(len(step)))
   np.testing.assert_allclose(rates, expected, rtol=0, atol=3e-4 * 4 * np.finfo(np.float32).eps)
 
 
-def test_the_memory_has_the_same_learning_rate_by_default():
-  same = make_schedules(OptimizerConfig(learning_rate=0.1), 10)
-  assert same['learning_rate'](3) == same['memory_learning_rate'](3)
-  own = make_schedules(OptimizerConfig(learning_rate=0.1, memory_learning_rate=0.0), 10)
-  assert own['memory_learning_rate'](3) == 0
+def test_the_groups_have_the_learning_rate_of_the_trunk_by_default():
+  same = learning_rates(OptimizerConfig(learning_rate=0.1), 10, 3)
+  assert same.keys() == {'learning_rate', 'norm_learning_rate', 'memory_learning_rate'}
+  assert len({float(rate) for rate in same.values()}) == 1
+  own = learning_rates(OptimizerConfig(memory_learning_rate=0.0, norm_learning_rate=0.1), 10, 3)
+  assert own['memory_learning_rate'] == 0 < own['learning_rate'] < own['norm_learning_rate']
 
 
-def test_all_parameters_of_memories_are_in_the_memory_group(params):
-  groups = named(parameter_groups(params))
-  memory = {key for key, group in groups.items() if group == 'memory_learning_rate'}
-  assert memory == {key for key in groups if '/memory/' in key}
-  assert {key.split('/')[1] for key in memory} == {'0', '1'}
-  assert any('attention/' in key for key in set(groups) - memory)
+def rate(path) -> float:
+  """The learning rate of a parameter with CONFIG."""
+  keys = names(path)
+  return 0.03 if 'memory' in keys else 0.2 if any('_norm' in key for key in keys) else 0.1
 
 
 def test_each_group_is_updated_with_its_own_learning_rate(params):
@@ -117,16 +122,26 @@ def test_each_group_is_updated_with_its_own_learning_rate(params):
   moves, _ = update(OptimizerConfig(**{**vars(CONFIG), 'weight_decay': 0.0}), params, ones)
 
   def expected(path, leaf):  # The first update of Adam is the sign of the gradient.
-    return jnp.full_like(leaf, -0.03 if 'memory' in names(path) else -0.1)
+    return jnp.full_like(leaf, -rate(path))
 
   chex.assert_trees_all_close(moves, jax.tree.map_with_path(expected, params), rtol=1e-4, atol=0)
+
+
+def test_the_optimizer_keeps_two_moments_of_trained_parameters_and_nothing_of_frozen_ones(params):
+  for trained in ('all', 'memory', 'memory_and_norms'):
+    optimizer = make_optimizer(OptimizerConfig(trained=trained), 10)
+    kept = jax.tree.leaves(optimizer.init(params))
+    chosen = jax.tree.leaves(split(params, trained)[0])
+    counts = [leaf for leaf in kept if leaf.dtype == jnp.int32]  # Of the steps.
+    assert sum(leaf.nbytes for leaf in kept) == 2 * sum(leaf.nbytes for leaf in chosen) + 4 * len(counts)
+    assert len(kept) == 2 * len(chosen) + len(counts)
 
 
 def test_the_decayed_parameters_have_weight_decay(params):
   moves, _ = update(CONFIG, params, jax.tree.map(jnp.zeros_like, params))
 
   def expected(path, leaf, decays):
-    return -(0.03 if 'memory' in names(path) else 0.1) * 0.5 * leaf * decays
+    return -rate(path) * 0.5 * leaf * decays
 
   chex.assert_trees_all_close(
     moves, jax.tree.map_with_path(expected, params, decayed(params)), rtol=1e-5, atol=0

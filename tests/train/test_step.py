@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from infformer_jax.nn import transformer
-from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer, make_schedules
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
+from infformer_jax.train.parameter_groups import split
 from infformer_jax.train.sharding import name
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
@@ -32,7 +33,7 @@ def start():
 
 @pytest.fixture(scope='module')
 def step(start):
-  return make_train_step(start[0], make_optimizer(OPTIMIZER, 10), make_schedules(OPTIMIZER, 10))
+  return make_train_step(start[0], OPTIMIZER, 10)
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +62,7 @@ def values(state):
 
 @pytest.fixture(scope='module')
 def plainly(start, batch):
-  """The nll of every token [b, s, l] and the norm of the gradient, computed from their definitions."""
+  """The nll of every token [b, s, l] and the gradient, computed from their definitions."""
   graphdef, state = start
 
   def loss(params):
@@ -74,8 +75,12 @@ def plainly(start, batch):
     return (nll_bsl * batch.ok_bsl).sum() / batch.ok_bsl.sum() + aux, nll_bsl
 
   gradients, nll_bsl = jax.jit(jax.grad(loss, has_aux=True))(state.params)
+  return np.asarray(nll_bsl, np.float64), gradients
+
+
+def norm(gradients) -> float:
   squares = [(np.asarray(gradient, np.float64) ** 2).sum() for gradient in jax.tree.leaves(gradients)]
-  return np.asarray(nll_bsl, np.float64), np.sqrt(sum(squares))
+  return np.sqrt(sum(squares))
 
 
 def test_the_loss_is_the_mean_over_real_tokens(plainly, step, state, batch):
@@ -89,7 +94,23 @@ def test_the_loss_is_the_mean_over_real_tokens(plainly, step, state, batch):
 
 def test_the_gradient_is_that_of_the_mean_plus_the_weighted_auxiliary_losses(plainly, step, state, batch):
   _, report = step(state, batch)
-  assert report.metrics['gradient_norm'][0] == pytest.approx(plainly[1], rel=TOLERANCE)
+  assert report.metrics['gradient_norm'][0] == pytest.approx(norm(plainly[1]), rel=TOLERANCE)
+
+
+def test_a_step_that_trains_the_memory_changes_only_the_memory(plainly, start, batch):
+  """Frozen parameters keep their bits, and have no gradient."""
+  config = dataclasses.replace(OPTIMIZER, trained='memory', weight_decay=0.1)
+  before = jax.tree.map(jnp.copy, start[1])
+  optimizer = jax.jit(make_optimizer(config, 10).init)(before.params)
+  state = dataclasses.replace(before, optimizer=optimizer)
+  after, report = make_train_step(start[0], config, 10)(state, batch)
+  trained, _ = split(plainly[1], 'memory')
+  assert report.metrics['gradient_norm'][0] == pytest.approx(norm(trained), rel=TOLERANCE)
+  assert not [group for group in report.groups if group.startswith('gradient') and 'memory' not in group]
+  assert report.metrics.keys() & {'learning_rate', 'memory_learning_rate'} == {'memory_learning_rate'}
+  changed = jax.tree.map(lambda new, old: bool((new != old).any()), bits(after.params), bits(start[1].params))
+  assert all(jax.tree.leaves(split(changed, 'memory')[0]))
+  assert not any(jax.tree.leaves(split(changed, 'memory')[1]))
 
 
 def test_targets_in_padding_have_no_effect(start, step, batch):
