@@ -11,6 +11,15 @@ from infformer_jax.data.sorting import SortingConfig
 from infformer_jax.data.stdlib import StdlibConfig
 from infformer_jax.data.text import TextConfig
 from infformer_jax.data.tfds import TfdsConfig
+from infformer_jax.data.wikitext import WikitextConfig
 
-for _config in (StdlibConfig, TextConfig, Pg19Config, TfdsConfig, SortingConfig, RecallConfig):
+for _config in (
+  StdlibConfig,
+  TextConfig,
+  Pg19Config,
+  TfdsConfig,
+  WikitextConfig,
+  SortingConfig,
+  RecallConfig,
+):
   register(_config)

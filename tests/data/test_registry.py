@@ -11,7 +11,7 @@ KINDS = DataConfig.kinds()
 
 
 def test_every_kind_is_registered_under_its_name():
-  assert set(KINDS) >= {'stdlib', 'text', 'pg19', 'tfds', 'sorting', 'recall'}
+  assert set(KINDS) >= {'stdlib', 'text', 'pg19', 'tfds', 'wikitext', 'sorting', 'recall'}
   for kind, config in KINDS.items():
     assert config.kind == kind
   assert {kind for kind, config in KINDS.items() if issubclass(config, TaskConfig)} == {'sorting', 'recall'}
