@@ -26,6 +26,7 @@ EXPERIMENT = Experiment(model=toy.config(toy.small('continuous')), data=TextConf
 NEEDED = {
   'text': [('data.source_dir', 'books')],
   'tfds': [('data.source_dir', 'books')],
+  'wikitext': [('data.source_dir', 'books')],
   'recall': [('model.segment_length', '64'), ('model.short_term_length', '64')],
   'stacked': [('model.memory.first.kind', 'recent'), ('model.memory.second.source', 'evicted')],
 }

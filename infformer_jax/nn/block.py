@@ -82,14 +82,8 @@ class Block(nnx.Module):
     gain = 1 / np.sqrt(2 * config.num_layers)
     self.attention = Attention(config, gain=gain, rngs=rngs)
     self.attention_norm = norm(config.norm, config.d_model, epsilon=config.norm_epsilon, **common)
-    self.feed_forward = FeedForward(
-      config.feed_forward,
-      config.d_model,
-      config.d_ff,
-      bias=config.biased_feed_forward,
-      gain=gain,
-      **common,
-    )
+    sizes, bias = (config.d_model, config.d_ff), config.biased_feed_forward
+    self.feed_forward = FeedForward(config.feed_forward, *sizes, bias=bias, gain=gain, **common)
     self.feed_forward_norm = norm(config.norm, config.d_model, epsilon=config.norm_epsilon, **common)
     site = Site(
       d_model=config.d_model,
@@ -160,11 +154,9 @@ class Block(nnx.Module):
       ok_bl=chunk.ok_bsl,
       offset_bl=jnp.broadcast_to(jnp.arange(length, dtype=jnp.float32), (b, s, length)),
     )
-    pasts = Past(
-      x_bld=self.timeline.pasts(h_btd, s),
-      whole_b=self.timeline.has_past(chunk.since_bs),
-      residual_bld=self.timeline.pasts(timeline_btd, s) if self.memory.traits.uses_residual else None,
-    )
+    whole_bs = self.timeline.has_past(chunk.since_bs)
+    residual_bsld = self.timeline.pasts(timeline_btd, s) if self.memory.traits.uses_residual else None
+    pasts = Past(x_bld=self.timeline.pasts(h_btd, s), whole_b=whole_bs, residual_bld=residual_bsld)
     local = Local(
       q_blhk=q_bslhk,
       ok_bl=chunk.ok_bsl,
