@@ -16,7 +16,15 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 # The parts of the package that each part may import besides itself. The longest matching name applies.
 BASE = ('types', 'errors')
 MODEL = (*BASE, 'core', 'memory', 'nn')
-HOST = ('paths', 'objects', 'files', 'console', 'first_process')  # Shared by programs, independent of models.
+HOST = (
+  'paths',
+  'objects',
+  'files',
+  'lease',
+  'lock',
+  'console',
+  'first_process',
+)  # Shared by programs, independent of models.
 WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchange.
 MAY_IMPORT = {
   'types': ('core.pytree',),
@@ -25,6 +33,8 @@ MAY_IMPORT = {
   'objects': ('paths',),
   'patient_gcs': (),
   'files': ('errors', 'objects', 'paths'),
+  'lease': ('files', 'objects', 'paths'),
+  'lock': ('files', 'lease', 'paths'),
   'console': (),
   'first_process': ('errors',),
   'text_table': (),

@@ -64,6 +64,7 @@ def test_a_run_killed_between_checkpoints_has_the_same_results(program, killed, 
   assert_same(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_killed_during_a_save_has_the_same_results(program, undisturbed, tmp_path):
   checkpoints = tmp_path / 'work' / 'checkpoints'
   process = program.start(tmp_path / 'work')
@@ -124,6 +125,7 @@ def test_a_run_resumes_with_more_steps_but_not_with_another_model(program, undis
   assert [line['step'] for line in metrics(workdir) if line['split'] == 'train'][-3:] == [30, 31, 32]
 
 
+@pytest.mark.slow
 def test_other_training_documents_are_rejected(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   texts = shutil.copytree(program.texts, tmp_path / 'texts')
@@ -164,6 +166,7 @@ def test_an_evaluation_with_a_longer_cache_does_not_change_the_run(program, undi
   assert 'memory.w_mu' in err.replace('/', '.')
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, tmp_path):
   """A tokenizer of the same size would fit the model, but the losses would be meaningless."""
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
@@ -173,6 +176,7 @@ def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, 
   assert not list(workdir.glob('bpe*'))
 
 
+@pytest.mark.slow
 def test_a_second_training_run_in_a_work_directory_is_rejected(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   with open(workdir / 'lock', 'a') as file:
@@ -199,6 +203,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_previous_one_is_used(pr
   assert_same(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_in_one_line_and_it_resumes(program, killed, undisturbed, tmp_path):
   workdir = shutil.copytree(killed, tmp_path / 'work')
   good = checkpoint_steps(workdir)[-1]
