@@ -234,13 +234,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_finite_state
   assert again == err
 
 
-def test_invalid_settings_are_one_line_errors_before_any_data_are_read(program, tmp_path):
-  for flags, words in (
-    (('--config.train.num_step=3',), ('train.num_step', 'num_steps')),
-    (('--config.model.short_term_length=24',), ('model.short_term_length', '24', '16 or 32')),
-    (('--mode=test',), ('mode', 'test', 'eval')),
-  ):
-    _, err = program.run(tmp_path / 'work', *flags, '--config.data.source_dir=/nowhere', code=2)
-    assert err.startswith('error: ')
-    assert all(word in err for word in words), err
-    assert not (tmp_path / 'work').exists()
+@pytest.mark.parametrize(
+  ('flag', 'words'),
+  [
+    ('--config.train.num_step=3', ('train.num_step', 'num_steps')),
+    pytest.param(
+      *('--config.model.short_term_length=24', ('model.short_term_length', '24', '16 or 32')),
+      marks=pytest.mark.slow,
+    ),
+    pytest.param('--mode=test', ('mode', 'test', 'eval'), marks=pytest.mark.slow),
+  ],
+)
+def test_an_invalid_setting_is_a_one_line_error_before_any_data_are_read(program, tmp_path, flag, words):
+  _, err = program.run(tmp_path / 'work', flag, '--config.data.source_dir=/nowhere', code=2)
+  assert err.startswith('error: ')
+  assert all(word in err for word in words), err
+  assert not (tmp_path / 'work').exists()

@@ -90,7 +90,8 @@ def _moved(documents: Documents, parent: pathlib.Path, kind: str, seen: str, spl
     content.add(document)
   name = f'{kind}_{content.short}'
   if name in intact:
-    token_files.add_seen(parent / name, seen)
+    with contextlib.suppress(OSError):  # If it cannot be written, the next start reads them again.
+      token_files.add_seen(parent / name, seen)
   return intact.get(name)
 
 
