@@ -1,7 +1,6 @@
 """Real processes of one tiny model, with random draws: kills, stops and damage do not change the results."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 import random
@@ -174,15 +173,6 @@ def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, 
   assert "data.tokenizer = 'bpe:257'" in err
   assert '--config.data.tokenizer=bytes' in err
   assert not list(workdir.glob('bpe*'))
-
-
-@pytest.mark.slow
-def test_a_second_training_run_in_a_work_directory_is_rejected(program, undisturbed, tmp_path):
-  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
-  with open(workdir / 'lock', 'a') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    _, err = program.run(workdir, code=2)
-  assert 'another run is training' in err
 
 
 @pytest.mark.slow
