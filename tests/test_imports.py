@@ -66,6 +66,7 @@ COMMAND_LINES = (
   'job',
   'resume',
   'experiment',
+  'allocator',
   'startup',
 )  # These may import all parts.
 
