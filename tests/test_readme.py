@@ -1,4 +1,4 @@
-"""The commands and programs of the README run as printed, but with fewer steps and smaller data."""
+"""The commands of the README and the programs of the docs run as printed, the commands with fewer steps."""
 
 import pathlib
 import re
@@ -28,16 +28,17 @@ SMALL_MODEL = (
 BOOK = 'It was a clear evening, and the ship lay at anchor in the bay. ' * 400
 
 
-def readme() -> str:
-  return (ROOT / 'README.md').read_text(encoding='utf-8')
+PROGRAMS = ('README.md', 'docs/own_models.md')
+"""The pages whose Python programs run."""
 
 
-def blocks(language: str) -> list[str]:
-  return re.findall(rf'^```{language}\n(.*?)^```', readme(), re.MULTILINE | re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+  text = (ROOT / page).read_text(encoding='utf-8')
+  return re.findall(rf'^```{language}\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
-  lines = [line for block in blocks('bash') for line in block.replace('\\\n', ' ').splitlines()]
+  lines = [line for block in blocks('README.md', 'bash') for line in block.replace('\\\n', ' ').splitlines()]
   lines = [re.sub(r'\s+', ' ', line.partition(' #')[0]).strip() for line in lines if not line.startswith('#')]
   return [line for line in lines if line and not line.startswith(NOT_RUN)]
 
@@ -105,8 +106,11 @@ def test_all_commands_run_in_the_order_of_the_readme(places):
 
 
 @pytest.mark.slow
-def test_all_python_programs_run(tmp_path):
-  for program in blocks('python'):
+@pytest.mark.parametrize('page', PROGRAMS)
+def test_all_python_programs_run(tmp_path, page):
+  programs = blocks(page, 'python')
+  assert programs
+  for program in programs:
     if "load('W')" in program:  # Needs a trained model; tests/test_trained_model.py runs it.
       continue
     command = [sys.executable, '-c', program]
@@ -114,6 +118,10 @@ def test_all_python_programs_run(tmp_path):
     assert done.returncode == 0, f'{program}\n{done.stderr[-3000:]}'
 
 
-def test_all_linked_files_exist():
-  links = re.findall(r'\]\((?!http|#)([^)#]+)', readme())
-  assert [link for link in links if not (ROOT / link).exists()] == []
+PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=str)
+def test_all_linked_files_exist(page):
+  links = re.findall(r'\]\((?!http|#)([^)#]+)', (ROOT / page).read_text(encoding='utf-8'))
+  assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
