@@ -29,6 +29,7 @@ WRITTEN = ('records', 'results_schema')  # Schemas of files that programs exchan
 MAY_IMPORT = {
   'types': ('core.pytree',),
   'errors': (),
+  'allocator': (),
   'paths': ('errors',),
   'objects': ('paths',),
   'patient_gcs': (),
@@ -66,7 +67,6 @@ COMMAND_LINES = (
   'job',
   'resume',
   'experiment',
-  'allocator',
   'startup',
 )  # These may import all parts.
 
