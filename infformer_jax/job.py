@@ -22,8 +22,8 @@ from infformer_jax.run_warnings import beyond_horizon, run_warnings
 from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
-from infformer_jax.train.lock import lock
 from infformer_jax.train.restore import require_fit
+from infformer_jax.train.workdir_lock import lock_workdir
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch
 
@@ -47,7 +47,7 @@ def train(
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
   start = resume.start(experiment, workdir)
-  with lock(workdir, console.say):
+  with lock_workdir(workdir, console.say):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
     perplexity.require_targets(corpus.split(evaluation.split), evaluation)
     documents = cut_documents(corpus.split('train'), config.max_document_tokens)

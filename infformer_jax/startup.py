@@ -1,4 +1,4 @@
-"""The start of the command lines that compute: a compilation cache, and no log of Orbax."""
+"""The start of the command lines that compute: a compilation cache, memory that is kept, no log of Orbax."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ import sys
 import jax
 from absl import flags
 
-from infformer_jax import paths
+from infformer_jax import allocator, paths
 from infformer_jax.train.orbax_log import silence_orbax
 
 _MIN_COMPILE_SECONDS = 0.1
@@ -21,8 +21,10 @@ _COMPILATION_CACHE = flags.DEFINE_bool(
 
 
 def prepare() -> None:
-  """Call this once, before JAX compiles anything."""
+  """Call this once, before JAX has devices."""
   silence_orbax()
+  if allocator.only_cpus():
+    allocator.keep_freed_memory()
   if _COMPILATION_CACHE.value:
     use_compilation_cache()
   else:

@@ -50,6 +50,13 @@ def in_bucket(config, bucket) -> epath.Path:
   return workdir
 
 
+@pytest.fixture
+def no_plots(monkeypatch) -> None:
+  """Drawing takes as long as the rest of a run."""
+  for name in ('_plot', '_plot_training'):
+    monkeypatch.setattr(job, name, lambda *args: None)
+
+
 def names(workdir: epath.Path) -> set[str]:
   """The files, except for those of Orbax and TensorBoard, whose names vary, and for the lock."""
   found, folders = set(), [workdir]
@@ -80,7 +87,7 @@ class Killed(BaseException):
 
 
 def test_a_run_that_ends_between_two_saves_resumes_without_a_step_twice(
-  config, bucket, on_disk, tmp_path, monkeypatch
+  config, bucket, on_disk, tmp_path, monkeypatch, no_plots
 ):
   workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
 
@@ -100,7 +107,9 @@ def test_a_run_that_ends_between_two_saves_resumes_without_a_step_twice(
 
 
 @pytest.mark.slow
-def test_a_run_continues_while_requests_fail_and_while_the_bucket_is_away(config, bucket, on_disk, tmp_path):
+def test_a_run_continues_while_requests_fail_and_while_the_bucket_is_away(
+  config, bucket, on_disk, tmp_path, no_plots
+):
   workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
   bucket.fails_every = 10
   timers = []
@@ -120,7 +129,9 @@ def test_a_run_continues_while_requests_fail_and_while_the_bucket_is_away(config
   assert_same(workdir, on_disk)
 
 
-def test_the_model_is_loaded_evaluated_and_continued_from_a_bucket(config, in_bucket, on_disk, tmp_path):
+def test_the_model_is_loaded_evaluated_and_continued_from_a_bucket(
+  config, in_bucket, on_disk, tmp_path, no_plots
+):
   assert TrainedModel.load(str(in_bucket)).step == STEPS
   experiment = resolve_experiment(None, [], in_bucket, may_change=MAY_CHANGE_IN_EVALUATION)
   job.evaluate(experiment, in_bucket, Console(io.StringIO()), name='again')

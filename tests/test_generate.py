@@ -49,9 +49,18 @@ def test_only_the_text_is_on_standard_output_and_it_depends_on_the_seed(workdir)
   ('flags', 'message'),
   [
     (['--prompt_file=nowhere.txt'], '/nowhere.txt: No such file or directory'),
-    (['--prompt_file=PROMPT', '--max_new_tokens=0'], '--max_new_tokens = 0 must be in [1, 2^31 - 1]'),
-    (['--prompt_file=PROMPT', f'--seed={2**40}'], '--seed = 1099511627776 must be in [0, 2^32 - 1]'),
-    (['--prompt_file=PROMPT', '--temperature=inf'], '--temperature = inf must be finite and at least 0'),
+    pytest.param(
+      *(['--prompt_file=PROMPT', '--max_new_tokens=0'], '--max_new_tokens = 0 must be in [1, 2^31 - 1]'),
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      *(['--prompt_file=PROMPT', f'--seed={2**40}'], '--seed = 1099511627776 must be in [0, 2^32 - 1]'),
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      *(['--prompt_file=PROMPT', '--temperature=inf'], '--temperature = inf must be finite and at least 0'),
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_invalid_flags_are_one_line_errors(flags, message, workdir):

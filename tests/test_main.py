@@ -1,7 +1,6 @@
 """Real processes of one tiny model, with random draws: kills, stops and damage do not change the results."""
 
 import contextlib
-import fcntl
 import json
 import pathlib
 import random
@@ -64,6 +63,7 @@ def test_a_run_killed_between_checkpoints_has_the_same_results(program, killed, 
   assert_same(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_killed_during_a_save_has_the_same_results(program, undisturbed, tmp_path):
   checkpoints = tmp_path / 'work' / 'checkpoints'
   process = program.start(tmp_path / 'work')
@@ -124,6 +124,7 @@ def test_a_run_resumes_with_more_steps_but_not_with_another_model(program, undis
   assert [line['step'] for line in metrics(workdir) if line['split'] == 'train'][-3:] == [30, 31, 32]
 
 
+@pytest.mark.slow
 def test_other_training_documents_are_rejected(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   texts = shutil.copytree(program.texts, tmp_path / 'texts')
@@ -164,6 +165,7 @@ def test_an_evaluation_with_a_longer_cache_does_not_change_the_run(program, undi
   assert 'memory.w_mu' in err.replace('/', '.')
 
 
+@pytest.mark.slow
 def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, tmp_path):
   """A tokenizer of the same size would fit the model, but the losses would be meaningless."""
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
@@ -171,14 +173,6 @@ def test_an_evaluation_with_another_tokenizer_is_rejected(program, undisturbed, 
   assert "data.tokenizer = 'bpe:257'" in err
   assert '--config.data.tokenizer=bytes' in err
   assert not list(workdir.glob('bpe*'))
-
-
-def test_a_second_training_run_in_a_work_directory_is_rejected(program, undisturbed, tmp_path):
-  workdir = shutil.copytree(undisturbed, tmp_path / 'work')
-  with open(workdir / 'lock', 'a') as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    _, err = program.run(workdir, code=2)
-  assert 'another run is training' in err
 
 
 @pytest.mark.slow
@@ -199,6 +193,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_previous_one_is_used(pr
   assert_same(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_in_one_line_and_it_resumes(program, killed, undisturbed, tmp_path):
   workdir = shutil.copytree(killed, tmp_path / 'work')
   good = checkpoint_steps(workdir)[-1]
@@ -229,13 +224,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_finite_state
   assert again == err
 
 
-def test_invalid_settings_are_one_line_errors_before_any_data_are_read(program, tmp_path):
-  for flags, words in (
-    (('--config.train.num_step=3',), ('train.num_step', 'num_steps')),
-    (('--config.model.short_term_length=24',), ('model.short_term_length', '24', '16 or 32')),
-    (('--mode=test',), ('mode', 'test', 'eval')),
-  ):
-    _, err = program.run(tmp_path / 'work', *flags, '--config.data.source_dir=/nowhere', code=2)
-    assert err.startswith('error: ')
-    assert all(word in err for word in words), err
-    assert not (tmp_path / 'work').exists()
+@pytest.mark.parametrize(
+  ('flag', 'words'),
+  [
+    ('--config.train.num_step=3', ('train.num_step', 'num_steps')),
+    pytest.param(
+      *('--config.model.short_term_length=24', ('model.short_term_length', '24', '16 or 32')),
+      marks=pytest.mark.slow,
+    ),
+    pytest.param('--mode=test', ('mode', 'test', 'eval'), marks=pytest.mark.slow),
+  ],
+)
+def test_an_invalid_setting_is_a_one_line_error_before_any_data_are_read(program, tmp_path, flag, words):
+  _, err = program.run(tmp_path / 'work', flag, '--config.data.source_dir=/nowhere', code=2)
+  assert err.startswith('error: ')
+  assert all(word in err for word in words), err
+  assert not (tmp_path / 'work').exists()

@@ -99,6 +99,7 @@ def test_the_command_redraws_the_same_plots_and_compares_runs(continuous, neighb
   assert [name for name in before if before[name] != after[name]] == []
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_the_same_run_can_be_compared_through_its_inspection(continuous, neighbours):
   evaluated = shutil.copytree(neighbours / 'inspection', continuous / 'inspection_longer')
   done = run('-m', 'infformer_jax.plot', f'--workdir={continuous}', f'--against={evaluated}')

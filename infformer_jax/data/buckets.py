@@ -1,10 +1,12 @@
 """Reading from buckets of Google Cloud Storage: lists of objects, and copies of them on a local disk."""
 
+import base64
 import functools
 import logging
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Mapping
 from concurrent import futures
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from infformer_jax.console import tracked
 from infformer_jax.errors import UserError
 
 _AT_ONCE = 32  # requests
+_BLOCK = 2**20  # bytes in memory while a copy is read
 
 
 class Stat(NamedTuple):
@@ -23,6 +26,7 @@ class Stat(NamedTuple):
 
   size: int  # bytes
   version: str  # another one if the content may have changed: the time, or in a bucket a checksum
+  crc32c: str = ''  # the checksum that a bucket has for every object; '' on a disk
 
 
 def objects(root: epath.Path, key: str) -> dict[str, Stat]:
@@ -50,12 +54,20 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
     # Copies of others would be elsewhere; names that end in a slash are those of empty folders.
     if not {'', '.', '..'} & set(name.split('/')) or name == '':
       version = about.get('md5Hash') or f'generation {about["generation"]}'
-      stats[name] = Stat(int(about['size']), version)
+      # What is stored compressed arrives decompressed.
+      crc32c = '' if about.get('contentEncoding') == 'gzip' else about.get('crc32c', '')
+      stats[name] = Stat(int(about['size']), version, crc32c)
   return stats
 
 
+def missing(stats: Mapping[str, Stat], folder: pathlib.Path) -> dict[str, Stat]:
+  """Those of the objects of which a local folder has no intact copy. All copies are read, at some GB/s."""
+  names = tracked(list(stats), f'checking {folder}:', 'files')
+  return {name: stats[name] for name in names if not _is_intact(folder / name, stats[name])}
+
+
 def copy(root: epath.Path, stats: Mapping[str, Stat], folder: pathlib.Path) -> None:
-  """Copies objects into a local folder, many at once. What is there already, with its size, stays as it is.
+  """Copies objects into a local folder, many at once. What is there already, intact, stays as it is.
 
   Every copy appears when it is complete, so that a killed process loses none. A machine that fails may leave
   empty ones.
@@ -65,7 +77,8 @@ def copy(root: epath.Path, stats: Mapping[str, Stat], folder: pathlib.Path) -> N
     stats: the objects by their names, as `objects` returns them.
     folder: the local folder, into which no other process copies now.
   Raises:
-    OSError, or another of `paths.errors`: an object cannot be read, or a file cannot be written.
+    OSError, or another of `paths.errors`: an object cannot be read, or is not what the list says, or a file
+      cannot be written.
   """
   url = os.fspath(root).removeprefix('gs://').rstrip('/')
   file_system = _file_system(url.partition('/')[0])
@@ -73,28 +86,45 @@ def copy(root: epath.Path, stats: Mapping[str, Stat], folder: pathlib.Path) -> N
   incomplete = folder.with_suffix('.partial')
 
   def copy_one(number: int) -> None:
-    partial, path = incomplete / str(number), folder / missing[number]
-    file_system.get_file(f'{url}/{missing[number]}', os.fspath(partial), concurrency=1)
+    name = names[number]
+    partial, path = incomplete / str(number), folder / name
+    file_system.get_file(f'{url}/{name}', os.fspath(partial), concurrency=1)
+    if not _is_intact(partial, stats[name]):
+      raise OSError(f'{name} has changed, or was damaged on the way')
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.replace(path)
 
-  missing = [name for name, stat in stats.items() if _size(folder / name) != stat.size]
-  if not missing:
+  names = list(missing(stats, folder))
+  if not names:
     return
+  if damaged := sum((folder / name).exists() for name in names):
+    print(f'warning: damaged files in {folder}, which are copied again: {damaged}', file=sys.stderr)
   shutil.rmtree(incomplete, ignore_errors=True)  # A killed process has left it.
   incomplete.mkdir(parents=True)
   pool = futures.ThreadPoolExecutor(_AT_ONCE)
   try:
-    done = pool.map(copy_one, range(len(missing)))
-    for _ in zip(tracked(missing, f'copying {root}:', 'files'), done, strict=True):
+    done = pool.map(copy_one, range(len(names)))
+    for _ in zip(tracked(names, f'copying {root}:', 'files'), done, strict=True):
       pass
   finally:  # After an error or an interrupt, what has not begun is not begun.
     pool.shutdown(cancel_futures=True)
     shutil.rmtree(incomplete, ignore_errors=True)
 
 
-def _size(path: pathlib.Path) -> int | None:
-  return path.stat().st_size if path.exists() else None
+def _is_intact(path: pathlib.Path, stat: Stat) -> bool:
+  if not path.exists() or not stat.crc32c:  # A copy appears when it is complete.
+    return path.exists()
+  return path.stat().st_size == stat.size and _crc32c(path) == stat.crc32c
+
+
+def _crc32c(path: pathlib.Path) -> str:
+  import google_crc32c
+
+  checksum = google_crc32c.Checksum()
+  with open(path, 'rb') as file:
+    while block := file.read(_BLOCK):
+      checksum.update(block)
+  return base64.b64encode(checksum.digest()).decode()
 
 
 @functools.cache

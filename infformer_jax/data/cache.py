@@ -1,6 +1,7 @@
 """The cache directory of the data: on a local disk, shared by runs, and safe to delete at any time."""
 
 import contextlib
+import os
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 def locked(cache_dir: pathlib.Path, part: str, name: str) -> Iterator[pathlib.Path]:
   """Holds a lock on an entry of the cache; of several processes, one makes it, and the others wait.
 
+  A folder that exists and may not be written is not locked: what is there can be read.
+
   Args:
     cache_dir: created if necessary.
     part: the folder in it.
@@ -29,6 +32,9 @@ def locked(cache_dir: pathlib.Path, part: str, name: str) -> Iterator[pathlib.Pa
   """
   folder = cache_dir / part
   try:
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+      yield folder
+      return
     folder.mkdir(parents=True, exist_ok=True)
     if not (cache_dir / TAG).exists():
       files.write_text(cache_dir / TAG, _TAG_TEXT)

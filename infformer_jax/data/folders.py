@@ -38,7 +38,7 @@ class Files:
     all times are set to one value, as in reproducible archives. In a bucket, checksums are compared.
     """
     place = os.path.realpath(self.root) if paths.is_local(self.root) else None
-    return _hash((place, [(name, *self.stats[name]) for name in names]))
+    return _hash((place, [(name, *self.stats[name][:2]) for name in names]))
 
   def outline(self, names: Iterable[str]) -> str:
     """A hash of names and sizes, which are the same if the same files are in another place."""
@@ -47,6 +47,8 @@ class Files:
   def local(self, names: Sequence[str]) -> pathlib.Path:
     """A local folder with these files: their own one, or one of copies, to which missing ones are added.
 
+    Copies are read and compared with the checksums of the bucket, once by this object.
+
     Raises:
       UserError: a copy cannot be made; says why. UnavailableError if a bucket cannot be reached.
     """
@@ -54,15 +56,24 @@ class Files:
       return pathlib.Path(self.root)
     folder = self._copied
     try:
-      folder.parent.mkdir(parents=True, exist_ok=True)
-      with files.lock(folder.with_suffix('.lock'), wait=True):  # Of several processes, one copies.
-        buckets.copy(self.root, {name: self.stats[name] for name in names}, folder)
+      missing = buckets.missing(
+        {name: self.stats[name] for name in names if name not in self._intact}, folder
+      )
+      if missing:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with files.lock(folder.with_suffix('.lock'), wait=True):  # Of several processes, one copies.
+          buckets.copy(self.root, missing, folder)
     except paths.errors() as error:
       raise paths.failure(error)(
         f'{self.root} cannot be copied to {self.copies.key} = {self.copies.folder}: {paths.reason(error)}; '
         'correct this and start again, and what is complete is not copied again'
       ) from None
+    self._intact.update(names)
     return folder
+
+  @functools.cached_property
+  def _intact(self) -> set[str]:
+    return set()
 
   @functools.cached_property
   def _copied(self) -> pathlib.Path:

@@ -26,6 +26,8 @@ from infformer_jax.data import pg19
 from infformer_jax.data.folders import Copies
 from infformer_jax.data.left_out import described
 from infformer_jax.errors import UserError
+from infformer_jax.lease import Held
+from infformer_jax.lock import lock
 
 _ABOUT = 'dataset_info.json'  # written last: a dataset without it is not complete
 _BLOCK = 2**24  # bytes in memory while a file is copied to a bucket
@@ -43,7 +45,8 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
   directory and then copied.
 
   Raises:
-    UserError: the source is incomplete, the result exists already, or a disk or bucket refuses it.
+    UserError: the source is incomplete, the result exists already, another process writes it, on this machine
+      or another one, or a disk or bucket refuses it.
   """
   target = data_dir / 'pg19' / pg19.VERSION
   local, where = pathlib.Path(target), f'--data_dir = {data_dir}'
@@ -56,7 +59,7 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
     if not paths.is_local(target):
       objects.may_see_bucket(target)  # Raises now, not after all books were copied, if it does not exist.
     local.parent.mkdir(parents=True, exist_ok=True)
-    with files.lock(local.parent / 'lock', wait=True):
+    with lock(target.parent / 'lock', say=lambda line: print(line, file=sys.stderr)):
       if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:
         raise UserError(f'{target} exists already; use --overwrite to replace it')
       if overwrite or not local.exists():
@@ -64,6 +67,9 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
       if not paths.is_local(target):
         _copy(local, target)
         shutil.rmtree(local)
+  except Held as held:
+    holder = f' ({held})' if str(held) else ''
+    raise UserError(f'another process{holder} is writing {target}; wait until it ends') from None
   except paths.errors() as error:
     raise paths.failure(error)(f'{where} must be writable: {paths.reason(error)}') from None
   return target

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import pathlib
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.documents import Documents
 from infformer_jax.data.tokenizer import Tokenizer
 
-_FORMAT = '3'  # Increase when the format of the files changes.
+_FORMAT = '4'  # Increase when the format of the files changes.
 _Known = tuple[StoredSplit, dict[str, Any]]
 
 
@@ -73,11 +74,14 @@ def _known(parent: pathlib.Path, kind: str, seen: str) -> _Known | None:
 
 
 def _moved(documents: Documents, parent: pathlib.Path, kind: str, seen: str, split: str) -> _Known | None:
-  """The split that has the content of these documents, if its folder is intact; they are read."""
+  """The split that has the content of these documents, which are read. Removes folders that are damaged."""
   intact = {}
   for folder in _folders(parent, kind):
-    with contextlib.suppress(*token_files.DAMAGED):
+    try:
       intact[folder.name] = token_files.read(folder)
+    except token_files.DAMAGED:
+      print(f'warning: {folder} is damaged and is not used', file=sys.stderr)
+      shutil.rmtree(folder, ignore_errors=True)
   if not intact:
     return None
   content = token_files.Content()
@@ -86,7 +90,8 @@ def _moved(documents: Documents, parent: pathlib.Path, kind: str, seen: str, spl
     content.add(document)
   name = f'{kind}_{content.short}'
   if name in intact:
-    token_files.add_seen(parent / name, seen)
+    with contextlib.suppress(OSError):  # If it cannot be written, the next start reads them again.
+      token_files.add_seen(parent / name, seen)
   return intact.get(name)
 
 

@@ -2,10 +2,10 @@
 
     ids               the tokens of all documents, concatenated
     documents.jsonl   for every batch of documents a checksum, and their names and sizes
-    about.json        totals, the type of the ids, and where the texts were seen
+    about.json        totals and the type of the ids, with a checksum, and where the texts were seen
 
 The checksum of a batch covers its line, its tokens and the batches before it. It shows what a killed process
-has finished, and damage of any file.
+has finished, and damage.
 """
 
 import collections
@@ -87,7 +87,8 @@ def write(folder: pathlib.Path, documents: Documents, tokenizer: Tokenizer, spli
     'skipped_under_2_tokens': writer.totals['read'] - writer.totals['names'],
     'sha256': content.texts.hexdigest(),
   }
-  files.write_json(folder / 'about.json', {'dtype': dtype.name, 'facts': facts, 'seen': [seen]})
+  about = {'dtype': dtype.name, 'facts': facts}
+  files.write_json(folder / 'about.json', about | {'checksum': _checksum(about), 'seen': [seen]})
   return content.short
 
 
@@ -108,7 +109,9 @@ def read(folder: pathlib.Path) -> tuple[StoredSplit, dict[str, Any]]:
   tokens, words, sizes = (np.concatenate(counts[what]) for what in _COUNTS)
   offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(tokens)])
   size = (folder / 'ids').stat().st_size
-  if (len(names), offsets[-1], size) != (facts['documents'], facts['tokens'], offsets[-1] * dtype.itemsize):
+  ends = len(names), offsets[-1], size
+  intact = facts['documents'], facts['tokens'], offsets[-1] * dtype.itemsize
+  if ends != intact or _checksum(about) != about['checksum']:
     raise ValueError(f'{folder} is damaged')
   # An empty file cannot be mapped.
   ids = np.memmap(folder / 'ids', dtype, 'r') if offsets[-1] else np.zeros(0, dtype)
@@ -134,6 +137,10 @@ def tracked_documents(documents: Documents, indices: range, label: str) -> Itera
   """Some of the documents, with progress lines."""
   pairs = zip(tracked(indices, label, 'documents'), documents.read(indices), strict=True)
   return (document for _, document in pairs)
+
+
+def _checksum(about: dict[str, Any]) -> int:
+  return zlib.crc32(json.dumps([about['dtype'], about['facts']]).encode())
 
 
 def _about(folder: pathlib.Path) -> dict[str, Any]:

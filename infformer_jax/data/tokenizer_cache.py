@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import sys
 from collections.abc import Callable, Iterable
 
 from infformer_jax import files
@@ -29,6 +30,8 @@ def trained(num_ids: int, key: str, texts: Callable[[], Iterable[str]], cache_di
       content = file.read_bytes()
       if file.stem == f'{name}_{_digest(content)}':
         return content.decode()
+      print(f'warning: {file} is damaged; the tokenizer is trained again', file=sys.stderr)
+      file.unlink()
     text = byte_pairs.train(num_ids - 1, texts())
     files.write_text(folder / f'{name}_{_digest(text.encode())}.json', text)
     return text

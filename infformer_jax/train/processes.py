@@ -3,6 +3,7 @@
 import glob
 import importlib.util
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -32,7 +33,7 @@ def initialize() -> None:
   task of SLURM or MPI, or on a TPU VM, JAX determines them.
 
   Raises:
-    UserError: a variable is missing, or not a number in its range.
+    UserError: a variable is missing, or not a number in its range; or GPUs would not be used.
   """
   launcher = next((count for count in _LAUNCHERS if count in os.environ and _number(count) > 1), None)
   if 'JAX_NUM_PROCESSES' in os.environ or 'JAX_PROCESS_ID' in os.environ:
@@ -40,14 +41,23 @@ def initialize() -> None:
     count, index = _number('JAX_NUM_PROCESSES', least=1), _number('JAX_PROCESS_ID')
     if index >= count:
       raise UserError(f'JAX_PROCESS_ID = {index} must be less than JAX_NUM_PROCESSES = {count}')
+    _check_gpus()
     jax.distributed.initialize(num_processes=count, process_id=index)
   elif launcher is not None:
     _require(_LAUNCHERS[launcher], because=f'{launcher} = {os.environ[launcher]}')
+    _check_gpus()
     jax.distributed.initialize()
   elif _is_tpu_vm():
     jax.distributed.initialize()
   elif 'JAX_COORDINATOR_ADDRESS' in os.environ:
     _require(_OWN)
+  elif (
+    'SLURM_STEP_NUM_TASKS' not in os.environ and (nodes := os.environ.get('SLURM_JOB_NUM_NODES', '1')) != '1'
+  ):
+    print(
+      f'warning: the job has {nodes} nodes, and only this one is used; start the command with srun',
+      file=sys.stderr,
+    )
 
 
 def leave(stopped: Stopped) -> NoReturn:
@@ -61,6 +71,41 @@ def leave(stopped: Stopped) -> NoReturn:
     sys.stderr.flush()
     os._exit(stopped.code)
   sys.exit(stopped.code)
+
+
+def _check_gpus() -> None:
+  """Raises UserError unless each process of SLURM or MPI is to have one GPU, or says itself which it has.
+
+  JAX gives such a process the GPU whose number is that of the process on its node, and no other one
+  (jax/_src/clusters/cluster.py).
+  """
+  platforms = os.environ.get('JAX_PLATFORMS')
+  launcher = next(
+    (all_of for all_of in _LAUNCHERS.values() if all(name in os.environ for name in all_of)), None
+  )
+  if (platforms and not {'cuda', 'rocm', 'gpu'} & {*platforms.split(',')}) or launcher is None:
+    return
+  if 'JAX_LOCAL_DEVICE_IDS' in os.environ or _is_tpu_vm():
+    return
+  # SLURM's number is that of each node, as in 8(x3),4.
+  text = os.environ.get('SLURM_STEP_TASKS_PER_NODE') or os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') or ''
+  processes, gpus = max(map(int, re.findall(r'(?:^|,)(\d+)', text)), default=0), _visible_gpus()
+  if not processes or not gpus or processes == gpus:
+    return
+  problem = (
+    f'a process sees {gpus} GPUs and is one of {processes} on its node; JAX would give each process one GPU'
+  )
+  every = ','.join(map(str, range(gpus)))
+  remedy = f'set JAX_LOCAL_DEVICE_IDS={every} if a process has all that it sees, or start one process per GPU'
+  raise UserError(f'{problem}, by its number: {remedy}')
+
+
+def _visible_gpus() -> int:
+  visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+  if visible is not None:
+    return len([gpu for gpu in visible.split(',') if gpu])
+  on_node = os.environ.get('SLURM_GPUS_ON_NODE', '')
+  return int(on_node) if on_node.isdecimal() else len(glob.glob('/dev/nvidia[0-9]*'))
 
 
 def _require(names: tuple[str, ...], *, because: str = '') -> None:

@@ -4,7 +4,6 @@ A load of the machine, or its clock, changes during minutes. Contestants that ru
 round are slowed down alike, so that the ratio of two runs of one round is steadier than either time.
 """
 
-import ctypes
 import dataclasses
 import importlib.util
 import os
@@ -15,10 +14,10 @@ from typing import Any
 
 import jax
 
+from infformer_jax import allocator
+
 PAUSE_S = 0.005
 """Between two runs, in which the threads of the last contestant stop waiting for work."""
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt's numbers in glibc's malloc.h
 
 Times = Mapping[str, list[float]]
 """Seconds of every contestant, one value per round."""
@@ -92,16 +91,12 @@ def num_threads() -> int:
 def tune_process() -> None:
   """The settings of the C libraries that are best for all contestants; call it before they are imported.
 
-  glibc keeps freed memory: by default each large array is fetched from the system as zeroed pages and
-  returned when it is freed, and eager PyTorch allocates every intermediate result.
+  glibc keeps freed memory (infformer_jax/allocator.py); eager PyTorch allocates every intermediate result.
   OpenMP's threads (PyTorch, faiss) sleep while they wait: if they spin, other work on the cores slows them
   down several times.
   """
   os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
-  if sys.platform == 'linux':
-    mallopt = ctypes.CDLL(None).mallopt
-    mallopt(M_MMAP_MAX, 0)
-    mallopt(M_TRIM_THRESHOLD, -1)
+  allocator.keep_freed_memory()
 
 
 def note(text: str) -> None:

@@ -45,10 +45,11 @@ def test_a_whole_bucket_is_listed(bucket):
 
 def test_names_that_would_be_elsewhere_on_a_disk_are_not_listed(bucket, monkeypatch):
   names = ('../up', 'x//y', 'an empty folder/', '.', 'good', 'deep/good')
-  found = {f'bucket/folder/{name}': {'size': 1, 'generation': '7'} for name in names}
+  found = {f'bucket/folder/{name}': {'size': 1, 'generation': '7', 'crc32c': 'c'} for name in names}
+  found['bucket/folder/deep/good']['contentEncoding'] = 'gzip'
   monkeypatch.setattr(buckets, '_file_system', lambda _: SimpleNamespace(find=lambda *args, **_: found))
   kept = stats(paths.parse('gs://bucket/folder', 'KEY'))
-  assert kept == {'good': (1, 'generation 7'), 'deep/good': (1, 'generation 7')}
+  assert kept == {'good': (1, 'generation 7', 'c'), 'deep/good': (1, 'generation 7', '')}
 
 
 def test_a_bucket_that_does_not_exist_or_may_not_be_read_is_one_line(folder, monkeypatch):
@@ -120,11 +121,24 @@ def test_copies_are_complete_although_requests_fail_and_are_made_once(folder, tm
   assert bucket.requests == before
 
 
-def test_a_truncated_copy_is_made_again(folder, tmp_path):
-  buckets.copy(folder, stats(folder), tmp_path / 'C')
-  (tmp_path / 'C/b/c.txt').write_text('b')
-  buckets.copy(folder, stats(folder), tmp_path / 'C')
-  assert (tmp_path / 'C/b/c.txt').read_text() == 'b/c.txt'
+@pytest.mark.parametrize('damaged', ['b', 'b/c.txT'])
+def test_a_damaged_copy_is_made_again_with_a_warning(folder, tmp_path, capsys, damaged):
+  found, copies = stats(folder), tmp_path / 'C'
+  buckets.copy(folder, found, copies)
+  assert buckets.missing(found, copies) == {}
+  (copies / 'b/c.txt').write_text(damaged)
+  assert list(buckets.missing(found, copies)) == ['b/c.txt']
+  buckets.copy(folder, found, copies)
+  assert (copies / 'b/c.txt').read_text() == 'b/c.txt'
+  assert capsys.readouterr().err == f'warning: damaged files in {copies}, which are copied again: 1\n'
+
+
+def test_an_object_that_is_not_what_the_list_says_is_an_error(folder, tmp_path):
+  found = stats(folder)
+  write(folder, {'a.txt': 'A.txt'}, suffix='')
+  with pytest.raises(OSError, match=r'^a\.txt has changed, or was damaged on the way'):
+    buckets.copy(folder, found, tmp_path / 'C')
+  assert not (tmp_path / 'C/a.txt').exists()
 
 
 def test_a_missing_object_ends_the_copying_and_keeps_what_is_complete(folder, tmp_path):

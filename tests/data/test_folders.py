@@ -81,6 +81,20 @@ def test_files_on_a_disk_are_read_there_and_those_in_a_bucket_from_copies(root, 
   assert (files(root, copies=tmp_path / 'C').local(['x.txt']) / 'x.txt').read_text() == 'changed'
 
 
+def test_copies_are_verified_once_and_intact_ones_need_no_lock(folder_in_bucket, tmp_path, monkeypatch):
+  write(folder_in_bucket, {'x': 'X', 'y': 'Y'})
+  folder = files(folder_in_bucket, copies=tmp_path / 'C').local(['x.txt', 'y.txt'])
+  (folder / 'y.txt').write_text('Z')
+  with monkeypatch.context() as patch:
+    patch.setattr('infformer_jax.files.lock', lambda *args, **settings: pytest.fail('locked'))
+    found = files(folder_in_bucket, copies=tmp_path / 'C')
+    assert found.local(['x.txt']) == folder
+    patch.setattr('infformer_jax.data.buckets._crc32c', lambda path: pytest.fail('verified again'))
+    found.local(['x.txt'])
+  found.local(['x.txt', 'y.txt'])
+  assert (folder / 'y.txt').read_text() == 'Y'
+
+
 def test_a_copy_that_cannot_be_made_is_one_line_that_names_place_and_key(folder_in_bucket, tmp_path):
   found = files(write(folder_in_bucket, {'x': 'X'}), copies=tmp_path / 'C')
   (tmp_path / 'C').write_text('a file')

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from infformer_jax import paths
+from infformer_jax import lease, paths
 from infformer_jax.data import pg19, prepare
+from infformer_jax.lock import lock
 from tests.data.books import BOOKS, METADATA, run, splits, write_books
 
 
@@ -133,6 +134,18 @@ def test_a_killed_command_does_not_copy_books_from_a_bucket_again(folder_in_buck
   assert len(at_the_end[0]) == len(BOOKS)
   assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['test'] == {'4': 'z z'}
   assert {path.name for path in (data_dir / 'pg19').iterdir()} == {pg19.VERSION, 'lock'}
+
+
+def test_of_two_machines_one_writes_a_dataset(place, tmp_path, monkeypatch, capsys):
+  for name in ('_RENEWED_EVERY', '_SEEN_EVERY'):
+    monkeypatch.setattr(lease, name, 0.05)
+  data_dir = place / 'data'
+  with lock(data_dir / 'pg19' / 'lock', pytest.fail):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'of the other machine'))
+    assert run(tmp_path / 'books', data_dir) == 2
+  *_, line = capsys.readouterr().err.splitlines()
+  assert line.startswith('error: another process')
+  assert line.endswith(f' is writing {data_dir}/pg19/{pg19.VERSION}; wait until it ends')
 
 
 def test_a_bucket_that_does_not_exist_is_an_error_before_books_are_read(bucket, tmp_path, capsys):

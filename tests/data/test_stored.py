@@ -1,8 +1,10 @@
 """Stored corpora: opened lazily, with tokenizers that are trained only on training documents."""
 
 import dataclasses
+import os
 
 import pytest
+from etils import epath
 
 from infformer_jax.data import stored
 from infformer_jax.data.documents import (
@@ -46,6 +48,20 @@ def test_splits_are_tokenized_when_they_are_loaded(tmp_path):
   assert tokenizer.decode(split.tokens(0)) == 'two'
   assert facts['documents'] == 1
   assert [path.name[:4] for path in (tmp_path / 'C' / 'tokens').iterdir() if path.is_dir()] == ['test']
+
+
+def test_a_cache_that_has_everything_may_be_read_only(tmp_path, monkeypatch):
+  texts = write(tmp_path / 'texts', {'train/a': 'ab ' * 99, 'test/b': 'two'})
+
+  def ids(workdir):
+    config = dataclasses.replace(text_config(texts), cache_dir=str(tmp_path / 'C'), tokenizer='bpe:260')
+    source = config.source(epath.Path(tmp_path / workdir))
+    return {name: load()[0].ids.tolist() for name, load in source.splits(source.tokenizer()).items()}
+
+  first = ids('first')
+  monkeypatch.setattr(os, 'access', lambda path, mode: not str(path).startswith(f'{tmp_path}/C'))
+  monkeypatch.setattr('infformer_jax.files.lock', lambda *args, **settings: pytest.fail('locked'))
+  assert ids('second') == first
 
 
 def test_a_cache_that_is_not_local_is_refused():

@@ -181,16 +181,19 @@ def test_a_full_disk_is_a_one_line_error_that_names_the_key(tmp_path):
 
 @pytest.mark.parametrize('file', ['ids', 'documents.jsonl', 'about.json'])
 @pytest.mark.parametrize('damage', ['missing', 'short', 'another byte'])
-def test_a_damaged_cache_is_rebuilt(file, damage, tmp_path):
+def test_a_damaged_cache_is_rebuilt_with_a_warning(file, damage, tmp_path, capsys):
   tokenized(tmp_path)
   (path,) = (tmp_path / 'tokens').glob(f'train_*/{file}')
   content = path.read_bytes()
   if damage == 'missing':
     path.unlink()
   else:
-    path.write_bytes(content[:100] if damage == 'short' else content[:20] + b'?' + content[21:])
+    place = max(20, content.find(b'"sha256"') + len('"sha256": "'))
+    changed = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+    path.write_bytes(content[:100] if damage == 'short' else changed)
   assert_is_corpus(tokenized(tmp_path)[0])
   assert path.read_bytes() == content
+  assert capsys.readouterr().err == f'warning: {path.parent} is damaged and is not used\n'
 
 
 def test_processes_that_start_at_the_same_time_share_one_cache(tmp_path):

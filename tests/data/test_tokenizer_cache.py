@@ -19,8 +19,10 @@ def test_the_same_documents_and_size_are_trained_on_once(tmp_path):
       trained(tmp_path, **changes)
 
 
-def test_a_damaged_tokenizer_is_trained_again(tmp_path):
+def test_a_damaged_tokenizer_is_trained_again_with_a_warning(tmp_path, capsys):
   first = trained(tmp_path, texts=lambda: TEXTS)
   (file,) = (tmp_path / 'tokenizers').glob('*.json')
   file.write_text(first.replace('"q"', '"z"'))
   assert trained(tmp_path, texts=lambda: TEXTS) == first
+  assert capsys.readouterr().err == f'warning: {file} is damaged; the tokenizer is trained again\n'
+  assert trained(tmp_path) == first

@@ -53,7 +53,12 @@ def generators():
   return generator_of
 
 
-@pytest.mark.parametrize('name', MODELS)
+SLOW = 'neighbours_evicted', 'log_renormalized', 'stacked'
+
+
+@pytest.mark.parametrize(
+  'name', [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS]
+)
 def test_generation_equals_the_forward_pass(name, generators):
   generator, trained = generators(name)
   logits_bv, opened = generator.read(PROMPTS)
@@ -89,7 +94,7 @@ def test_parameters_are_cast_to_the_dtype_in_which_they_are_used_without_any_eff
 
 
 def test_a_prompt_is_read_independently_of_the_others(generators):
-  generator, _ = generators('stacked')
+  generator, _ = generators('edges')
   logits_bv, _ = generator.read(PROMPTS)
   others = [PROMPTS[0], PROMPTS[3], PROMPTS[2], np.zeros(17, np.int32)]
   beside_bv, _ = generator.read(others)

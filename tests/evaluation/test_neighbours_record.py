@@ -7,7 +7,7 @@ from tests import toy
 from tests.evaluation.documents import record
 
 
-@pytest.mark.parametrize('name', ['neighbours', 'stacked_neighbours'])
+@pytest.mark.parametrize('name', ['neighbours', pytest.param('stacked_neighbours', marks=pytest.mark.slow)])
 def test_the_ages_of_retrieved_tokens_are_counted(name):
   memories = record(toy.MEMORIES[name], 23).neighbours
   assert memories

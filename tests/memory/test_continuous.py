@@ -41,7 +41,7 @@ def segments():
     pytest.param('sticky', 64, {}, marks=pytest.mark.slow),
     pytest.param('random', 64, {}, marks=pytest.mark.slow),
     pytest.param('even', 16, {}, marks=pytest.mark.slow),
-    ('sticky', 16, {}),
+    pytest.param('sticky', 16, {}, marks=pytest.mark.slow),
     pytest.param('sticky', 16, {'basis': 'fourier'}, marks=pytest.mark.slow),
     pytest.param('sticky', 16, {'contraction': 'equal'}, marks=pytest.mark.slow),
     ('even', 32, {'contraction': 'log'}),

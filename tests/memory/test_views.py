@@ -52,7 +52,13 @@ def test_emptied_empties_every_lane():
   assert ok_b.all()
 
 
-@pytest.mark.parametrize('name', ['recent', 'continuous', 'neighbours_evicted', 'most_used', 'stacked'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    *('recent', 'continuous', 'most_used'),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ('neighbours_evicted', 'stacked')),
+  ],
+)
 def test_an_emptied_memory_equals_one_without_writes(name):
   """The view, and the memory before its first write, both equal the model without the memory."""
   config = toy.config(toy.MEMORIES[name])

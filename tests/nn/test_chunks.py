@@ -48,7 +48,7 @@ def test_a_chunk_of_another_trunk_equals_its_segments(name):
 GROUPED = {'num_kv_heads': 2, 'qkv_bias': True, 'attention_output_bias': True}
 DRAWS = {'dropout': 0.1, 'attention_dropout': 0.2}
 MOSTLY_SLOW = [
-  pytest.param(name, marks=() if name in ('neighbours', 'compressive') else pytest.mark.slow)
+  pytest.param(name, marks=() if toy.WIDE and name in ('neighbours', 'compressive') else pytest.mark.slow)
   for name in (*CONFIGS, 'most_used')
 ]
 

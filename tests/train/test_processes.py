@@ -113,3 +113,56 @@ def test_a_process_exits_at_once_if_others_may_go_on(monkeypatch, error, count, 
     processes.leave(error)
   assert regular.value.code == error.code
   assert codes == [error.code] * at_once
+
+
+@pytest.mark.parametrize('launcher', [SLURM, MPI, SLURM | CONFIGURED], ids=['slurm', 'mpi', 'configured'])
+@pytest.mark.parametrize(
+  ('gpus', 'count', 'refused'),
+  [
+    ('0,1,2,3', '1', True),  # one process per node, each of which would use one GPU of four
+    ('0,1,2,3', '4', False),
+    ('0', '4', True),  # SLURM has given each process one GPU; JAX would ask for others
+    ('0', '1', False),
+    ('', '4', False),
+  ],
+)
+def test_gpus_that_would_not_be_used_are_refused(monkeypatch, calls, launcher, gpus, count, refused):
+  tasks = {'SLURM_STEP_TASKS_PER_NODE': f'{count}(x2),1', 'OMPI_COMM_WORLD_LOCAL_SIZE': count}
+  for name, value in (launcher | tasks | {'CUDA_VISIBLE_DEVICES': gpus}).items():
+    monkeypatch.setenv(name, value)
+  if launcher is MPI:
+    monkeypatch.delenv('SLURM_STEP_TASKS_PER_NODE')
+  monkeypatch.delenv('JAX_PLATFORMS')
+  if refused:
+    with pytest.raises(
+      UserError, match=f'sees {len(gpus.split(","))} GPUs .*: set JAX_LOCAL_DEVICE_IDS={gpus} '
+    ):
+      processes.initialize()
+    assert calls == []
+    monkeypatch.setenv('JAX_LOCAL_DEVICE_IDS', '0')
+    processes.initialize()
+    monkeypatch.delenv('JAX_LOCAL_DEVICE_IDS')
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  processes.initialize()
+  assert len(calls) == 1 + refused
+
+
+def test_gpus_are_counted_by_slurm_or_in_dev(monkeypatch):
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+  monkeypatch.setattr(processes.glob, 'glob', lambda pattern: ['/dev/nvidia0', '/dev/nvidia1'])
+  monkeypatch.delenv('SLURM_GPUS_ON_NODE', raising=False)
+  assert processes._visible_gpus() == 2
+  monkeypatch.setenv('SLURM_GPUS_ON_NODE', '8')
+  assert processes._visible_gpus() == 8
+
+
+def test_a_single_process_in_a_job_of_several_nodes_is_a_warning(monkeypatch, calls, capsys):
+  monkeypatch.setenv('SLURM_JOB_NUM_NODES', '2')
+  processes.initialize()
+  assert capsys.readouterr().err == (
+    'warning: the job has 2 nodes, and only this one is used; start the command with srun\n'
+  )
+  monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '1')  # srun -n 1
+  processes.initialize()
+  assert capsys.readouterr().err == ''
+  assert calls == []

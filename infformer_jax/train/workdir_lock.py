@@ -1,18 +1,18 @@
 """A work directory is used by one training run at a time."""
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Iterator
 
 from etils import epath
 
-from infformer_jax import files, first_process, objects, paths
+from infformer_jax import first_process, objects, paths
 from infformer_jax.errors import UserError
-from infformer_jax.train.lease import Held, lease
+from infformer_jax.lease import Held
+from infformer_jax.lock import lock
 
 
 @contextlib.contextmanager
-def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
+def lock_workdir(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
   """Reserves the work directory, which is created if necessary, for one training run until the block ends.
 
   Process 0 holds the lock for all processes of a run.
@@ -31,28 +31,26 @@ def lock(workdir: epath.Path, say: Callable[[str], None]) -> Iterator[None]:
 
 def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.ExitStack) -> None:
   """Takes the lock, until the stack is closed."""
-  holder = ''
   try:
-    if paths.is_local(workdir):
-      workdir.mkdir(parents=True, exist_ok=True)
-      stack.enter_context(files.lock(pathlib.Path(workdir / 'lock'), wait=False))
-    elif set('*?[') & set(str(workdir)):
-      raise UserError(f'--workdir = {workdir} must not contain *, ? or [: Orbax searches for names in it')
-    elif objects.may_see_bucket(workdir):
-      stack.enter_context(lease(workdir / 'lock', say))
-    else:
-      raise UserError(
-        f'cannot use {workdir}: Orbax needs the permission storage.buckets.get, as roles/storage.admin has it'
-      )
-    return
+    if not paths.is_local(workdir):
+      _check_bucket(workdir)
+    stack.enter_context(lock(workdir / 'lock', say))
   except Held as held:
-    holder = f' ({held})'
-  except BlockingIOError:
-    pass
+    holder = f' ({held})' if str(held) else ''
+    raise UserError(
+      f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
+    ) from None
   except paths.errors() as error:
     raise paths.failure(error)(
       f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir'
     ) from None
-  raise UserError(
-    f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
-  )
+
+
+def _check_bucket(workdir: epath.Path) -> None:
+  """Raises UserError if Orbax could not use the work directory."""
+  if set('*?[') & set(str(workdir)):
+    raise UserError(f'--workdir = {workdir} must not contain *, ? or [: Orbax searches for names in it')
+  if not objects.may_see_bucket(workdir):
+    raise UserError(
+      f'cannot use {workdir}: Orbax needs the permission storage.buckets.get, as roles/storage.admin has it'
+    )

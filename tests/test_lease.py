@@ -9,9 +9,9 @@ import time
 import pytest
 from etils import epath
 
+from infformer_jax import lease as module
 from infformer_jax import objects, paths
-from infformer_jax.train import lease as module
-from infformer_jax.train.lease import Held, lease
+from infformer_jax.lease import Held, lease
 
 _PROCESSES = multiprocessing.get_context('spawn')
 

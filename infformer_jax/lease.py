@@ -1,4 +1,4 @@
-"""A lease: the lock of a work directory in a bucket, where no kernel releases it when its holder is killed.
+"""A lease: a lock in a bucket, where no kernel releases it when its holder is killed.
 
 The lease is an object that its holder writes again every few seconds. If it is not written for a minute, it
 has no holder any more. Clocks of machines are not compared: the process that waits measures the minute.

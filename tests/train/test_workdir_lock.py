@@ -7,29 +7,29 @@ from etils import epath
 
 from infformer_jax import objects, paths
 from infformer_jax.errors import UnavailableError, UserError
-from infformer_jax.train.lock import lock
+from infformer_jax.train.workdir_lock import lock_workdir
 
 
 def test_the_work_directory_is_created_and_a_second_training_run_is_rejected(place, monkeypatch, tmp_path):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   workdir = place / 'new' / 'W'
-  with lock(workdir, pytest.fail):
+  with lock_workdir(workdir, pytest.fail):
     assert workdir.is_dir()
-    with pytest.raises(UserError) as caught, lock(workdir, pytest.fail):
+    with pytest.raises(UserError) as caught, lock_workdir(workdir, pytest.fail):
       pass
   line = str(caught.value)
   assert line.startswith('another run ')
   assert line.endswith(f' is training in {workdir}; wait until it ends, or use another --workdir')
   if not paths.is_local(place):
     assert f', process {os.getpid()}, ' in line
-  with lock(workdir, pytest.fail):
+  with lock_workdir(workdir, pytest.fail):
     pass
 
 
 def test_a_directory_that_cannot_be_created_is_a_user_error(tmp_path):
   (tmp_path / 'file').write_text('')
   error = f'cannot write to {tmp_path}/file/W: Not a directory'
-  with pytest.raises(UserError, match=error), lock(epath.Path(tmp_path / 'file' / 'W'), pytest.fail):
+  with pytest.raises(UserError, match=error), lock_workdir(epath.Path(tmp_path / 'file' / 'W'), pytest.fail):
     pass
 
 
@@ -37,7 +37,7 @@ def test_a_bucket_that_does_not_exist_is_a_user_error(bucket, monkeypatch, tmp_p
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   workdir = paths.parse('gs://none/W', '--workdir')
   error = 'cannot write to gs://none/W: 404 .*; use a writable'
-  with pytest.raises(UserError, match=error), lock(workdir, pytest.fail):
+  with pytest.raises(UserError, match=error), lock_workdir(workdir, pytest.fail):
     pass
 
 
@@ -46,14 +46,17 @@ def test_a_bucket_that_cannot_be_reached_may_be_reached_later(bucket, monkeypatc
   monkeypatch.setattr(objects, '_RETRY_SECONDS', 0.1)
   monkeypatch.setattr(bucket, 'fails_every', 1)
   workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
-  with pytest.raises(UnavailableError, match=f'cannot write to {workdir}: '), lock(workdir, pytest.fail):
+  with (
+    pytest.raises(UnavailableError, match=f'cannot write to {workdir}: '),
+    lock_workdir(workdir, pytest.fail),
+  ):
     pass
 
 
 @pytest.mark.parametrize('name', ['a[1]', 'a*', 'a?'])
 def test_a_name_with_a_wildcard_in_a_bucket_is_a_user_error(bucket, name):
   workdir = paths.parse(f'gs://bucket/{name}/W', '--workdir')
-  with pytest.raises(UserError, match=r'must not contain \*, \? or \['), lock(workdir, pytest.fail):
+  with pytest.raises(UserError, match=r'must not contain \*, \? or \['), lock_workdir(workdir, pytest.fail):
     pass
 
 
@@ -61,11 +64,5 @@ def test_a_bucket_in_which_orbax_could_not_delete_is_a_user_error(bucket, monkey
   monkeypatch.setattr(bucket, 'refuses', '/b/bucket')
   workdir = paths.parse(f'gs://bucket{tmp_path}', '--workdir')
   error = f'cannot use {workdir}: Orbax needs the permission storage.buckets.get'
-  with pytest.raises(UserError, match=error), lock(workdir, pytest.fail):
+  with pytest.raises(UserError, match=error), lock_workdir(workdir, pytest.fail):
     pass
-
-
-def test_an_error_in_the_block_keeps_its_type(place, monkeypatch, tmp_path):
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  with pytest.raises(BlockingIOError), lock(place, pytest.fail):
-    raise BlockingIOError
