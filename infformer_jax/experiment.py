@@ -30,6 +30,7 @@ MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,
   'model.memory',
   'model.short_term_length',
+  'model.max_positions',
   'model.window',
   'model.clamp_length',
   'model.compute_dtype',

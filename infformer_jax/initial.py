@@ -1,25 +1,37 @@
 """Where a new run gets its parameters from (`init_from`): another run, or a pretrained checkpoint."""
 
 import abc
+import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 from etils import epath
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from infformer_jax import files, hub
 from infformer_jax.data import pretrained_tokenizer, tokenizers
-from infformer_jax.data.base import DataConfig
+from infformer_jax.data.base import DataConfig, Split
 from infformer_jax.data.load import trained_tokenizer
 from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.memory.none import NothingConfig
+from infformer_jax.nn import position_drift, transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained.checkpoint import Checkpoint
 from infformer_jax.train import restore
 from infformer_jax.train.checksum import described, digest
 from infformer_jax.train.sharding import make_mesh
 from infformer_jax.types import Array
+
+_TEXTS = 64
+"""In a small model, 16, 64 and 1,024 texts gave 1.583, 1.586 and 1.587 nats per byte, and after 100 steps of
+training 1.543, 1.538 and 1.536."""
+
+_AT_ONCE = 4  # texts
 
 
 class Source(abc.ABC):
@@ -174,3 +186,49 @@ class _Pretrained(Source):
 
 def _never(num_ids: int) -> str:
   raise AssertionError(f'a pretrained tokenizer is not trained, with {num_ids} ids')
+
+
+def with_position_drift(
+  given: Mapping[str, Array], model: ModelConfig, documents: Split, mesh: Mesh, say: Callable[[str], None]
+) -> dict[str, Array]:
+  """The parameters of a source, with those of nn/position_drift.py measured where they are missing.
+
+  Args:
+    given: of `Source.parameters`.
+    model: the config of the run.
+    documents: of its training; their first tokens are the texts.
+    mesh: of the parameters.
+    say: called with a line about what is measured.
+  """
+  given, name = dict(given), 'params/blocks/{}/position_drift_td'.format
+  missing = [i for i in model.layers_with_drift if name(i) not in given]
+  if not missing:
+    return given
+  size = model.short_term_length + model.segment_length
+  tokens = np.resize(_first_tokens(documents, _TEXTS * size), _TEXTS * size)
+  say(f'measuring the drift of learned positions on {_TEXTS} texts of {size:,} tokens')
+  trunk = dataclasses.replace(model, memory=NothingConfig())
+  build = functools.partial(transformer.build, trunk, given[f'params/{vocabulary.SIZE_FROM}'].shape[0])
+  graphdef, params = jax.eval_shape(build, jax.random.key(0))
+
+  def measure(given: Mapping[str, Array], texts: Array) -> dict[int, Array]:
+    filled = restore.replaced(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params), given)
+    drifts = jax.lax.map(
+      functools.partial(position_drift.measure, transformer.merge(graphdef, filled)), texts
+    )
+    return jax.tree.map(lambda drift: drift.mean(axis=0), drifts)
+
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  drift = jax.jit(measure, out_shardings=everywhere)(given, tokens.reshape(-1, _AT_ONCE, size))
+  return given | {name(i): drift[i] for i in missing}
+
+
+def _first_tokens(split: Split, count: int) -> np.ndarray:
+  """The first tokens of the documents one after another, at most `count`."""
+  tokens, read = [], 0
+  for index in range(len(split)):
+    tokens.append(split.tokens(index, 0, count - read))
+    read += len(tokens[-1])
+    if read == count:
+      break
+  return np.concatenate(tokens)

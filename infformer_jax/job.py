@@ -18,6 +18,7 @@ from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
 from infformer_jax.files import write_json
+from infformer_jax.initial import with_position_drift
 from infformer_jax.run_warnings import beyond_horizon, run_warnings
 from infformer_jax.train import loop, sharding
 from infformer_jax.train.checkpoint import Checkpoints
@@ -61,6 +62,8 @@ def train(
     initial = resume.initial_parameters(experiment, workdir, corpus, start, console)
     require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _write(workdir / 'data.json', resume.data_record(experiment, workdir, corpus, initial, like))
+    if initial is not None:
+      initial = with_position_drift(initial, experiment.model, documents, sharding.make_mesh(), console.say)
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
 
     def batches(position: int) -> Iterator[Batch]:

@@ -2,13 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from infformer_jax import initial
+from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.text import TextConfig
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.files import write_json
+from infformer_jax.nn import position_drift, transformer
 from infformer_jax.pretrained.checkpoint import Checkpoint
+from infformer_jax.train.checkpoint import named_arrays
 from infformer_jax.train.checksum import described
 from infformer_jax.train.restore import parameters_sha256
 from infformer_jax.train.sharding import make_mesh
@@ -82,3 +86,27 @@ def test_a_work_directory_is_not_taken_for_a_pretrained_model(tmp_path):
     initial.source(str(tmp_path)).require(toy.config())
   with pytest.raises(UserError, match='openai/none does not exist; .* init_from = hf:openai/none'):
     initial.source('openai/none')
+
+
+def test_the_drift_of_positions_is_measured_on_training_text_where_it_is_missing():
+  """The documents have fewer tokens than the texts, which repeat them."""
+  config = toy.config(toy.small('continuous'), positions='learned', num_layers=3)
+  graphdef, params = toy.build(config)
+  given = named_arrays({'params': params})
+  names = {f'params/blocks/{i}/position_drift_td' for i in (1, 2)}
+  assert {name for name in given if 'drift' in name} == names
+  documents = StoredSplit.from_tokens([[3, 1, 2, 5, 7], [4, 6, 8, 9, 1]])
+  lines = []
+
+  def with_drift(given):
+    return initial.with_position_drift(given, config, documents, make_mesh(), lines.append)
+
+  assert with_drift(given) == given
+  assert not lines
+  measured = with_drift({name: array for name, array in given.items() if name not in names})
+  assert lines == ['measuring the drift of learned positions on 64 texts of 8 tokens']
+  assert measured.keys() == given.keys()
+  texts_bt = np.tile([3, 1, 2, 5, 7, 4, 6, 8, 9, 1], 52)[:512].reshape(64, 8)
+  expected = position_drift.measure(transformer.merge(graphdef, params), texts_bt)
+  for i, drift_td in expected.items():
+    assert toy.error(measured[f'params/blocks/{i}/position_drift_td'], drift_td) < toy.TOLERANCE

@@ -4,11 +4,13 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from infformer_jax.core import attention as attention_core
 from infformer_jax.core.attention import Part, WindowKind
 from infformer_jax.core.positions import Aged, Relative
 from infformer_jax.core.pytree import pytree
+from infformer_jax.nn import window
 from infformer_jax.nn.attention import Attention, Biases
 from infformer_jax.nn.block import Block
 from infformer_jax.nn.key_values import KeyValues, put
@@ -35,7 +37,8 @@ def append(model: Transformer, prepared: Prepared, tokens: Tokens, token_b: Arra
   now = _Now(
     count_b=tokens.count_b, active_b=active_b, since_b=prepared.state.segments_b, biases=model.biases()
   )
-  x_bld, ok_bl = model.embed(token_b[:, None], now.count_b[:, None]), active_b[:, None]
+  row_bl = window.rows(model.config, now.since_b, np.zeros(1, np.int32)) + now.count_b[:, None]
+  x_bld, ok_bl = model.embed(token_b[:, None], row_bl), active_b[:, None]
   blocks, finite = [], [all_finite(x_bld, ok_bl)]
   relative = prepared.relative_hkw or [None] * len(model.blocks)
   layers = zip(model.blocks, prepared.blocks, tokens.blocks, relative, strict=True)

@@ -21,6 +21,7 @@ from infformer_jax.nn.attention_received import ReceivedAttention
 from infformer_jax.nn.layers import FeedForward, KeyUse, dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.nn.timeline import Timeline
+from infformer_jax.nn.window import Window, WindowKV
 from infformer_jax.types import Array, Past, PyTree, Read, Segment
 
 
@@ -31,15 +32,6 @@ class BlockState:
   cache_btd: Array | None  # the layer's last inputs (Timeline.cache_length), before its pre-norm
   memory: PyTree
   received: ReceivedAttention | None = None  # what the cached tokens have received, where the memory uses it
-
-
-@pytree
-class WindowKV:
-  """A segment and the M tokens before it: w = M + l keys and values, before any position."""
-
-  k_bwhk: Array
-  v_bwhk: Array
-  ok_bw: Array  # bool
 
 
 @pytree
@@ -60,6 +52,7 @@ class Chunk:
   new_doc_bs: Array  # bool
   since_bs: Array  # int32, segments of the same document before this one
   biases: Biases  # u, v [h, k] of Transformer-XL, shared by the layers
+  positions_td: Array | None  # the table of learned positions
 
 
 class Block(nnx.Module):
@@ -81,6 +74,8 @@ class Block(nnx.Module):
     # Residual branches start small, so that the stream does not grow with depth (Radford et al. 2019).
     gain = 1 / np.sqrt(2 * config.num_layers)
     self.attention = Attention(config, gain=gain, rngs=rngs)
+    drift = jnp.zeros((config.num_positions, config.d_model), jnp.dtype(config.param_dtype))
+    self.position_drift_td = nnx.Param(drift) if index in config.layers_with_drift else None
     self.attention_norm = norm(config.norm, config.d_model, epsilon=config.norm_epsilon, **common)
     sizes, bias = (config.d_model, config.d_ff), config.biased_feed_forward
     self.feed_forward = FeedForward(config.feed_forward, *sizes, bias=bias, gain=gain, **common)
@@ -135,6 +130,17 @@ class Block(nnx.Module):
     x_bsld = self.attention_norm(x_bsld)
     return self.feed_forward_norm(x_bsld + feed_forward(x_bsld))
 
+  @property
+  def window(self) -> Window:
+    """The keys and values of the short-term window."""
+    drift = self.position_drift_td
+    return Window(
+      timeline=self.timeline,
+      attention=self.attention,
+      attention_input=self.attention_input,
+      drift_td=None if drift is None else drift[...],
+    )
+
   def attention_input(self, x: Array) -> Array:
     """The input of the attention and the memories, from the residual stream."""
     return self.attention_norm(x) if self.config.norm_position == 'pre' else x
@@ -160,7 +166,7 @@ class Block(nnx.Module):
     local = Local(
       q_blhk=q_bslhk,
       ok_bl=chunk.ok_bsl,
-      window=self._window(timeline_btd, h_btd, h_bsld, chunk),
+      window=self.window.of_chunk(timeline_btd, h_btd, chunk.ok_bsl, chunk.since_bs, chunk.positions_td),
       dropout_key_b=fold_in(keys_bs, KeyUse.ATTENTION_WEIGHTS) if self.config.attention_dropout else None,
     )
     memory, received = state.memory, state.received
@@ -212,32 +218,6 @@ class Block(nnx.Module):
     queries = self.attention.ask(local.q_blhk, offset_l[None], biases)
     window = self.attention.window(local.window.k_bwhk, local.window.v_bwhk, local.window.ok_bw)
     return queries, [window, *map(self.attention.slots, read.slots)]
-
-  def _window(self, timeline_btd: Array, h_btd: Array, h_bsld: Array, chunk: Chunk) -> WindowKV:
-    """Each segment with the M tokens before it: [b, s, M + l, ...].
-
-    With stop_short_term_gradient those are projected separately, from stopped values, so that W_K and W_V
-    still learn from them (Transformer-XL's training).
-    """
-    s, length = h_bsld.shape[1:3]
-    k_own, v_own = self.attention.project(h_bsld)
-    if not self.config.short_term_length:
-      return WindowKV(k_bwhk=k_own, v_bwhk=v_own, ok_bw=chunk.ok_bsl)
-    first, end = self.timeline.window.start, self.timeline.window.stop
-    if self.config.stop_short_term_gradient:
-      past_btd = jax.lax.stop_gradient(timeline_btd[:, first : end + (s - 1) * length])
-      past = self.attention.project(self.attention_input(past_btd))
-    else:
-      cached = self.attention.project(h_btd[:, first:end])
-      flat = (a.reshape(a.shape[0], s * length, *a.shape[3:]) for a in (k_own, v_own))
-      k_bthk, v_bthk = (jnp.concatenate(pair, axis=1) for pair in zip(cached, flat, strict=True))
-      past = k_bthk, v_bthk
-    k_bswhk, v_bswhk = (
-      jnp.concatenate([self.timeline.windows(a_bt, s), own], axis=2)
-      for a_bt, own in zip(past, (k_own, v_own), strict=True)
-    )
-    ok_bsw = jnp.concatenate([self.timeline.in_document(chunk.since_bs), chunk.ok_bsl], axis=2)
-    return WindowKV(k_bwhk=k_bswhk, v_bwhk=v_bswhk, ok_bw=ok_bsw)
 
 
 def _rngs_of_memory(rngs: nnx.Rngs, index: int) -> nnx.Rngs:

@@ -73,6 +73,12 @@ class ModelConfig:
     return self.max_positions or self.short_term_length + self.segment_length
 
   @property
+  def layers_with_drift(self) -> range:
+    """The layers with a `position_drift_td` (nn/window.py)."""
+    moves = self.positions == 'learned' and self.short_term_length > 0
+    return range(1, self.num_layers) if moves else range(0)
+
+  @property
   def biased_feed_forward(self) -> bool:
     """Whether the feed-forwards have biases."""
     return self.feed_forward != 'swiglu' if self.feed_forward_bias is None else self.feed_forward_bias
@@ -130,10 +136,15 @@ class ModelConfig:
       raise ConfigError(f"head_dim = {self.width_of_head} must be even with positions = 'rotary'")
     if self.positions == 'xl' and self.d_model % 2:
       raise ConfigError(f"d_model = {self.d_model} must be even with positions = 'xl'")
-    if self.positions == 'learned' and (short or self.memory.traits.gives_slots):
+    if self.positions == 'learned' and self.memory.traits.gives_slots:
       raise ConfigError(
-        "positions = 'learned' must not be used with a cache, whose tokens would have no position; use 'xl', "
-        "'rotary' or 't5', or short_term_length = 0 and no memory that keeps tokens, as 'recent' does"
+        "positions = 'learned' must not be used with a memory that keeps tokens, as 'recent' does, whose "
+        "tokens would have no position; use 'xl', 'rotary' or 't5', or another memory"
+      )
+    if self.positions == 'learned' and short and self.norm_position == 'post':
+      raise ConfigError(
+        f"norm_position = 'post' must be 'pre' with positions = 'learned' and short_term_length = {short}: "
+        'after a norm, the embedding of a position is not a summand that can be exchanged; or use 0'
       )
     if self.norm_position == 'post' and self.memory.traits.uses_residual:
       raise ConfigError(

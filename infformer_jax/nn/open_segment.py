@@ -129,10 +129,10 @@ def renew(model: Transformer, opened: Open) -> Open:
 
 def _opened(model: Transformer, state: ModelState, new_doc_b: Array, relative: tuple[Array, ...]) -> Open:
   since_b = jnp.where(new_doc_b, 0, state.segments_b)
-  batch, dtype = len(since_b), jnp.dtype(model.config.compute_dtype)
+  batch, dtype, positions_td = len(since_b), jnp.dtype(model.config.compute_dtype), model.positions()
   states, prepared, tokens = zip(
     *[
-      _open_block(block, block_state, since_b, new_doc_b)
+      _open_block(block, block_state, since_b, new_doc_b, positions_td)
       for block, block_state in zip(model.blocks, state.blocks, strict=True)
     ],
     strict=True,
@@ -150,7 +150,7 @@ def _opened(model: Transformer, state: ModelState, new_doc_b: Array, relative: t
 
 
 def _open_block(
-  block: Block, state: BlockState, since_b: Array, new_doc_b: Array
+  block: Block, state: BlockState, since_b: Array, new_doc_b: Array, positions_td: Array | None
 ) -> tuple[BlockState, BlockPrepared, BlockTokens]:
   config, attention, timeline, memory = block.config, block.attention, block.timeline, block.memory
   batch, length, project = len(since_b), config.segment_length, attention.project
@@ -164,7 +164,7 @@ def _open_block(
       past_bld = h_btd[:, timeline.past]
       residual_bld = state.cache_btd[:, timeline.past] if memory.traits.uses_residual else None
     if short := config.short_term_length:
-      k_bmhk, v_bmhk = project(h_btd[:, timeline.window])
+      k_bmhk, v_bmhk = block.window.of_cache(state.cache_btd, h_btd, since_b, positions_td)
       k_bmhk = attention.placed(k_bmhk, attention.ages(short + length)[:, :short])
       k_bwhk = jnp.concatenate([k_bmhk, k_bwhk], axis=1)
       v_bwhk = jnp.concatenate([v_bmhk, v_bwhk], axis=1)

@@ -10,7 +10,7 @@ from flax import nnx
 from infformer_jax.core import initializers
 from infformer_jax.core.pytree import pytree
 from infformer_jax.memory.base import View, identity
-from infformer_jax.nn import vocabulary
+from infformer_jax.nn import vocabulary, window
 from infformer_jax.nn.block import Block, BlockState, Chunk
 from infformer_jax.nn.layers import dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
@@ -94,13 +94,20 @@ class Transformer(nnx.Module):
     """
     b, s, _ = batch.tokens_bsl.shape
     since_bs = _since(state.segments_b, batch.new_doc_bs)
-    chunk = Chunk(ok_bsl=batch.ok_bsl, new_doc_bs=batch.new_doc_bs, since_bs=since_bs, biases=self.biases())
+    chunk = Chunk(
+      ok_bsl=batch.ok_bsl,
+      new_doc_bs=batch.new_doc_bs,
+      since_bs=since_bs,
+      biases=self.biases(),
+      positions_td=self.positions(),
+    )
     keys_bs = (
       None
       if key is None
       else _segment_keys(key, state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None])
     )
-    x_bsld = self.embed(batch.tokens_bsl, jnp.arange(self.config.segment_length))
+    offset_l = jnp.arange(self.config.segment_length)
+    x_bsld = self.embed(batch.tokens_bsl, window.rows(self.config, since_bs, offset_l))
     # Layer i folds i into the keys, the embeddings fold in the number of layers.
     x_bsld = dropout(x_bsld, fold_in(keys_bs, self.config.num_layers), self.config.dropout)
 
@@ -126,13 +133,21 @@ class Transformer(nnx.Module):
     """Transformer-XL's u and v [h, k], which the layers share; None for other positions."""
     return (self.u_hk[...], self.v_hk[...]) if self.config.positions == 'xl' else None
 
-  def embed(self, tokens: Array, offset: Array) -> Array:
-    """Token embeddings [..., d], with the position in the segment added where positions are learned."""
-    x = self.vocabulary.embed(tokens)
+  def positions(self) -> Array | None:
+    """The table of learned positions [t, d], in the dtype of the activations; None for other positions."""
     if self.config.positions != 'learned':
-      return x
-    position = self.position_embedding(offset)
-    return x + position.reshape((1,) * (x.ndim - position.ndim) + position.shape)
+      return None
+    return self.position_embedding.embedding[...].astype(self.config.compute_dtype)
+
+  def embed(self, tokens: Array, row: Array) -> Array:
+    """Token embeddings [..., d], with those of their positions added where positions are learned.
+
+    Args:
+      tokens: [...] int.
+      row: [...] int, their rows in the table (nn/window.py); without effect for other positions.
+    """
+    x = self.vocabulary.embed(tokens)
+    return x + self.position_embedding(row) if self.config.positions == 'learned' else x
 
   def _run(
     self, block: Block, x_bsld: Array, state: BlockState, chunk: Chunk, keys_bs: Array | None, view: View

@@ -1,6 +1,6 @@
 """The memory of an exported model, beside the files that the ecosystem reads.
 
-memory.safetensors    the memory's parameters by their names in the trunk, such as blocks/0/memory/...
+memory.safetensors    the parameters by their names here: blocks/0/memory/..., blocks/1/position_drift_td
 memory.json           the keys of ModelConfig with which it was trained, and which no config.json has
 """
 
@@ -26,12 +26,12 @@ KEYS = ('segment_length', 'short_term_length', 'window', 'memory')
 
 
 def is_of_memory(name: str) -> bool:
-  """Whether a parameter of the trunk belongs to a memory.
+  """Whether a parameter belongs to the long memory, or to a short-term window of learned positions.
 
   >>> is_of_memory('blocks/0/memory/w_o/kernel'), is_of_memory('blocks/0/attention/w_o/kernel')
   (True, False)
   """
-  return '/memory/' in name
+  return '/memory/' in name or name.endswith('/position_drift_td')
 
 
 def read_keys(folder: epath.Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ PROMPTS = [np.arange(1, 1 + size) % toy.VOCABULARY for size in (21, 0, 7, 12)]
 MODELS = {
   name: toy.config(toy.MEMORIES[name], **changes)
   for name, changes in {
-    'none': {'positions': 'learned', 'short_term_length': 0},
+    'none': {'positions': 'learned', 'short_term_length': 2 * toy.LENGTH},
     'edges': {'positions': 'rotary', 'short_term_length': 2 * toy.LENGTH},
     'neighbours_evicted': {'positions': 't5', 'window': 'past', 'normalize_qk': True},
     'most_used': {},

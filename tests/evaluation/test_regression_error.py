@@ -18,7 +18,7 @@ def looped(trained, documents):
   present_l = spec.contraction + (1 - spec.contraction) * even_points(length)
   for index in range(len(documents)):
     tokens = np.concatenate([[0], documents.tokens(index)[:-1]])
-    x_td = model.blocks[0].attention_input(model.embed(tokens[None], jnp.arange(len(tokens))))[0]
+    x_td = model.blocks[0].attention_input(model.embed(tokens[None], jnp.arange(len(tokens))[None]))[0]
     num_segments = -(-len(tokens) // length)
     b_bnd = jnp.zeros((1, spec.basis.num_basis, x_td.shape[-1]), x_td.dtype)
     for write in range(num_segments - 2):  # The last two segments are in the window.

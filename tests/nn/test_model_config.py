@@ -15,10 +15,10 @@ IMPOSSIBLE = [
   ({'positions': 'rotary', 'head_dim': 5}, "head_dim = 5 must be even with positions = 'rotary'"),
   ({'d_model': 15, 'head_dim': 4}, "d_model = 15 must be even with positions = 'xl'"),
   (
-    {'positions': 'learned'},
-    "positions = 'learned' must not be used with a cache, whose tokens would have no position; use 'xl'",
+    {'positions': 'learned', 'norm_position': 'post'},
+    "norm_position = 'post' must be 'pre' with positions = 'learned' and short_term_length = 4",
   ),
-  ({'positions': 'learned', 'short_term_length': 0, 'memory': toy.MEMORIES['stacked']}, 'no position'),
+  ({'positions': 'learned', 'memory': toy.MEMORIES['stacked']}, 'tokens would have no position; use'),
   ({'positions': 'learned', 'short_term_length': 0, 'memory': toy.MEMORIES['dilated']}, 'no position'),
   (
     {'short_term_length': 0, 'window': 'past'},
@@ -27,8 +27,8 @@ IMPOSSIBLE = [
   ({'clamp_length': 0}, 'clamp_length = 0 must be in [1,'),
   ({'clamp_length': 9, 'positions': 't5'}, "clamp_length = 9 must be None with positions = 't5'"),
   (
-    {'positions': 'learned', 'short_term_length': 0, 'max_positions': 3},
-    'max_positions = 3 must be at least short_term_length + segment_length = 0 + 4 = 4',
+    {'positions': 'learned', 'max_positions': 7},
+    'max_positions = 7 must be at least short_term_length + segment_length = 4 + 4 = 8; use shorter ones',
   ),
   ({'max_positions': 9}, "max_positions = 9 must be None with positions = 'xl'; or use 'learned'"),
   ({'norm_epsilon': 0.0}, 'norm_epsilon = 0.0 must be positive'),

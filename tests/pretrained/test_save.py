@@ -21,8 +21,9 @@ def test_models_and_their_memory_are_restored_bit_for_bit(name, tmp_path):
   """Factors of W_q of the first checkpoint are in the saved parameters, and not in the saved config."""
   checkpoint = Checkpoint(golden.FOLDER / name)
   memory = toy.small('continuous', layers=(1,))
-  model = checkpoint.model_config(segment_length=8, short_term_length=0, window='block', memory=memory)
+  model = checkpoint.model_config(segment_length=8, short_term_length=8, window='block', memory=memory)
   trained = checkpoint.load(model)
+  trained = dataclasses.replace(trained, params=jax.tree.map(lambda leaf: leaf + 0.5, trained.params))
   out = save(trained, tmp_path / 'deep' / 'out', like=checkpoint.settings)
   again = Checkpoint(out)
   assert again.model_config() == model

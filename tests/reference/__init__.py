@@ -41,7 +41,8 @@ def run(config, params, tokens_t):
     tokens_l = np.asarray(tokens_t[start : start + config.segment_length])
     x_ld = table_vd[tokens_l] * (math.sqrt(config.d_model) if config.scale_embeddings else 1)
     if config.positions == 'learned':
-      x_ld = x_ld + params['position_embedding']['embedding'][: len(tokens_l)]
+      first = min(start, config.short_term_length)
+      x_ld = x_ld + params['position_embedding']['embedding'][first : first + len(tokens_l)]
     for block in blocks:
       x_ld = block(x_ld)
     hidden.append(_norm(config, params['final_norm'], x_ld) if config.final_norm else x_ld)
@@ -57,6 +58,9 @@ class Block:
   def __init__(self, config, index, params):
     self.config, self.params = config, params['blocks'][index]
     self.biases = (params['u_hk'], params['v_hk']) if config.positions == 'xl' else None
+    if config.positions == 'learned':
+      self.positions_td = params['position_embedding']['embedding'] + self.params.get('position_drift_td', 0)
+    self.inputs_td = np.zeros((0, config.d_model))  # of the layer
     self.seen = []  # inputs of the attention, one [l, d] per segment
     self.received_t = np.zeros(0)  # attention weight received by every token
     memory = config.memory
@@ -73,7 +77,7 @@ class Block:
 
   def __call__(self, x_ld):
     config, params = self.config, self.params
-    h_ld = _norm(config, params['attention_norm'], x_ld) if config.norm_position == 'pre' else x_ld
+    h_ld = self._attention_input(x_ld)
     if len(self.seen) >= self.lag:
       end = len(self.received_t) - (self.lag - 1) * config.segment_length
       for memory in self.memories:
@@ -81,6 +85,7 @@ class Block:
         memory.write(self.seen[-self.lag])
     before = sum(map(len, self.seen))
     self.seen.append(h_ld)
+    self.inputs_td = np.concatenate([self.inputs_td, x_ld])
     self.received_t = np.concatenate([self.received_t, np.zeros(len(h_ld))])
     all_td = np.concatenate(self.seen)
     q_lhk = self._heads(_dense(params['attention']['w_q'], h_ld))
@@ -88,7 +93,7 @@ class Block:
     attended_ld = np.zeros_like(x_ld)
     for i, q_hk in enumerate(q_lhk):
       window = self._window(before, i)
-      slots = [(all_td[token], token) for token in window]
+      slots = [(self._in_window(token, before), token) for token in window]
       for memory in self.memories:
         slots += [(all_td[token], token) for token in memory.slots] + memory.compressed(before)
       context_hk = 0 * q_hk
@@ -113,6 +118,22 @@ class Block:
     for name in ('w_k', 'w_v'):
       of_group = _dense(self.params['attention'][name], h_md).reshape(len(h_md), groups, -1)
       yield of_group[:, [head * groups // heads for head in range(heads)]]
+
+  def _attention_input(self, x_td):
+    if self.config.norm_position == 'post':
+      return x_td
+    return _norm(self.config, self.params['attention_norm'], x_td)
+
+  def _in_window(self, token, before):
+    """The attention's input of a token, for the segment that has this many tokens before it."""
+    x_d, short, length = self.inputs_td[token], self.config.short_term_length, self.config.segment_length
+    if (
+      self.config.positions == 'learned'
+    ):  # Its row in the table was counted from its own segment's first row.
+      own = token // length * length
+      rows = [min(start, short) + token - start for start in (own, before)]
+      x_d = x_d + self.positions_td[rows[1]] - self.positions_td[rows[0]]
+    return self._attention_input(x_d)
 
   def _window(self, before, i):
     """The tokens that token i of a segment sees, by their index in the document."""

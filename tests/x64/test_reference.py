@@ -42,6 +42,12 @@ TRUNKS = {
     'feed_forward': 'gelu_erf',
     'memory': toy.small('continuous'),
   },
+  'gpt2_window': {
+    'positions': 'learned',
+    'short_term_length': 2 * toy.LENGTH,
+    'memory': toy.MEMORIES['stacked_neighbours'],
+  },
+  'gpt2_sliding': {'positions': 'learned', 'window': 'sliding', 'memory': toy.small('continuous')},
   'sliding_clamped': {
     'window': 'sliding',
     'clamp_length': 5,
