@@ -71,6 +71,7 @@ TRAIN_TINY = TrainConfig(
   num_steps=1_500,
   batch_size=16,
   segments_per_chunk=4,
+  max_document_tokens=6_144,  # A lane reads many documents.
   evaluate_every=500,
   checkpoint_every=500,
   optimizer=OptimizerConfig(learning_rate=3e-3, warmup_steps=50),

@@ -17,7 +17,7 @@ from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import cost
 from infformer_jax.experiment import Experiment
-from infformer_jax.pretrained import finetuning, published
+from infformer_jax.pretrained import published
 from infformer_jax.train.optimizer import make_optimizer
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
@@ -38,8 +38,8 @@ ARGUMENTS = {
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
   'gpt2_pg19.py': (
     'size=small',
-    'memory=none,size=small',
-    *(f'memory={kind},size=tiny' for kind in finetuning.KINDS),
+    'size=tiny',
+    *(f'size=tiny,memory={kind}' for kind in ('published_even', 'continuous_log', 'neighbours', 'none')),
   ),
   'gpt2_wikitext103.py': ('size=small', 'size=tiny'),
   'llama_books.py': (

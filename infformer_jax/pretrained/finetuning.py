@@ -76,6 +76,7 @@ def train(size: str, num_steps: int) -> TrainConfig:
     num_steps=num_steps,
     batch_size=16,
     segments_per_chunk=1,
+    max_document_tokens=2_560,  # A lane reads many documents.
     evaluate_every=500,
     checkpoint_every=500,
     optimizer=dataclasses.replace(OPTIMIZER, learning_rate=1e-3, memory_learning_rate=5e-3),
