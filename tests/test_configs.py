@@ -17,6 +17,7 @@ from infformer_jax.data.tasks import TaskConfig
 from infformer_jax.errors import ConfigError
 from infformer_jax.evaluation import cost
 from infformer_jax.experiment import Experiment
+from infformer_jax.pretrained import published
 from infformer_jax.train.optimizer import make_optimizer
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
@@ -35,6 +36,16 @@ ARGUMENTS = {
     'length=600',
   ),
   'recall.py': (*(f'memory={kind},size={size}' for size in ('cpu', 'gpu') for kind in KINDS), 'task=passkey'),
+  'gpt2_pg19.py': (
+    'size=small',
+    'size=tiny',
+    *(f'size=tiny,memory={kind}' for kind in ('published_even', 'continuous_log', 'neighbours', 'none')),
+  ),
+  'gpt2_wikitext103.py': ('size=small', 'size=tiny'),
+  'llama_books.py': (
+    *(f'size={size}' for size in ('smollm2_135m', 'smollm2_360m', 'qwen2_05b', 'llama32_1b', 'tiny')),
+    *(f'memory={kind},size=tiny' for kind in ('none', 'recent_4x', 'neighbours')),
+  ),
   'quickstart.py': ('memory=none', 'memory=continuous_log'),
 }
 """The arguments after the colon; files without an entry take no argument."""
@@ -42,7 +53,9 @@ ARGUMENTS = {
 FILES = sorted(file for file in CONFIGS.glob('*.py') if file.stem != '__init__')
 ALL = [f'{file}:{a}' if a else str(file) for file in FILES for a in ARGUMENTS.get(file.name, ('',))]
 # 'base' and 'large' have many layers. The larger sizes of the tasks have the same parts as size=cpu.
-SLOW = re.compile(r'size=(base|large)|memory=(none|recent|compressive|neighbours),size=(gpu|paper)')
+SLOW = re.compile(
+  r'size=(base|large|smol|qwen|llama)|gpt2.*size=small|memory=(none|recent|compressive|neighbours),size=(gpu|paper)'
+)
 STEPS = [pytest.param(p, marks=[pytest.mark.slow] if SLOW.search(p) else []) for p in ALL]
 
 
@@ -77,6 +90,9 @@ def shapes(experiment: Experiment):
   data, train = experiment.data, experiment.train
   if isinstance(data, TaskConfig):
     size = data.source(pathlib.Path()).tokenizer().vocab_size
+  elif data.tokenizer.startswith('pretrained:'):
+    places = {f'pretrained:{model.place}': model.config for model in published.MODELS.values()}
+    size = places[data.tokenizer]['vocab_size']
   else:
     size = int(data.tokenizer.removeprefix('bpe:')) if data.tokenizer.startswith('bpe:') else 257
   optimizer = make_optimizer(train.optimizer, train.num_steps)
@@ -91,7 +107,7 @@ def test_a_config_is_unchanged_by_json(path):
   assert config_dict(experiment).model.memory.kind == experiment.model.memory.kind
 
 
-@pytest.mark.parametrize('path', [path for path in ALL if 'paper' not in path], ids=name_of)
+@pytest.mark.parametrize('path', [path for path in ALL if not re.search('paper|gpt2', path)], ids=name_of)
 def test_gradients_reach_the_layers_that_write_in_every_config(path):
   """Except in the published configs, which stop the gradient after every segment."""
   experiment = load_config(path, cls=Experiment)
