@@ -10,7 +10,6 @@ import pytest
 
 from infformer_jax import job, pretrained
 from infformer_jax.console import Console
-from infformer_jax.data import tokenizers
 from infformer_jax.data.text import TextConfig
 from infformer_jax.evaluation.perplexity import EvaluationConfig
 from infformer_jax.experiment import Experiment
@@ -19,21 +18,14 @@ from infformer_jax.train.loop import TrainConfig
 from infformer_jax.train.optimizer import OptimizerConfig
 from tests import toy
 from tests.data import test_pretrained_tokenizer
-from tests.pretrained import golden
+from tests.pretrained import golden, random_model
 from tests.program import arrays
 
 
 @pytest.fixture
 def source(tmp_path):
-  """A pretrained model with a tokenizer of 302 ids, 310 rows and another name for BOS than the lanes'."""
-  config = json.loads((golden.FOLDER / golden.QWEN2 / 'config.json').read_text()) | {'vocab_size': 310}
-  (tmp_path / 'tokenizer').mkdir()
-  config |= {'bos_token_id': 300, 'eos_token_id': 301, 'use_sliding_window': False}
-  test_pretrained_tokenizer.write(tmp_path / 'tokenizer', config)
-  tokenizer = tokenizers.from_spec(f'pretrained:{tmp_path}/tokenizer', tmp_path, list)
-  checkpoint = pretrained.Checkpoint(golden.FOLDER / golden.QWEN2)
-  model = checkpoint.model_config(segment_length=8, short_term_length=8, window='block')
-  return pretrained.save(toy.trained(model, vocabulary=310), tmp_path / 'source', tokenizer)
+  """Its rows are more than the ids of its tokenizer, and its BOS has another name than the lanes'."""
+  return random_model.write(tmp_path, golden.QWEN2, use_sliding_window=False)
 
 
 def experiment(source, texts, init_from, **optimizer) -> Experiment:

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.pretrained import golden, random_model
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 NOT_RUN = (
@@ -55,7 +57,14 @@ def places(tmp_path_factory) -> dict[str, str]:
       (books / split / f'{number}.txt').write_text(f'Book {number}. {BOOK}')
   rows = [f'{number},A Title,1900,http://example.org/{number}' for number in range(8)]
   (books / 'metadata.csv').write_text('\n'.join(rows) + '\n')
+  llama = random_model.write(root / 'llama', golden.LLAMA)
+  gpt2 = random_model.write(root / 'gpt2', golden.GPT2, n_positions=128)
   return {
+    'MODEL': str(llama),
+    'GPT2': str(gpt2),
+    'TUNED': str(root / 'tuned'),
+    'EXPORTED': str(root / 'exported'),
+    'GPT2_TUNED': str(root / 'gpt2_tuned'),
     'W': str(root / 'work'),
     'RECALL': str(root / 'recall'),
     'SHORT': str(root / 'short'),
@@ -80,13 +89,15 @@ def dry(words: list[str]) -> list[str]:
 def as_run(command: str, places: dict[str, str]) -> list[str]:
   """The command with values for its placeholders, and with small settings."""
   words = []
-  for word in dry(shlex.split(command)):
+  for word in dry(shlex.split(command.replace('checkpoint=MODEL', f'checkpoint={places["MODEL"]}'))):
     flag, equals, value = word.partition('=')
     words.append(f'{flag}={places.get(value, value)}' if equals else places.get(word, word))
   if words[0] == 'python':
     words[0] = sys.executable
   if 'launch/quickstart.sh' in words:
     words += [f'--workdir={places["runs/quickstart"]}', *FEWER]
+  if 'launch/finetune_gpt2.sh' in words:
+    words += ['--size=tiny', *FEWER]
   if 'infformer_jax.ablate' in words:
     words += [*FEWER, '--index=0']
   if 'infformer_jax.main' in words:
