@@ -42,7 +42,8 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
   """Writes data_dir/pg19/VERSION and returns it.
 
   ArrayRecord cannot write to a bucket: for a `data_dir` in one, the dataset is written to the user's cache
-  directory and then copied.
+  directory and then copied. One that a killed command has left there is not used: the source may have
+  changed since, and it may be damaged.
 
   Raises:
     UserError: the source is incomplete, the result exists already, another process writes it, on this machine
@@ -51,8 +52,7 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
   target = data_dir / 'pg19' / pg19.VERSION
   local, where = pathlib.Path(target), f'--data_dir = {data_dir}'
   if not paths.is_local(target):
-    # A killed command may have left a dataset there, which is that of its own source.
-    place = hashlib.sha256(f'{source_dir}\n{target}'.encode()).hexdigest()[:16]
+    place = hashlib.sha256(str(target).encode()).hexdigest()[:16]
     local = paths.user_cache() / 'prepared' / place / pg19.VERSION
     where += f', by way of {local},'
   try:
@@ -62,11 +62,12 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
     with lock(target.parent / 'lock', say=lambda line: print(line, file=sys.stderr)):
       if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:
         raise UserError(f'{target} exists already; use --overwrite to replace it')
-      if overwrite or not local.exists():
-        _write(source_dir, local)
+      copies = Copies(local.parent / 'books.partial', '--data_dir')
+      _write(source_dir, local, copies)
       if not paths.is_local(target):
         _copy(local, target)
         shutil.rmtree(local)
+      shutil.rmtree(copies.folder, ignore_errors=True)  # Not before: a killed command is started again.
   except Held as held:
     holder = f' ({held})' if str(held) else ''
     raise UserError(f'another process{holder} is writing {target}; wait until it ends') from None
@@ -75,8 +76,8 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
   return target
 
 
-def _write(source_dir: epath.Path, target: pathlib.Path) -> None:
-  key, copies = f'--source_dir = {source_dir}', Copies(target.parent / 'books.partial', '--data_dir')
+def _write(source_dir: epath.Path, target: pathlib.Path, copies: Copies) -> None:
+  key = f'--source_dir = {source_dir}'
   found = pg19.books(source_dir, workdir=None, key=key, copies=copies)
   if found.left_out:
     print(f'{source_dir}{described(found.left_out)}', file=sys.stderr)
@@ -96,7 +97,6 @@ def _write(source_dir: epath.Path, target: pathlib.Path) -> None:
       file.rename(partial / file.name)
     for name in ('pg19', 'downloads'):  # Empty ones of TFDS.
       shutil.rmtree(partial / name)
-  shutil.rmtree(copies.folder, ignore_errors=True)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -166,18 +166,25 @@ def test_a_dataset_is_written_to_a_bucket_and_read_from_it(folder_in_bucket, tmp
   assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train']['1'] == 'New.'
 
 
-def test_another_source_does_not_get_the_dataset_of_a_killed_command(folder_in_bucket, tmp_path, monkeypatch):
-  first, second = write_books(tmp_path / 'first'), write_books(tmp_path / 'second', {'train/1': 'Others.'})
-  data_dir = folder_in_bucket / 'data'
+def test_a_dataset_that_a_killed_command_has_not_uploaded_is_written_again(
+  folder_in_bucket, tmp_path, monkeypatch, capsys
+):
+  books, data_dir = write_books(tmp_path / 'copy'), folder_in_bucket / 'data'
 
   def killed(folder, target):
+    for file in folder.glob('*record*'):  # A machine that fails may leave this.
+      file.write_bytes(b'')
     raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
     patch.setattr(prepare, '_copy', killed)
-    assert run(first, data_dir) == 130
-  assert run(second, data_dir) == 0
-  assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train']['1'] == 'Others.'
+    assert run(books, data_dir) == 130
+  assert list((paths.user_cache() / 'prepared').glob('*/*/dataset_info.json'))
+  write_books(books, {'train/1': 'Changed.'})
+  capsys.readouterr()
+  assert run(books, data_dir) == 0
+  assert ' has 2 books in train, ' in capsys.readouterr().err
+  assert splits(pg19.Pg19Config(data_dir=str(data_dir)))['train'] == {'1': 'Changed.', '2': BOOKS['train/2']}
 
 
 def test_tfds_reads_the_prepared_dataset_without_tensorflow(prepared):
