@@ -13,9 +13,10 @@ import contextlib
 import hashlib
 import io
 import pathlib
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from etils import epath
@@ -50,30 +51,41 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
       or another one, or a disk or bucket refuses it.
   """
   target = data_dir / 'pg19' / pg19.VERSION
-  local, where = pathlib.Path(target), f'--data_dir = {data_dir}'
+  local, copies_key = pathlib.Path(target), '--data_dir'
+  where, remedy = f'--data_dir = {data_dir}', 'correct this or use another --data_dir'
+  local_where, local_remedy = where, remedy
   if not paths.is_local(target):
     place = hashlib.sha256(str(target).encode()).hexdigest()[:16]
-    local = paths.user_cache() / 'prepared' / place / pg19.VERSION
-    where += f', by way of {local},'
+    local, copies_key = paths.user_cache() / 'prepared' / place / pg19.VERSION, '$XDG_CACHE_HOME or ~/.cache'
+    local_where = f'{local.parent}, where the dataset is written before it is copied to {data_dir},'
+    local_remedy = 'correct this or set XDG_CACHE_HOME to another directory'
   try:
-    if not paths.is_local(target):
-      objects.may_see_bucket(target)  # Raises now, not after all books were copied, if it does not exist.
-    local.parent.mkdir(parents=True, exist_ok=True)
-    with lock(target.parent / 'lock', say=lambda line: print(line, file=sys.stderr)):
-      if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:
-        raise UserError(f'{target} exists already; use --overwrite to replace it')
-      copies = Copies(local.parent / 'books.partial', '--data_dir')
-      _write(source_dir, local, copies)
+    with _writable(where, remedy):
       if not paths.is_local(target):
-        _copy(local, target)
-        shutil.rmtree(local)
-      shutil.rmtree(copies.folder, ignore_errors=True)  # Not before: a killed command is started again.
+        objects.may_see_bucket(target)  # Raises now, not after all books were copied, if it does not exist.
+      with lock(target.parent / 'lock', say=lambda line: print(line, file=sys.stderr)):
+        if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:
+          raise UserError(f'{target} exists already; use --overwrite to replace it')
+        copies = Copies(local.parent / 'books.partial', copies_key)
+        with _writable(local_where, local_remedy):
+          local.parent.mkdir(parents=True, exist_ok=True)
+          _write(source_dir, local, copies)
+        if not paths.is_local(target):
+          _copy(local, target)
+          shutil.rmtree(local)
+        shutil.rmtree(copies.folder, ignore_errors=True)  # Not before: a killed command is started again.
   except Held as held:
     holder = f' ({held})' if str(held) else ''
     raise UserError(f'another process{holder} is writing {target}; wait until it ends') from None
-  except paths.errors() as error:
-    raise paths.failure(error)(f'{where} must be writable: {paths.reason(error)}') from None
   return target
+
+
+@contextlib.contextmanager
+def _writable(where: str, remedy: str) -> Iterator[None]:
+  try:
+    yield
+  except paths.errors() as error:
+    raise paths.failure(error)(f'{where} must be writable: {paths.reason(error)}; {remedy}') from None
 
 
 def _write(source_dir: epath.Path, target: pathlib.Path, copies: Copies) -> None:
@@ -91,12 +103,24 @@ def _write(source_dir: epath.Path, target: pathlib.Path, copies: Copies) -> None
     builder = pg19.builder(found.files.local([pg19.METADATA]), found.splits, partial)
     found.files.local([name for names in found.splits.values() for name in names])
     # TFDS prints messages about downloads and temporary paths.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), _errors_of_array_record():
       builder.download_and_prepare()
     for file in pathlib.Path(builder.data_dir).iterdir():
       file.rename(partial / file.name)
     for name in ('pg19', 'downloads'):  # Empty ones of TFDS.
       shutil.rmtree(partial / name)
+
+
+@contextlib.contextmanager
+def _errors_of_array_record() -> Iterator[None]:
+  """Makes OSErrors of those of ArrayRecord, such as 'write() failed: REASON; writing FILE'."""
+  try:
+    yield
+  except RuntimeError as error:
+    reason = re.search(r'\w+\(\) failed: ([^;]+)', str(error))
+    if reason is None:
+      raise
+    raise OSError(reason[1]) from error
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -150,7 +151,31 @@ def test_of_two_machines_one_writes_a_dataset(place, tmp_path, monkeypatch, caps
 
 def test_a_bucket_that_does_not_exist_is_an_error_before_books_are_read(bucket, tmp_path, capsys):
   assert run(tmp_path / 'nowhere', 'gs://none/data') == 2
-  assert error_of(capsys).startswith('error: --data_dir = gs://none/data, by way of ')
+  assert error_of(capsys).startswith('error: --data_dir = gs://none/data must be writable: ')
+
+
+def test_a_disk_without_space_is_one_line_with_the_remedy(folder_in_bucket, tmp_path, capsys):
+  books = write_books(tmp_path / 'copy', BOOKS | {'train/1': 'text' * 10**5})
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+  try:
+    codes = [run(books, data_dir) for data_dir in (tmp_path / 'data', folder_in_bucket / 'data')]
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+  assert codes == [2, 2]
+  disk, cache = (line for line in capsys.readouterr().err.splitlines() if not line.startswith('warning: '))
+  assert disk == (
+    f'error: --data_dir = {tmp_path}/data must be writable: File too large; correct this or use another '
+    '--data_dir'
+  )
+  assert re.fullmatch(
+    rf'error: {paths.user_cache()}/prepared/\w+, where the dataset is written before it is copied to '
+    f'{folder_in_bucket}/data, must be writable: File too large; '
+    'correct this or set XDG_CACHE_HOME to another directory',
+    cache,
+  )
 
 
 def test_a_dataset_is_written_to_a_bucket_and_read_from_it(folder_in_bucket, tmp_path, prepared, capsys):
