@@ -60,8 +60,8 @@ class Block:
     self.biases = (params['u_hk'], params['v_hk']) if config.positions == 'xl' else None
     if config.positions == 'learned':
       self.positions_td = params['position_embedding']['embedding'] + self.params.get('position_drift_td', 0)
-    self.inputs_td = np.zeros((0, config.d_model))  # of the layer
-    self.seen = []  # inputs of the attention, one [l, d] per segment
+    self.inputs = []  # of the layer, one [l, d] per segment
+    self.seen = []  # of the attention, likewise
     self.received_t = np.zeros(0)  # attention weight received by every token
     memory = config.memory
     # None means every layer; for neighbours, the ninth of twelve layers, or at the same relative depth.
@@ -82,10 +82,11 @@ class Block:
       end = len(self.received_t) - (self.lag - 1) * config.segment_length
       for memory in self.memories:
         memory.received_l = self.received_t[end - config.segment_length : end]
-        memory.write(self.seen[-self.lag])
+        residual = getattr(memory.config, 'feed', None) == 'residual'
+        memory.write((self.inputs if residual else self.seen)[-self.lag])
     before = sum(map(len, self.seen))
     self.seen.append(h_ld)
-    self.inputs_td = np.concatenate([self.inputs_td, x_ld])
+    self.inputs.append(x_ld)
     self.received_t = np.concatenate([self.received_t, np.zeros(len(h_ld))])
     all_td = np.concatenate(self.seen)
     q_lhk = self._heads(_dense(params['attention']['w_q'], h_ld))
@@ -126,10 +127,10 @@ class Block:
 
   def _in_window(self, token, before):
     """The attention's input of a token, for the segment that has this many tokens before it."""
-    x_d, short, length = self.inputs_td[token], self.config.short_term_length, self.config.segment_length
-    if (
-      self.config.positions == 'learned'
-    ):  # Its row in the table was counted from its own segment's first row.
+    short, length = self.config.short_term_length, self.config.segment_length
+    x_d = self.inputs[token // length][token % length]
+    if self.config.positions == 'learned':
+      # Its row in the table was counted from the first row of its own segment.
       own = token // length * length
       rows = [min(start, short) + token - start for start in (own, before)]
       x_d = x_d + self.positions_td[rows[1]] - self.positions_td[rows[0]]
