@@ -51,6 +51,9 @@ class RecordDocuments:
     self._builder, self._split, self._files = builder, split, files
     self._text_feature, self._name_feature = text_feature, name_feature
     self._names = sorted(builder.info.splits[split].filenames)
+    self._lengths = builder.info.splits[split].shard_lengths
+    if missing := [name for name in self._names if name not in files.stats]:
+      raise _damaged(files, missing[0], 'it is missing')
 
   @property
   def key(self) -> str:
@@ -65,14 +68,30 @@ class RecordDocuments:
 
   @functools.cached_property
   def _records(self) -> Any:
-    self._files.local(self._names)
+    from array_record.python import array_record_module
+
+    folder = self._files.local(self._names)
+    for name, length in zip(self._names, self._lengths, strict=True):
+      try:
+        file = array_record_module.ArrayRecordReader(str(folder / name))
+        found = file.num_records()
+        file.close()
+      except RuntimeError as error:  # It has no narrower one.
+        raise _damaged(self._files, name, error) from None
+      if found != length:
+        raise _damaged(self._files, name, f'it has {found:,} of {length:,} records')
     return self._builder.as_data_source(self._split)
 
   def read(self, indices: Iterable[int]) -> Iterator[Document]:
     return map(self._document, indices)
 
   def _document(self, index: int) -> Document:
-    example = self._records[index]
+    records = self._records
+    try:
+      example = records[index]
+    except RuntimeError as error:
+      file = int(np.searchsorted(np.cumsum(self._lengths), index, 'right'))
+      raise _damaged(self._files, self._names[file], error) from None
     content = example[self._text_feature]
     try:
       content = content if isinstance(content, str) else content.decode()
@@ -94,9 +113,10 @@ def prepared(files: Files, text_feature: str, name_feature: str | None = None, *
     name_feature: the feature that names a document; None: its index.
     key: the key and value of the config that led to the folder, for errors.
   Raises:
-    UserError: there is no dataset, it is not in ArrayRecord, or it has no such feature.
+    UserError: there is no dataset, it is damaged or not in ArrayRecord, or it has no such feature.
   """
   import tensorflow_datasets as tfds
+  from google.protobuf import json_format
 
   if 'dataset_info.json' not in files.stats:
     raise UserError(
@@ -104,7 +124,11 @@ def prepared(files: Files, text_feature: str, name_feature: str | None = None, *
       "give the folder of one version, e.g. '.../pg19/0.1.1'"
     )
   about = [name for name in files.stats if 'record-' not in name]  # The records are read later, if at all.
-  builder = tfds.builder_from_directory(files.local(about))
+  folder = files.local(about)
+  try:
+    builder = tfds.builder_from_directory(folder)
+  except (ValueError, json_format.ParseError) as error:
+    raise _damaged(files, 'dataset_info.json or features.json', error) from None
   texts = [name for name, feature in builder.info.features.items() if feature.np_dtype == np.object_]
   if text_feature not in texts:
     raise UserError(
@@ -122,3 +146,11 @@ def prepared(files: Files, text_feature: str, name_feature: str | None = None, *
   }
   facts = {'source_dir': os.fspath(files.root), 'dataset': builder.info.full_name}
   return FixedSplits(documents=splits, facts=facts)
+
+
+def _damaged(files: Files, name: str, reason: object) -> UserError:
+  why = ' '.join(str(reason).split()) or 'it cannot be read'  # Some errors of ArrayRecord say nothing.
+  return UserError(
+    f'{files.root / name} is damaged ({why}); prepare the dataset again '
+    '(PG-19: python -m infformer_jax.data.prepare pg19 --overwrite ...)'
+  )

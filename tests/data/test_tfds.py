@@ -1,9 +1,11 @@
 """Prepared TFDS datasets."""
 
 import json
+import re
 import shutil
 
 import pytest
+from array_record.python import array_record_module
 
 from infformer_jax.data import pg19, tfds
 from infformer_jax.errors import UserError
@@ -36,3 +38,50 @@ def test_datasets_that_cannot_be_read_are_rejected(prepared, tmp_path):
     match=r"data\.source_dir = '.*' must be a dataset with random access .*file_format='array_record'",
   ):
     tfds.TfdsConfig(source_dir=str(copy), text_feature='book_text').open(NOWHERE)
+
+
+@pytest.mark.parametrize(
+  ('damage', 'reason'),
+  [
+    (lambda content, both: content[:100] + b'?' + content[101:], 'Corrupted Riegeli/records file: .*'),
+    (lambda content, both: content[: len(content) // 2], '.*'),
+    (lambda content, both: content[:1000], 'ArrayRecord file should be at least 64KB big'),
+    (lambda content, both: content[: 2**16], 'it cannot be read'),
+    (lambda content, both: both, 'it has 2 of 1 records'),
+    (None, 'it is missing'),
+  ],
+)
+def test_a_damaged_file_of_records_is_named(prepared, tmp_path, damage, reason):
+  copy = shutil.copytree(prepared, tmp_path / 'data') / 'pg19' / pg19.VERSION
+  (both,) = copy.glob('pg19-train.*')
+  first, file = (copy / f'pg19-train.array_record-0000{shard}-of-00002' for shard in range(2))
+  reader = array_record_module.ArrayRecordReader(str(both))
+  for path, record in zip((first, file), reader.read_all(), strict=True):
+    writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
+    writer.write(record)
+    writer.close()
+  reader.close()
+  content_of_both = both.read_bytes()
+  both.unlink()
+  info = json.loads((copy / 'dataset_info.json').read_text())
+  next(split for split in info['splits'] if split['name'] == 'train')['shardLengths'] = ['1', '1']
+  (copy / 'dataset_info.json').write_text(json.dumps(info))
+  assert splits(pg19.Pg19Config(data_dir=str(tmp_path / 'data')))['train'].keys() == {'1', '2'}
+  content = file.read_bytes()
+  file.unlink()
+  if damage:
+    file.write_bytes(damage(content, content_of_both))
+  with pytest.raises(UserError) as caught:
+    splits(pg19.Pg19Config(data_dir=str(tmp_path / 'data')))
+  assert re.fullmatch(
+    rf'{file} is damaged \({reason}\); prepare the dataset again .* --overwrite .*', str(caught.value)
+  )
+
+
+@pytest.mark.parametrize('name', ['dataset_info.json', 'features.json'])
+@pytest.mark.parametrize('content', ['{}', '{"a'])
+def test_a_damaged_description_is_one_line(prepared, tmp_path, name, content):
+  copy = shutil.copytree(prepared, tmp_path / 'data') / 'pg19' / pg19.VERSION
+  (copy / name).write_text(content)
+  with pytest.raises(UserError, match=r'dataset_info.json or features.json is damaged \(.*prepare the data'):
+    pg19.Pg19Config(data_dir=str(tmp_path / 'data')).open(NOWHERE)
