@@ -52,7 +52,7 @@ def test_loading_needs_only_the_work_directory(workdir):
 
 
 def test_the_program_of_the_readme_runs(workdir):
-  (program,) = [block for block in blocks('python') if "TrainedModel.load('W')" in block]
+  (program,) = [block for block in blocks('README.md', 'python') if "TrainedModel.load('W')" in block]
   command = [sys.executable, '-c', program]
   done = subprocess.run(command, cwd=workdir.parent, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr

@@ -35,17 +35,17 @@ def test_the_table_contains_every_built_in_kind():
 
 
 @pytest.mark.parametrize(
-  ('name', 'trait'),
+  ('name', 'traits'),
   [
-    ('most_used', 'uses_attention'),
-    ('stacked_most_used', 'uses_attention'),
-    ('random', 'draws'),
-    ('edges', 'draws'),
+    ('most_used', {'uses_attention'}),
+    ('stacked_most_used', {'uses_attention', 'uses_residual'}),
+    ('random', {'draws'}),
+    ('edges', {'draws', 'uses_residual'}),
   ],
 )
-def test_settings_add_traits(name, trait):
+def test_settings_add_traits(name, traits):
   memory = toy.MEMORIES[name]
-  assert names(memory.traits) - TRAITS[memory.kind] == {trait}
+  assert names(memory.traits) - TRAITS[memory.kind] == traits
 
 
 @pytest.mark.parametrize('first', ['none', 'recent', 'most_used', 'random', 'neighbours', 'stacked'])
