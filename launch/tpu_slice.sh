@@ -62,7 +62,7 @@ await_slice() {
         ;;
       '')
         [[ -n $may_create ]] || fail "$name does not exist; create it, or check --zone, --project and --no_queue"
-        create && continue
+        create && created=1 failures=0 && continue # What failed before may be due to the preemption.
         ((reached)) || fail "$name could not be created" 1
         ;;
       SUSPENDED | PREEMPTED | TERMINATED)

@@ -68,16 +68,17 @@ start() {
 
 # Counts a failure; too many in a row end the script with $2.
 failed() {
-  ((SECONDS - began <= FAILURE_SECONDS)) || failures=0
+  ((SECONDS - began <= FAILURE_SECONDS)) || failures=0 began=$SECONDS
   failures=$((failures + 1))
   say "$1 (failure $failures of $MAX_FAILURES)"
   ((failures < MAX_FAILURES)) || fail "$MAX_FAILURES failures in a row" "$2"
   sleep "$poll_seconds"
 }
 
-# Ends the script if the command has finished, is wrong or was stopped; otherwise it is to be started again.
+# Ends the script if the command has finished, is wrong, was stopped or fails too often; otherwise it is to be started
+# again.
 judge() {
-  local state code _ stopped=0 usage=0 saved=0 crash=0 other=0 finished=0
+  local state code _ stopped=0 usage=0 saved=0 crash=0 other=0 finished=0 unknown=0
   while read -r state code _; do
     case $state-$code in
       stopped-*) stopped=1 ;;
@@ -87,8 +88,10 @@ judge() {
       exited-143) saved=1 ;;
       exited-75) crash=75 ;; # A bucket could not be reached.
       exited-*) if ((code > 128)); then crash=$code; else other=$code; fi ;;
+      idle-*) unknown=1 ;;
     esac
   done <<<"$answer"
+  ((usage || saved || crash || other || finished)) || unknown=1
   ((!stopped)) || fail "the command was stopped; $name stays, and is billed until you delete it" 143
   # In a later attempt it may mean that the attempt before still holds the work directory.
   ((!usage || attempts > 1)) || fail 'the command line or the config is wrong' 2
@@ -98,7 +101,11 @@ judge() {
     failed 'the command was terminated and could not save' "$other"
   elif ((other)); then
     fail "the command exited with $other" "$other"
-  elif ((finished && !saved)); then
+  elif ((saved)); then
+    failed 'the command was terminated, and saved' 143
+  elif ((unknown)); then # On a slice that was created again, nothing was started.
+    ((created)) || failed 'the workers do not say how the command has ended' 1
+  elif ((finished)); then
     say "finished; $name is billed until you delete it"
     exit 0
   fi
@@ -117,16 +124,18 @@ run() {
     active=$(grep -c '^running' <<<"$answer") || true
     if ((active && active < workers)); then
       say 'the command has ended on some of the workers'
-      ask_workers settle $SETTLE_SECONDS || continue
+      ask_workers settle $SETTLE_SECONDS || { failed 'the workers cannot be reached' 1; continue; }
       active=0
     fi
     if ((mine && !active)); then
-      if [[ $lost && $answer ]]; then remote 0 "bash $WORKER follow" || continue; fi
+      if [[ $lost && $answer ]]; then
+        remote 0 "bash $WORKER follow" || { failed 'the output cannot be read' 1; continue; }
+      fi
       judge
       mine=0
     elif { ((active)) || setup; } && start "$@"; then # Where it is running already, nothing happens.
       if ((!mine)); then
-        mine=1 attempts=$((attempts + 1)) began=$SECONDS
+        mine=1 attempts=$((attempts + 1)) began=$SECONDS created=0
         say "attempt $attempts"
       fi
       lost=
@@ -189,7 +198,7 @@ if [[ $command =~ ^(create|run)$ ]]; then
   fi
 fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-reached=0 began=$SECONDS failures=0 attempts=0 dry_workers='' dry_slice=ACTIVE
+reached=0 created=0 began=$SECONDS failures=0 attempts=0 dry_workers='' dry_slice=ACTIVE
 case $command in
   create) create ;;
   setup) pack && await_slice && setup ;;
