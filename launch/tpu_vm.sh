@@ -44,7 +44,6 @@ pack() {
   commit=$(git rev-parse --verify --quiet "$revision^{commit}") ||
     fail "--revision = $revision must be a commit of the git repository $PWD"
   [[ $revision != HEAD || -z $(git status --porcelain) ]] || say 'warning: uncommitted changes are not installed'
-  [[ -z $wheel || -f $wheel ]] || fail "--wheel = $wheel must be a file"
   scratch=/tmp # Of a dry run, whose commands may be run later.
   if ((!dry_run)); then
     scratch=$(mktemp -d)
@@ -152,20 +151,26 @@ if [[ ! $command =~ ^(create|setup|run|logs|status|stop|delete)$ ]]; then
   [[ $command == --help ]] && exit
   exit 2
 fi
-[[ $name =~ ^[a-z][a-z0-9-]*$ ]] ||
-  fail "NAME = '$name' must consist of lowercase letters, digits and hyphens: launch/tpu_vm.sh $command NAME ..."
+[[ $name =~ ^[a-z]([a-z0-9-]*[a-z0-9])?$ ]] || fail "NAME = '$name' must consist of lowercase letters, digits and \
+hyphens, begin with a letter and not end with a hyphen: launch/tpu_vm.sh $command NAME ..."
 shift 2
 place=() creation=() ssh_flags=() resource=queued-resources state_field=state.state deletion=(--force)
-accelerator_type='' runtime_version='' revision=HEAD wheel='' worker=0 poll_seconds=30 dry_run=0
+accelerator_type='' runtime_version='' tier='' revision=HEAD wheel='' worker=0 poll_seconds=30 dry_run=0
 while (($#)) && [[ $1 != -- ]]; do
   case $1 in
     --zone=?* | --project=?*) place+=("$1") ;;
     --accelerator_type=?*) accelerator_type=${1#*=} ;;
     --runtime_version=?*) runtime_version=${1#*=} ;;
-    --spot | --reserved) creation+=("$1") ;;
+    --spot | --reserved)
+      [[ -z $tier || $tier == "$1" ]] || fail '--spot and --reserved are two tiers; give one of them'
+      tier=$1
+      ;;
     --no_queue) resource=tpu-vm state_field=state deletion=() ;;
     --revision=?*) revision=${1#*=} ;;
-    --wheel=?*) wheel=$(cd "$(dirname "${1#*=}")" && pwd)/$(basename "${1#*=}") ;;
+    --wheel=?*)
+      wheel=$(realpath "${1#*=}" 2>/dev/null) && [[ -f $wheel && $wheel == *.whl ]] ||
+        fail "--wheel = '${1#*=}' must be a file *.whl; build one with: pip wheel --no-deps ."
+      ;;
     --worker=?*) worker=${1#*=} ;;
     --create_flag=?*) creation+=("${1#*=}") ;;
     --ssh_flag=?*) ssh_flags+=("${1#*=}") ;;
@@ -176,6 +181,10 @@ while (($#)) && [[ $1 != -- ]]; do
   shift
 done
 [[ ${1:-} != -- ]] || shift
+[[ $worker =~ ^[0-9]+$ ]] || fail "--worker = '$worker' must be a number from 0"
+[[ $poll_seconds =~ ^[0-9]+$ ]] || fail "--poll_seconds = '$poll_seconds' must be a number of seconds"
+[[ ! $accelerator_type || $accelerator_type =~ ^[a-z0-9]+-[1-9][0-9]*$ ]] ||
+  fail "--accelerator_type = '$accelerator_type' must be NAME-NUMBER, for example v4-32"
 if [[ $command == run ]]; then
   (($#)) || fail 'the command is missing: launch/tpu_vm.sh run NAME ... -- python -m infformer_jax.main ...'
 else
@@ -190,7 +199,7 @@ if [[ $command =~ ^(create|run)$ ]]; then
     v6e-*) : "${runtime_version:=v2-alpha-tpuv6e}" ;;
   esac
   [[ -n $runtime_version ]] || fail "--runtime_version is missing; no default is known for $accelerator_type"
-  creation=(--accelerator-type="$accelerator_type" ${creation[@]+"${creation[@]}"})
+  creation=(--accelerator-type="$accelerator_type" ${tier:+"$tier"} ${creation[@]+"${creation[@]}"})
   if [[ $resource == tpu-vm ]]; then
     creation+=(--version="$runtime_version")
   else
