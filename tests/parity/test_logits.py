@@ -35,7 +35,7 @@ def test_logits_and_losses_equal_those_of_transformers(name, tmp_path):
 
 @pytest.mark.parametrize(
   ('name', 'segment_length', 'short_term_length'),
-  [('llama3', 10, 30), ('qwen2_sliding', 4, 8)],
+  [('gpt2', 8, 32), ('llama3', 10, 30), ('qwen2_sliding', 4, 8)],
 )
 def test_segments_with_a_window_that_is_long_enough_change_nothing(
   name, segment_length, short_term_length, tmp_path
