@@ -29,8 +29,15 @@ class Stat(NamedTuple):
   crc32c: str = ''  # the checksum that a bucket has for every object; '' on a disk
 
 
-def objects(root: epath.Path, key: str) -> dict[str, Stat]:
-  """The objects under a path in a bucket by their names relative to it; '' is the path itself.
+class Objects(NamedTuple):
+  """The objects under a path in a bucket, by their names relative to it."""
+
+  stats: dict[str, Stat]  # '' is the path itself
+  left_out: list[str]  # those that have no place in a folder on a disk
+
+
+def objects(root: epath.Path, key: str) -> Objects:
+  """Lists the objects under a path in a bucket.
 
   Args:
     root: gs://bucket/name; the objects are those in gs://bucket/name/, at any depth.
@@ -48,16 +55,19 @@ def objects(root: epath.Path, key: str) -> dict[str, Stat]:
     if _is_refused(error):
       raise UserError(f'{problem}run: gcloud auth application-default login') from None
     raise paths.failure(error)(f'{problem}run the same command again') from None
-  stats = {}
-  for name, about in sorted(found.items()):
-    name = name[len(url) + 1 :]
-    # Copies of others would be elsewhere; names that end in a slash are those of empty folders.
-    if not {'', '.', '..'} & set(name.split('/')) or name == '':
+  stats, left_out = {}, []
+  for path, about in sorted(found.items()):
+    name = path[len(url) + 1 :]
+    if path.endswith('/') and not int(about['size']):  # It stands for an empty folder.
+      continue
+    if path != url and {'', '.', '..'} & set(name.split('/')):  # A copy would be elsewhere.
+      left_out.append(name)
+    else:
       version = about.get('md5Hash') or f'generation {about["generation"]}'
       # What is stored compressed arrives decompressed.
       crc32c = '' if about.get('contentEncoding') == 'gzip' else about.get('crc32c', '')
       stats[name] = Stat(int(about['size']), version, crc32c)
-  return stats
+  return Objects(stats, left_out)
 
 
 def missing(stats: Mapping[str, Stat], folder: pathlib.Path) -> dict[str, Stat]:

@@ -13,6 +13,7 @@ from etils import epath
 from infformer_jax import files, paths
 from infformer_jax.data import buckets
 from infformer_jax.data.buckets import Stat
+from infformer_jax.data.left_out import LeftOut
 from infformer_jax.errors import UserError
 
 
@@ -77,6 +78,13 @@ class Files:
 
   @functools.cached_property
   def _copied(self) -> pathlib.Path:
+    for name in self.stats:
+      for folder in map(str, pathlib.PurePosixPath(name).parents):
+        if folder in self.stats:
+          raise UserError(
+            f'{self.root} has the object {folder} and also {name}, and no folder on a disk can have both; '
+            'rename or remove one of them'
+          )
     return self.copies.folder / self.key(self.stats)[:16]
 
 
@@ -108,6 +116,10 @@ class Tree(Protocol):
   @property
   def is_dir(self) -> bool: ...
 
+  @property
+  def left_out(self) -> LeftOut:
+    """What is below it and in no folder."""
+
   def entries(self, folder: str) -> list[Entry]:
     """What is in a folder, by name.
 
@@ -132,6 +144,7 @@ def open_tree(root: epath.Path, key: str) -> Tree:
 
 class _Disk:
   def __init__(self, root: epath.Path):
+    self.left_out: LeftOut = {}
     self.is_file, self.is_dir = os.path.isfile(root), os.path.isdir(root)
 
   def entries(self, folder: str) -> list[Entry]:
@@ -172,16 +185,18 @@ class _Object:
 class _Bucket:
   def __init__(self, root: epath.Path, key: str):
     found = buckets.objects(root, key)
-    self.is_file = '' in found
-    self._stats = {f'{os.fspath(root)}/{name}' if name else os.fspath(root): found[name] for name in found}
+    self.is_file = '' in found.stats
+    self.left_out = {"name with an empty part, '.' or '..'": found.left_out} if found.left_out else {}
+    top = os.fspath(root)
+    self._stats = {f'{top}/{name}' if name else top: stat for name, stat in found.stats.items()}
     self._folders: dict[str, dict[Entry, None]] = {}
     for path in self._stats if not self.is_file else ():
       for folder, entry in _up(path, os.fspath(root)):
         self._folders.setdefault(folder, {})[entry] = None
-    self.is_dir = bool(self._folders)
+    self.is_dir = bool(self._folders or self.left_out)
 
   def entries(self, folder: str) -> list[Entry]:
-    return sorted(self._folders[folder], key=lambda entry: entry.name)
+    return sorted(self._folders.get(folder, ()), key=lambda entry: entry.name)
 
   def stat(self, path: str) -> Stat:
     return self._stats[path]

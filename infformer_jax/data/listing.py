@@ -116,7 +116,9 @@ def _walk(
   names = sorted(found.names, key=lambda name: name.split('/'))
   stats = {name: tree.stat(f'{os.fspath(root)}/{name}') for name in names}
   return Listing(
-    files=Files(root=root, stats=stats, copies=copies), left_out=found.left_out, again=found.again
+    files=Files(root=root, stats=stats, copies=copies),
+    left_out={**found.left_out, **tree.left_out},
+    again=found.again,
   )
 
 

@@ -67,13 +67,17 @@ def prepare_pg19(source_dir: epath.Path, data_dir: epath.Path, *, overwrite: boo
         if (target if paths.is_local(target) else target / _ABOUT).exists() and not overwrite:
           raise UserError(f'{target} exists already; use --overwrite to replace it')
         copies = Copies(local.parent / 'books.partial', copies_key)
-        with _writable(local_where, local_remedy):
-          local.parent.mkdir(parents=True, exist_ok=True)
-          _write(source_dir, local, copies)
-        if not paths.is_local(target):
-          _copy(local, target)
-          shutil.rmtree(local)
-        shutil.rmtree(copies.folder, ignore_errors=True)  # Not before: a killed command is started again.
+        try:
+          with _writable(local_where, local_remedy):
+            local.parent.mkdir(parents=True, exist_ok=True)
+            _write(source_dir, local, copies)
+          if not paths.is_local(target):
+            _copy(local, target)
+            shutil.rmtree(local)
+          shutil.rmtree(copies.folder, ignore_errors=True)  # Not before: a killed command is started again.
+        finally:
+          with contextlib.suppress(OSError):
+            local.parent.rmdir()  # Not if there is something with which the next command goes on.
   except Held as held:
     holder = f' ({held})' if str(held) else ''
     raise UserError(f'another process{holder} is writing {target}; wait until it ends') from None

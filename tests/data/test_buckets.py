@@ -15,7 +15,7 @@ NAMES = ['a.txt', 'b/c.txt', 'b/d/e.txt']
 
 
 def stats(folder):
-  return buckets.objects(folder, 'data.source_dir = X')
+  return buckets.objects(folder, 'data.source_dir = X').stats
 
 
 @pytest.fixture
@@ -43,12 +43,15 @@ def test_a_whole_bucket_is_listed(bucket):
   assert list(stats(root)) == NAMES
 
 
-def test_names_that_would_be_elsewhere_on_a_disk_are_not_listed(bucket, monkeypatch):
-  names = ('../up', 'x//y', 'an empty folder/', '.', 'good', 'deep/good')
+def test_names_that_would_be_elsewhere_on_a_disk_are_left_out(bucket, monkeypatch):
+  names = ('../up', 'x//y', '', 'an empty folder/', 'not empty/', '.', 'good', 'deep/good')
   found = {f'bucket/folder/{name}': {'size': 1, 'generation': '7', 'crc32c': 'c'} for name in names}
+  for folder in ('', 'an empty folder/'):
+    found[f'bucket/folder/{folder}']['size'] = 0
   found['bucket/folder/deep/good']['contentEncoding'] = 'gzip'
   monkeypatch.setattr(buckets, '_file_system', lambda _: SimpleNamespace(find=lambda *args, **_: found))
-  kept = stats(paths.parse('gs://bucket/folder', 'KEY'))
+  kept, left_out = buckets.objects(paths.parse('gs://bucket/folder', 'KEY'), 'KEY')
+  assert left_out == ['.', '../up', 'not empty/', 'x//y']
   assert kept == {'good': (1, 'generation 7', 'c'), 'deep/good': (1, 'generation 7', '')}
 
 

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from infformer_jax import paths
+from infformer_jax import objects, paths
+from infformer_jax.data import listing
 from infformer_jax.data.folders import Copies, flat, open_tree
 from infformer_jax.errors import UserError
 from tests.data.texts import write
@@ -106,6 +107,15 @@ def test_a_copy_that_cannot_be_made_is_one_line_that_names_place_and_key(folder_
   (folder_in_bucket / 'x.txt').unlink()
   with pytest.raises(UserError, match='cannot be copied to .*: No such file or directory; correct'):
     found.local(['x.txt'])
+
+
+def test_an_object_with_others_below_it_is_an_error_that_names_both(folder_in_bucket, tmp_path):
+  for name in ('train/a.txt', 'train/a.txt/b.txt'):
+    objects.write(folder_in_bucket / name, b'text')
+  found = listing.walk(folder_in_bucket, workdir=None, key='KEY', copies=Copies(tmp_path, 'KEY'))
+  with pytest.raises(UserError, match='has the object train/a.txt and also train/a.txt/b.txt, .*; rename or'):
+    found.files.local(['train/a.txt'])
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_has_disappeared_is_an_error(tmp_path):

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from infformer_jax import objects
 from infformer_jax.data import listing
 from infformer_jax.data.folders import Copies
 from infformer_jax.errors import UserError
@@ -67,6 +68,18 @@ def test_what_is_not_data_is_named_and_counted(tmp_path):
     'dangling link': ['circle', 'gone'],
     'not a file': ['pipe'],
   }
+
+
+def test_objects_whose_names_are_no_paths_are_named(folder_in_bucket):
+  for name in ('', 'a.txt', 'b//c.txt', 'b/./d.txt'):
+    objects.write(f'{folder_in_bucket}/{name}', b'text' if name else b'')
+  found = find(folder_in_bucket)
+  assert found.names == ['a.txt']
+  assert found.left_out == {"name with an empty part, '.' or '..'": ['b/./d.txt', 'b//c.txt']}
+  with pytest.raises(
+    UserError, match=r'has no files \(left out: 2 name with an empty part.*: \./d.txt, /c.txt'
+  ):
+    find(folder_in_bucket / 'b')
 
 
 def test_the_work_directory_of_the_run_is_not_data(tmp_path):
