@@ -1,12 +1,14 @@
 """PG-19 (Rae et al. 2020): books, from the layout of the public bucket or prepared by TensorFlow Datasets."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from etils import epath
@@ -22,6 +24,7 @@ from infformer_jax.errors import ConfigError, UserError
 VERSION = '0.1.1'  # of the catalog's dataset, whose features these are
 METADATA = 'metadata.csv'
 NUM_BOOKS = {'train': 28_602, 'validation': 50, 'test': 100}  # as published
+_SHARD = 2**28  # bytes of text in a file of records, on average
 _LAYOUT = 'not train|validation|test/ID.txt'  # why a file is not a book
 _COLUMNS = ('book_id', 'book_title', 'publication_date', 'book_link')  # of metadata.csv, which has no header
 
@@ -137,34 +140,34 @@ def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
   return rows
 
 
-def builder(source_dir: pathlib.Path, splits: Mapping[str, Sequence[str]], data_dir: pathlib.Path) -> Any:
-  """A TFDS builder of the catalog's `pg19` from a local copy, without TensorFlow.
+def write(found: Books, folder: pathlib.Path) -> None:
+  """Writes the catalog's dataset `pg19` of TFDS, one book in memory at a time.
 
-  Differs from the catalog's (tensorflow_datasets/datasets/pg19): titles with a comma are complete, and
-  texts keep the white space at their ends.
+  Differs from the catalog's (tensorflow_datasets/datasets/pg19): titles with a comma are complete, texts keep
+  the white space at their ends, and books keep the order of their files. TFDS itself would need TensorFlow to
+  shuffle more than 1 GB.
 
   Args:
-    source_dir: a folder with metadata.csv.
-    splits: the files of the books in it, by split.
-    data_dir: where the builder writes.
+    found: the books, with metadata.csv.
+    folder: where the files of the dataset are written; is created.
   Raises:
     UserError: metadata.csv is missing, or has no row for a book.
+    OSError: the folder cannot be written.
   """
   import numpy as np
-  import tensorflow_datasets
   from tensorflow_datasets import core, features
 
-  texts = {split: [source_dir / name for name in names] for split, names in splits.items()}
+  source_dir = found.files.local([METADATA])
   facts = metadata(source_dir)
-  for path in itertools.chain(*texts.values()):
-    if not path.stem.isdecimal() or int(path.stem) not in facts:
+  ids, all_names = set(map(str, facts)), list(itertools.chain(*found.splits.values()))
+  for path in (source_dir / name for name in all_names):
+    if path.stem not in ids:
       raise UserError(f'{source_dir / METADATA} has no row for the book {path}; add it')
-  tensorflow_datasets.disable_progress_bar()  # It does not know how many books there are.
 
   with core.registered.skip_registration():  # The name is the catalog's.
 
-    class Pg19(core.GeneratorBasedBuilder):
-      """PG-19 from the layout of its bucket."""
+    class Pg19(core.DatasetBuilder):
+      """Describes the dataset."""
 
       name = 'pg19'
       VERSION = core.Version(VERSION)
@@ -180,13 +183,56 @@ def builder(source_dir: pathlib.Path, splits: Mapping[str, Sequence[str]], data_
         homepage = 'https://github.com/deepmind/pg19'
         return core.DatasetInfo(builder=self, features=features.FeaturesDict(kinds), homepage=homepage)
 
-      def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager
-        return {split: self._generate_examples(split) for split in texts}
+      def _download_and_prepare(self, *args: Any, **settings: Any) -> None:
+        raise NotImplementedError
 
-      def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for path in tracked(texts[split], f'writing {split}:', 'books'):
-          book_id = int(path.stem)
-          yield book_id, {'book_id': book_id, 'book_text': text_files.read_utf8(path), **facts[book_id]}
+      def _as_dataset(self, *args: Any, **settings: Any) -> None:
+        raise NotImplementedError
 
-  return Pg19(data_dir=str(data_dir), file_format='array_record')
+  info = Pg19(data_dir=str(folder.parent)).info
+  info.set_file_format('array_record')
+
+  def serialized(path: pathlib.Path) -> bytes:
+    book_id = int(path.stem)
+    text = text_files.read_utf8(path)
+    return info.features.serialize_example({'book_id': book_id, 'book_text': text, **facts[book_id]})
+
+  found.files.local(all_names)
+  folder.mkdir(parents=True, exist_ok=True)
+  written = []
+  for split, names in found.splits.items():
+    files = [source_dir / name for name in names]
+    num_shards = min(-(-sum(file.stat().st_size for file in files) // _SHARD) or 1, len(files))
+    shards = np.array_split(np.arange(len(files)), num_shards)
+    template = core.ShardedFileTemplate(
+      dataset_name='pg19', data_dir=folder, split=split, filetype_suffix='array_record'
+    )
+    books_left, num_bytes = iter(tracked(files, f'writing {split}:', 'books')), 0
+    for number, shard in enumerate(shards):
+      place = template.sharded_filepath(shard_index=number, num_shards=len(shards))
+      with _records(pathlib.Path(place)) as records:
+        for file in itertools.islice(books_left, len(shard)):
+          record = serialized(file)
+          num_bytes += len(record)
+          records.write(record)
+    written.append(core.SplitInfo(split, list(map(len, shards)), num_bytes, template))
+  info.set_splits(core.splits.SplitDict(written))
+  info.write_to_directory(folder)
+
+
+@contextlib.contextmanager
+def _records(path: pathlib.Path) -> Iterator[Any]:
+  """A writer of records, whose errors are OSErrors."""
+  from array_record.python import array_record_module
+
+  try:
+    writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
+    try:
+      yield writer
+    finally:
+      writer.close()
+  except RuntimeError as error:  # Such as 'write() failed: REASON; writing FILE'.
+    reason = re.search(r'\w+\(\) failed: ([^;]+)', str(error))
+    if reason is None:
+      raise
+    raise OSError(reason[1]) from error

@@ -11,9 +11,7 @@ complete are not copied from the bucket again.
 import argparse
 import contextlib
 import hashlib
-import io
 import pathlib
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -104,27 +102,7 @@ def _write(source_dir: epath.Path, target: pathlib.Path, copies: Copies) -> None
     print(f'warning: {key} has {_listed(counts)}; PG-19 has {_listed(pg19.NUM_BOOKS)}', file=sys.stderr)
   files.remove_partial(target)
   with files.write_atomically(target) as partial:
-    builder = pg19.builder(found.files.local([pg19.METADATA]), found.splits, partial)
-    found.files.local([name for names in found.splits.values() for name in names])
-    # TFDS prints messages about downloads and temporary paths.
-    with contextlib.redirect_stdout(io.StringIO()), _errors_of_array_record():
-      builder.download_and_prepare()
-    for file in pathlib.Path(builder.data_dir).iterdir():
-      file.rename(partial / file.name)
-    for name in ('pg19', 'downloads'):  # Empty ones of TFDS.
-      shutil.rmtree(partial / name)
-
-
-@contextlib.contextmanager
-def _errors_of_array_record() -> Iterator[None]:
-  """Makes OSErrors of those of ArrayRecord, such as 'write() failed: REASON; writing FILE'."""
-  try:
-    yield
-  except RuntimeError as error:
-    reason = re.search(r'\w+\(\) failed: ([^;]+)', str(error))
-    if reason is None:
-      raise
-    raise OSError(reason[1]) from error
+    pg19.write(found, partial)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -81,6 +81,18 @@ def test_errors_in_flags_are_one_line(capsys, tmp_path):
   assert 'has no metadata.csv' in error_of(capsys)
 
 
+def test_a_split_of_several_files_has_all_books_in_the_order_of_their_files(tmp_path, monkeypatch):
+  monkeypatch.setattr(pg19, '_SHARD', 30)
+  books = {f'train/{number}': f'book {number}' for number in range(10, 20)} | BOOKS
+  metadata = METADATA + ''.join(f'{number},T,1900,http://a\n' for number in range(10, 20))
+  assert run(write_books(tmp_path / 'copy', books, metadata), tmp_path / 'data') == 0
+  train = splits(pg19.Pg19Config(data_dir=str(tmp_path / 'data')))['train']
+  assert list(train.items()) == [
+    (name.removeprefix('train/'), text) for name, text in sorted(books.items()) if name.startswith('train/')
+  ]
+  assert len(list((tmp_path / 'data').rglob('pg19-train.*'))) == 4
+
+
 def test_numbers_of_books_that_are_not_those_of_pg19_are_a_warning(tmp_path, capsys):
   assert run(write_books(tmp_path / 'copy'), tmp_path / 'data') == 0
   assert capsys.readouterr().err == (
