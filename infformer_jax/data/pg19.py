@@ -155,7 +155,7 @@ def write(found: Books, folder: pathlib.Path) -> None:
     OSError: the folder cannot be written.
   """
   import numpy as np
-  from tensorflow_datasets import core, features
+  from tensorflow_datasets import core
 
   source_dir = found.files.local([METADATA])
   facts = metadata(source_dir)
@@ -164,33 +164,7 @@ def write(found: Books, folder: pathlib.Path) -> None:
     if path.stem not in ids:
       raise UserError(f'{source_dir / METADATA} has no row for the book {path}; add it')
 
-  with core.registered.skip_registration():  # The name is the catalog's.
-
-    class Pg19(core.DatasetBuilder):
-      """Describes the dataset."""
-
-      name = 'pg19'
-      VERSION = core.Version(VERSION)
-
-      def _info(self) -> Any:
-        kinds = {
-          'book_text': features.Text(),
-          'book_id': np.int32,
-          'book_title': np.str_,
-          'publication_date': np.str_,
-          'book_link': np.str_,
-        }
-        homepage = 'https://github.com/deepmind/pg19'
-        return core.DatasetInfo(builder=self, features=features.FeaturesDict(kinds), homepage=homepage)
-
-      def _download_and_prepare(self, *args: Any, **settings: Any) -> None:
-        raise NotImplementedError
-
-      def _as_dataset(self, *args: Any, **settings: Any) -> None:
-        raise NotImplementedError
-
-  info = Pg19(data_dir=str(folder.parent)).info
-  info.set_file_format('array_record')
+  info = _dataset_info(folder)
 
   def serialized(path: pathlib.Path) -> bytes:
     book_id = int(path.stem)
@@ -218,6 +192,41 @@ def write(found: Books, folder: pathlib.Path) -> None:
     written.append(core.SplitInfo(split, list(map(len, shards)), num_bytes, template))
   info.set_splits(core.splits.SplitDict(written))
   info.write_to_directory(folder)
+
+
+def _dataset_info(folder: pathlib.Path) -> Any:
+  """What TFDS knows of the dataset before it is written to the folder."""
+  import numpy as np
+  from tensorflow_datasets import core, features
+
+  with core.registered.skip_registration():  # The name is the catalog's.
+
+    class Pg19(core.DatasetBuilder):
+      """Describes the dataset."""
+
+      name = 'pg19'
+      VERSION = core.Version(VERSION)
+
+      def _info(self) -> Any:
+        kinds = {
+          'book_text': features.Text(),
+          'book_id': np.int32,
+          'book_title': np.str_,
+          'publication_date': np.str_,
+          'book_link': np.str_,
+        }
+        homepage = 'https://github.com/deepmind/pg19'
+        return core.DatasetInfo(builder=self, features=features.FeaturesDict(kinds), homepage=homepage)
+
+      def _download_and_prepare(self, *args: Any, **settings: Any) -> None:
+        raise NotImplementedError
+
+      def _as_dataset(self, *args: Any, **settings: Any) -> None:
+        raise NotImplementedError
+
+  info: Any = Pg19(data_dir=str(folder.parent)).info
+  info.set_file_format('array_record')
+  return info
 
 
 @contextlib.contextmanager
