@@ -131,7 +131,8 @@ class ContinuousConfig(MemoryConfig):
       return []
     return [
       f"contraction = 'equal' with sampling = '{self.sampling}': as τ approaches 1 nothing counteracts the "
-      "samples, which gather in one place after many writes; with sampling = 'even' all of the past is kept"
+      'samples, which gather in one place after many writes, and the signal can grow to a hundred times what '
+      "was written; with sampling = 'even' all of the past is kept"
     ]
 
   def basis_spec(self) -> Basis:

@@ -43,7 +43,6 @@ def segments():
     pytest.param('even', 16, {}, marks=pytest.mark.slow),
     pytest.param('sticky', 16, {}, marks=pytest.mark.slow),
     pytest.param('sticky', 16, {'basis': 'fourier'}, marks=pytest.mark.slow),
-    pytest.param('sticky', 16, {'contraction': 'equal'}, marks=pytest.mark.slow),
     ('even', 32, {'contraction': 'log'}),
     pytest.param('random', 32, {'contraction': 'log'}, marks=pytest.mark.slow),
     pytest.param('sticky', 32, {'contraction': 'log'}, marks=pytest.mark.slow),
