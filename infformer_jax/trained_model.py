@@ -89,7 +89,7 @@ class TrainedModel:
     if more := [name for name in trained if name not in known]:
       raise UserError(
         f'the model of the config lacks parameters that {workdir} has trained: {", ".join(more)}; '
-        'set model.memory as it was in training'
+        'set model.memory and model.short_term_length as they were in training'
       )
     tree, run = restored
     return cls(graphdef=graphdef, params=tree['params'], mesh=mesh, step=run['data_position'])
