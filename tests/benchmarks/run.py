@@ -28,6 +28,7 @@ from tests.benchmarks import (
   against_attention,
   chunk,
   generation,
+  learned_positions,
   local_attention,
   ltm_layer,
   neighbours,
@@ -50,6 +51,7 @@ MODULES = (
   neighbours,
   saving,
   start,
+  learned_positions,
 )
 SUBJECTS: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in MODULES}
 
