@@ -200,8 +200,7 @@ def with_position_drift(
     mesh: of the parameters.
     say: called with a line about what is measured.
   """
-  given, name = dict(given), 'params/blocks/{}/position_drift_td'.format
-  missing = [i for i in model.layers_with_drift if name(i) not in given]
+  given, missing = dict(given), position_drift.missing(model, given)
   if not missing:
     return given
   size = model.short_term_length + model.segment_length
@@ -220,7 +219,7 @@ def with_position_drift(
 
   everywhere = NamedSharding(mesh, PartitionSpec())
   drift = jax.jit(measure, out_shardings=everywhere)(given, tokens.reshape(-1, _AT_ONCE, size))
-  return given | {name(i): drift[i] for i in missing}
+  return given | {name: drift[i] for i, name in missing.items()}
 
 
 def _first_tokens(split: Split, count: int) -> np.ndarray:

@@ -6,15 +6,24 @@ the sum of it and of what depends on the text. The drift is this mean without th
 and without the mean over positions, which cancels where two rows are exchanged.
 """
 
+from collections.abc import Collection
+
 import jax.numpy as jnp
 import numpy as np
 
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.memory.base import identity
 from infformer_jax.nn.block import Chunk
+from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.nn.transformer import Transformer
 from infformer_jax.nn.window import rows
 from infformer_jax.types import Array
+
+
+def missing(config: ModelConfig, given: Collection[str]) -> dict[int, str]:
+  """The drifts that are not among parameters by name, 'params/...': their layers, and their names."""
+  names = {i: f'params/blocks/{i}/position_drift_td' for i in config.layers_with_drift}
+  return {i: name for i, name in names.items() if name not in given}
 
 
 def measure(model: Transformer, tokens_bt: Array | np.ndarray) -> dict[int, Array]:

@@ -3,7 +3,8 @@
 import functools
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from infformer_jax.data import folders
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.memory.memory_config import MemoryConfig
 from infformer_jax.memory.none import NothingConfig
-from infformer_jax.nn import transformer
+from infformer_jax.nn import position_drift, transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import memory_files, registry, tensor_files, weights
 from infformer_jax.pretrained.architecture import differences, keys
@@ -85,12 +86,19 @@ class Checkpoint:
     usual = {'memory': NothingConfig(), 'window': 'sliding' if slides else 'block'}
     return ModelConfig(**(self.keys | usual | chosen))
 
-  def load(self, model: ModelConfig | None = None, *, mesh: Mesh | None = None) -> TrainedModel:
+  def load(
+    self,
+    model: ModelConfig | None = None,
+    *,
+    mesh: Mesh | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+  ) -> TrainedModel:
     """The model with the parameters of the checkpoint; others, of a new memory, are drawn with seed 0.
 
     Args:
       model: its config; None: as in memory.json.
       mesh: where the parameters go; None: all devices.
+      warn: takes the line about learned positions whose drift is not in the checkpoint (nn/window.py).
     Raises:
       UserError: as `require_fit` and `parameters`.
     """
@@ -100,6 +108,12 @@ class Checkpoint:
     build = functools.partial(transformer.build, model, self.vocab_size)
     graphdef, params = jax.eval_shape(build, jax.random.key(0))
     given = dict(self.parameters(model, mesh))
+    if position_drift.missing(model, given):
+      warn(
+        f'{self.folder} has no drift of its learned positions for short_term_length = '
+        f'{model.short_term_length}, and a drift of 0 is worse than short_term_length = 0: set '
+        'position_drift_td of every block to what infformer_jax.nn.position_drift.measure returns'
+      )
     if given.keys() != self._abstract(model).keys():
       params = jax.device_put(build(jax.random.key(0))[1], shardings({'params': params}, mesh)['params'])
     return TrainedModel(graphdef=graphdef, params=restore.replaced(params, given), mesh=mesh, step=0)

@@ -11,6 +11,7 @@ from etils import epath
 from infformer_jax import initial, objects
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.memory.none import NothingConfig
+from infformer_jax.nn import position_drift
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import memory_files
 from infformer_jax.pretrained.checkpoint import Checkpoint
@@ -47,6 +48,22 @@ def test_a_new_memory_is_drawn_and_all_else_is_read(checkpoint):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(block['memory']))
   placed = {leaf.sharding for leaf in jax.tree.leaves(trained.params)}
   assert placed == {jax.NamedSharding(make_mesh(), jax.P())}
+
+
+def test_a_window_over_learned_positions_warns_until_its_drift_is_measured():
+  checkpoint = Checkpoint(golden.FOLDER / golden.GPT2)
+  model = checkpoint.model_config(segment_length=4, short_term_length=4)
+  with pytest.warns(UserWarning, match=r'gpt2_by_layer has no drift .* short_term_length = 4, .*\.measure'):
+    trained = checkpoint.load(model)
+  drift = position_drift.measure(trained.model(), np.arange(32).reshape(4, 8))
+  for i, drift_td in drift.items():
+    trained.params['blocks'][i]['position_drift_td'] = drift_td
+  found_td = trained.model().blocks[1].position_drift_td[...]
+  np.testing.assert_array_equal(found_td, drift[1])
+  assert np.abs(found_td[:8]).max() > 0.01
+  lines: list[str] = []
+  checkpoint.load(checkpoint.model_config(segment_length=4, short_term_length=0), warn=lines.append)
+  assert not lines
 
 
 def test_every_key_that_differs_is_named(checkpoint):
