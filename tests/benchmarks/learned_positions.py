@@ -47,15 +47,15 @@ NO_WINDOW = dataclasses.replace(TRUNK, segment_length=LENGTH)
 PRETRAINING = OptimizerConfig(learning_rate=2e-3, weight_decay=0.1)
 FINE_TUNING = OptimizerConfig(learning_rate=5e-4, warmup_steps=10)
 AGAIN = 'read again'
-_AT_ONCE = 8  # texts
+AT_ONCE = 8  # texts
 
 
 def rows(quick: bool) -> Iterator[Row]:
   """The losses of every contestant, unchanged and after more training, against those of reading again."""
-  num_steps, more_steps, num_texts = (1, 1, _AT_ONCE) if quick else (1500, 100, None)
+  num_steps, more_steps, num_texts = (1, 1, AT_ONCE) if quick else (1500, 100, None)
   corpus = load_corpus(StdlibConfig(tokenizer='bytes'), epath.Path('unused'))
-  texts_nt = _texts(corpus.split('validation'), num_texts)
-  again, window, none = (_Reader(model, corpus) for model in (TRUNK, WINDOW, NO_WINDOW))
+  texts_nt = texts_of(corpus.split('validation'), num_texts)
+  again, window, none = (Reader(model, corpus) for model in (TRUNK, WINDOW, NO_WINDOW))
   note(f'training a model for {num_steps} steps')
   trunk = again.trained({}, PRETRAINING, num_steps)
 
@@ -63,12 +63,12 @@ def rows(quick: bool) -> Iterator[Row]:
   windows = {f'M {WINDOW.short_term_length}, {name}': (window, params) for name, params in drifts.items()}
   readers = {AGAIN: (again, trunk), **windows, 'M 0': (none, trunk)}
   unchanged = {name: reader.losses(params, texts_nt) for name, (reader, params) in readers.items()}
-  yield from _compared('', unchanged)
+  yield from compared(f'learned positions, l {LENGTH}, ', unchanged, AGAIN)
   after = {}
   for name, (reader, params) in readers.items():
     note(f'training for {more_steps} more steps: {name}')
     after[name] = reader.losses(reader.trained(params, FINE_TUNING, more_steps), texts_nt)
-  yield from _compared(f', after {more_steps} more steps', after)
+  yield from compared(f'after {more_steps} more steps, l {LENGTH}, ', after, AGAIN)
 
 
 def _drifts(trunk: Params, corpus: Corpus) -> dict[str, Params]:
@@ -84,28 +84,28 @@ def _drifts(trunk: Params, corpus: Corpus) -> dict[str, Params]:
   }
 
 
-def _texts(split: Split, count: int | None) -> np.ndarray:
-  """Consecutive texts [n, TEXT + 1] of the documents of a split, a multiple of `_AT_ONCE`."""
+def texts_of(split: Split, count: int | None) -> np.ndarray:
+  """Consecutive texts [n, TEXT + 1] of the documents of a split, a multiple of `AT_ONCE`."""
   tokens = np.concatenate([split.tokens(index) for index in range(len(split))])
-  size = (TEXT + 1) * _AT_ONCE
+  size = (TEXT + 1) * AT_ONCE
   return tokens[: len(tokens) // size * size].reshape(-1, TEXT + 1)[:count]
 
 
-class _Reader:
+class Reader:
   """A model that is trained and evaluated as it reads: in segments, or again if a segment is a context."""
 
   def __init__(self, model: ModelConfig, corpus: Corpus):
     self._model, self._corpus = model, corpus
     build = functools.partial(transformer.build, model, corpus.tokenizer.vocab_size)
-    graphdef, self._shapes = jax.eval_shape(build, jax.random.key(0))
+    self._graphdef, self._shapes = jax.eval_shape(build, jax.random.key(0))
 
     def losses(params: PyTree, batch: Batch) -> Array:
-      built = transformer.merge(graphdef, params)
+      built = transformer.merge(self._graphdef, params)
       output = built(batch, built.init_state(len(batch.tokens_bsl)))
       return built.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
 
     self._losses = jax.jit(losses)
-    self._step = functools.cache(functools.partial(make_train_step, graphdef))
+    self._step = functools.cache(functools.partial(make_train_step, self._graphdef))
 
   def trained(self, given: Params, config: OptimizerConfig, num_steps: int) -> Params:
     """The parameters after some steps of LANES contexts, which start from the given ones or are drawn."""
@@ -130,17 +130,30 @@ class _Reader:
         note(f'step {number}: {total / count:.3f}')
     return jax.device_get(named_arrays({'params': state.params}))
 
-  def losses(self, params: Params, texts_nt: np.ndarray) -> np.ndarray:
-    """The mean loss of every text after its first CONTEXT bytes, nats per byte [n]."""
+  def model(self, params: Params) -> transformer.Transformer:
+    """The model with these parameters."""
+    return transformer.merge(self._graphdef, replaced(self._shapes, params))
+
+  def losses(self, params: Params, texts_nt: np.ndarray, *, first: int | None = None) -> np.ndarray:
+    """The mean loss of every text after its first CONTEXT bytes, nats per byte [n].
+
+    Args:
+      params: of the model.
+      texts_nt: [n, TEXT + 1].
+      first: replaces the first byte of what is read again; None: nothing does.
+    """
     given, length = replaced(self._shapes, params), self._model.segment_length
     means = []
-    for texts_bt in texts_nt.reshape(-1, _AT_ONCE, TEXT + 1):
+    for texts_bt in texts_nt.reshape(-1, AT_ONCE, TEXT + 1):
       if length == CONTEXT:
-        losses = self._losses(given, _batch(_contexts(texts_bt), length))[..., -LENGTH:]
-        means.append(losses.reshape(_AT_ONCE, -1).mean(axis=1))
+        contexts_bt = _contexts(texts_bt)
+        if first is not None:
+          contexts_bt[:, 0] = first
+        losses = self._losses(given, _batch(contexts_bt, length))[..., -LENGTH:]
+        means.append(losses.reshape(AT_ONCE, -1).mean(axis=1))
       else:
         losses = self._losses(given, _batch(texts_bt, length))
-        means.append(losses.reshape(_AT_ONCE, -1)[:, CONTEXT:].mean(axis=1))
+        means.append(losses.reshape(AT_ONCE, -1)[:, CONTEXT:].mean(axis=1))
     return np.concatenate(means)
 
 
@@ -168,14 +181,14 @@ def _batch(texts_bt: np.ndarray, length: int) -> Batch:
   )
 
 
-def _compared(when: str, losses: Mapping[str, np.ndarray]) -> Iterator[Row]:
-  again_n = losses[AGAIN]
+def compared(what: str, losses: Mapping[str, np.ndarray], other: str) -> Iterator[Row]:
+  """Rows of the losses of texts [n] against those of another contestant, and notes of the differences."""
   for name, losses_n in losses.items():
-    difference_n = losses_n - again_n
-    error = difference_n.std(ddof=1) / np.sqrt(len(again_n))
+    difference_n = losses_n - losses[other]
+    error = difference_n.std(ddof=1) / np.sqrt(len(losses_n))
     note(
-      f'{name}{when}: {losses_n.mean():.3f}, {difference_n.mean():+.4f} ± {error:.4f} ({len(again_n)} texts)'
+      f'{what}{name}: {losses_n.mean():.3f}, {difference_n.mean():+.4f} ± {error:.4f} ({len(losses_n)} texts)'
     )
-    if name != AGAIN:
-      what = f'learned positions, l {LENGTH}, {name}{when}'
-      yield exact(what, 'nats per byte', float(losses_n.mean()), float(again_n.mean()), AGAIN)
+    if name != other:
+      means = (float(each.mean()) for each in (losses_n, losses[other]))
+      yield exact(what + name, 'nats per byte', *means, other)

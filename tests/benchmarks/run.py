@@ -27,6 +27,7 @@ import jax
 from tests.benchmarks import (
   against_attention,
   chunk,
+  first_token,
   generation,
   learned_positions,
   local_attention,
@@ -52,6 +53,7 @@ MODULES = (
   saving,
   start,
   learned_positions,
+  first_token,
 )
 SUBJECTS: dict[str, ModuleType] = {module.__name__.rpartition('.')[2]: module for module in MODULES}
 

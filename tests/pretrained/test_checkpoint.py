@@ -55,7 +55,8 @@ def test_a_window_over_learned_positions_warns_until_its_drift_is_measured():
   model = checkpoint.model_config(segment_length=4, short_term_length=4)
   with pytest.warns(UserWarning, match=r'gpt2_by_layer has no drift .* short_term_length = 4, .*\.measure'):
     trained = checkpoint.load(model)
-  drift = position_drift.measure(trained.model(), np.arange(32).reshape(4, 8))
+  texts_bt = np.arange(32).reshape(4, 8)
+  drift = toy.quickly(lambda: position_drift.measure(trained.model(), texts_bt))()
   for i, drift_td in drift.items():
     trained.params['blocks'][i]['position_drift_td'] = drift_td
   found_td = trained.model().blocks[1].position_drift_td[...]
