@@ -68,7 +68,7 @@ def rows(quick: bool) -> Iterator[Row]:
   for name, (reader, params) in readers.items():
     note(f'training for {more_steps} more steps: {name}')
     after[name] = reader.losses(reader.trained(params, FINE_TUNING, more_steps), texts_nt)
-  yield from compared(f'after {more_steps} more steps, l {LENGTH}, ', after, AGAIN)
+  yield from compared(f'learned positions after {more_steps} more steps, l {LENGTH}, ', after, AGAIN)
 
 
 def _drifts(trunk: Params, corpus: Corpus) -> dict[str, Params]:
@@ -80,7 +80,7 @@ def _drifts(trunk: Params, corpus: Corpus) -> dict[str, Params]:
     'drift measured': measured,
     'drift 0': measured | dict.fromkeys(names, np.zeros_like(table_td)),
     # What was measured has no part in any row, and neither has the embedding.
-    'nothing exchanged after the first layer': measured | dict.fromkeys(names, -table_td),
+    'nothing exchanged above the first layer': measured | dict.fromkeys(names, -table_td),
   }
 
 
