@@ -1,6 +1,6 @@
 """The benchmarks: one table in Markdown on stdout, progress on stderr.
 
-    python -m tests.benchmarks.run                                 all of it, 25 minutes on 2 CPU cores
+    python -m tests.benchmarks.run                                 all: 15 minutes on 2 CPU cores, 11 on one
     python -m tests.benchmarks.run --only ltm_layer,chunk          some subjects
     python -m tests.benchmarks.run --json FILE                     the figures as JSON, too
     python -m tests.benchmarks.run --quick                         tiny sizes: only whether it runs
