@@ -18,13 +18,18 @@ from infformer_jax.train.loop import TrainConfig
 
 MAY_CHANGE_IN_TRAINING = (
   'train.num_steps',
+  'train.accumulate_steps',
+  'train.on_nonfinite',
+  'train.max_skipped_steps',
+  'train.profile_steps',
   'train.log_every',
   'train.evaluate_every',
   'train.checkpoint_every',
   'evaluation',
   'data.cache_dir',
 )
-"""What may differ between a run and the one that resumes it: its length, intervals of hooks, the cache."""
+"""What may differ between a run and the one that resumes it: its length, how its steps are computed, what a
+value that is not finite does, intervals of hooks, the cache."""
 
 MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,

@@ -14,6 +14,7 @@ from infformer_jax.data.cut_documents import cut_documents
 from infformer_jax.data.lanes import evaluated_lengths, train_batches
 from infformer_jax.data.load import load_corpus, trained_tokenizer
 from infformer_jax.evaluation import inspection, perplexity
+from infformer_jax.evaluation.cost import training_flops_per_token
 from infformer_jax.evaluation.results import metrics
 from infformer_jax.evaluation.results_table import results_table
 from infformer_jax.experiment import Experiment
@@ -21,6 +22,7 @@ from infformer_jax.files import write_json
 from infformer_jax.initial import with_position_drift
 from infformer_jax.run_warnings import beyond_horizon, run_warnings
 from infformer_jax.train import loop, sharding
+from infformer_jax.train.accumulation import require_whole_groups
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
 from infformer_jax.train.restore import require_fit
@@ -45,6 +47,7 @@ def train(
   """
   config, evaluation = experiment.train, experiment.evaluation
   lanes = sharding.local_lanes(config.batch_size)
+  require_whole_groups(config.batch_size, config.accumulate_steps, jax.device_count())
   # These checks come before the training: its end may be hours away.
   sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
   start = resume.start(experiment, workdir)
@@ -102,6 +105,9 @@ def train(
       ],
       measured_on=perplexity.measured_on(corpus, evaluation),
       console=console,
+      flops_per_token=lambda: training_flops_per_token(
+        experiment.model, corpus.tokenizer.vocab_size, config.optimizer.trained
+      ),
       initial=initial,
     )
     _report(_trained(run), experiment, corpus, workdir / 'results.json', console)

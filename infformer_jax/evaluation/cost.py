@@ -13,11 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.results_schema import Cost, Timing
+from infformer_jax.train.parameter_groups import Trained
 from infformer_jax.types import Array, Batch, PyTree
 
 
@@ -32,15 +34,25 @@ def cost(model: ModelConfig, vocab_size: int) -> Cost:
     the same model without a long memory. Arithmetic is XLA's count for one lane and one segment per chunk:
     the cost of a write counts for one segment, and sorting for top-k counts as 0.
   """
-  params, state, flops = _shapes(model, vocab_size)
+  _, params, state = _shapes(model, vocab_size)
+  flops = _flops(model, vocab_size, losses=False)
   nothing = dataclasses.replace(model, memory=NothingConfig())
   return {
     'num_parameters': sum(leaf.size for leaf in jax.tree.leaves(params)),
     'memory_bytes_per_lane': sum(_bytes(block.memory) for block in state.blocks),
     'cache_bytes_per_lane': sum(_bytes((block.cache_btd, block.received)) for block in state.blocks),
     'forward_flops_per_token': flops,
-    'memory_flops_per_token': flops - _shapes(nothing, vocab_size)[2],
+    'memory_flops_per_token': flops - _flops(nothing, vocab_size, losses=False),
   }
+
+
+def training_flops_per_token(model: ModelConfig, vocab_size: int, trained: Trained) -> float:
+  """The arithmetic of a training step per token, as XLA counts it for the forward pass and its losses.
+
+  The backward pass counts twice as much as the forward pass, and once if the trunk is frozen, whose weights
+  have no gradient. What is computed again to save memory does not count.
+  """
+  return (3 if trained == 'all' else 2) * _flops(model, vocab_size, losses=True)
 
 
 def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, repeats: int = 5) -> Timing:
@@ -76,19 +88,28 @@ def timed(model: ModelConfig, vocab_size: int, *, lanes: int, segments: int, rep
 
 
 @functools.cache
-def _shapes(model: ModelConfig, vocab_size: int) -> tuple[PyTree, Any, int]:
-  """Parameters, the state of one lane, and the FLOPs per token of a forward pass."""
+def _shapes(model: ModelConfig, vocab_size: int) -> tuple[nnx.GraphDef, PyTree, Any]:
+  """The graph definition, parameters, and the state of one lane."""
   graphdef, params = jax.eval_shape(lambda: transformer.build(model, vocab_size, jax.random.key(0)))
   state = jax.eval_shape(lambda params: transformer.merge(graphdef, params).init_state(1), params)
+  return graphdef, params, state
+
+
+@functools.cache
+def _flops(model: ModelConfig, vocab_size: int, *, losses: bool) -> int:
+  """Per token of a forward pass, without or with the read-out and the losses."""
+  graphdef, params, state = _shapes(model, vocab_size)
   batch = random_batch(model, vocab_size, 1, 1)
 
   def forward(params: PyTree, state: PyTree) -> Array:
-    return transformer.merge(graphdef, params)(batch, state).hidden_bsld
+    merged = transformer.merge(graphdef, params)
+    hidden_bsld = merged(batch, state).hidden_bsld
+    return merged.vocabulary.token_losses(hidden_bsld, batch.targets_bsl) if losses else hidden_bsld
 
   # XLA counts a loop once and a kernel as 0. On this platform core/ has neither; nothing is compiled for it.
   lowered = jax.jit(forward).trace(params, state).lower(lowering_platforms=('rocm',))
   analysis: Any = lowered.cost_analysis()
-  return params, state, round(analysis['flops'] / model.segment_length)
+  return round(analysis['flops'] / model.segment_length)
 
 
 def _bytes(tree: PyTree) -> int:

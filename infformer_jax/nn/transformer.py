@@ -81,7 +81,13 @@ class Transformer(nnx.Module):
     return {name: weight for block in self.blocks for name, weight in block.memory.aux_weights().items()}
 
   def __call__(
-    self, batch: Batch, state: ModelState, *, key: jax.Array | None = None, view: View = identity
+    self,
+    batch: Batch,
+    state: ModelState,
+    *,
+    key: jax.Array | None = None,
+    lane_b: Array | None = None,
+    view: View = identity,
   ) -> Output:
     """A chunk of every lane.
 
@@ -90,9 +96,11 @@ class Transformer(nnx.Module):
       state: of the previous chunk.
       key: for dropout and for writes that draw, the same in every call: the segment's index in its lane and
         the lane are folded in. None: no dropout, no draws.
+      lane_b: int, the index of each row's lane, which is folded in; None: 0, 1, 2, ...
       view: what is read instead of the long memories' states (memory/views.py).
     """
     b, s, _ = batch.tokens_bsl.shape
+    lane_b = jnp.arange(b) if lane_b is None else lane_b
     since_bs = _since(state.segments_b, batch.new_doc_bs)
     chunk = Chunk(
       ok_bsl=batch.ok_bsl,
@@ -104,7 +112,7 @@ class Transformer(nnx.Module):
     keys_bs = (
       None
       if key is None
-      else _segment_keys(key, state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None])
+      else _segment_keys(key, state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None], lane_b)
     )
     offset_l = jnp.arange(self.config.segment_length)
     x_bsld = self.embed(batch.tokens_bsl, window.rows(self.config, since_bs, offset_l))
@@ -190,13 +198,13 @@ def _since(segments_b: Array, new_doc_bs: Array) -> Array:
   return jnp.where(start_bs >= 0, index_1s - start_bs, segments_b[:, None] + index_1s)
 
 
-def _segment_keys(key: jax.Array, index_bs: Array) -> Array:
+def _segment_keys(key: jax.Array, index_bs: Array, lane_b: Array) -> Array:
   """One key per segment: its absolute index in its lane, then the lane, folded in."""
 
   def row(index_s: Array, lane: Array) -> Array:
     return jax.vmap(lambda index: jax.random.fold_in(jax.random.fold_in(key, index), lane))(index_s)
 
-  return jax.vmap(row)(index_bs, jnp.arange(index_bs.shape[0]))
+  return jax.vmap(row)(index_bs, lane_b)
 
 
 def _summed(auxes: list[dict[str, SumCount]]) -> dict[str, SumCount]:

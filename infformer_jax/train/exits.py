@@ -18,10 +18,12 @@ class Stopped(Exception):
 class NotFiniteError(Stopped):
   """A step computed a value that is not finite."""
 
-  def __init__(self, step: int, group: str):
+  def __init__(self, step: int, group: str, *, skipped: int = 0):
+    """The step, the first group of tensors that is not finite, and the steps that were skipped before it."""
     self.step = step
+    after = f' after {skipped} skipped steps in a row (train.max_skipped_steps)' if skipped else ''
     super().__init__(
-      f'step {step}: {group} is not finite; checkpoint {step - 1} holds the state before that step'
+      f'step {step}: {group} is not finite{after}; checkpoint {step - 1} holds the state before that step'
     )
 
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import jax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -80,8 +81,9 @@ class Every:
 
 
 def log(run: Run) -> None:
-  """Writes the training metrics since the last log."""
-  run.metrics.write(run.step, 'train', run.totals.take())
+  """Writes the training metrics since the last log, and how many steps of the run were skipped until now."""
+  skipped = run.step - int(jax.device_get(run.state.step))
+  run.metrics.write(run.step, 'train', run.totals.take() | {'skipped_steps': skipped})
 
 
 class Evaluation(Every):

@@ -2,16 +2,15 @@
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from etils import epath
 
 from infformer_jax.console import Console
-from infformer_jax.errors import check_range
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train import parameter_groups
@@ -20,10 +19,12 @@ from infformer_jax.train.exits import NotFiniteError, Terminated
 from infformer_jax.train.hooks import Best, Every, Hook, Run, Save, StatusLine, comparable, log
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
+from infformer_jax.train.profile import Profile
+from infformer_jax.train.reports import Reports
 from infformer_jax.train.restore import replaced
 from infformer_jax.train.sharding import make_mesh, put_batch, put_constants, shardings
 from infformer_jax.train.state import initial_state
-from infformer_jax.train.step import Report, make_train_step
+from infformer_jax.train.step import make_train_step
 from infformer_jax.train.termination import Termination
 from infformer_jax.types import Array, Batch
 
@@ -36,6 +37,14 @@ class TrainConfig:
   batch_size: int = 16  # lanes over all devices
   segments_per_chunk: int = 4  # s; gradients flow through the memory within a chunk
   max_document_tokens: int | None = None  # longer documents are cut for training (data/cut_documents.py)
+  # The lanes of a step are processed in so many groups, one after the other: the same gradient with the
+  # activations of one group in memory. Divides the lanes of each device.
+  accumulate_steps: int = 1
+  # A step with a value that is not finite: 'stop' ends the run before it, 'skip' passes over its chunk, up to
+  # max_skipped_steps times in a row (docs/design.md).
+  on_nonfinite: Literal['stop', 'skip'] = 'stop'
+  max_skipped_steps: int = 10
+  profile_steps: tuple[int, int] | None = None  # the first and last step of a trace in W/profile, from 1
   log_every: int = 50
   evaluate_every: int = 1000
   checkpoint_every: int = 1000
@@ -46,6 +55,17 @@ class TrainConfig:
       value = getattr(self, field.name)
       if isinstance(value, int):
         check_range(field.name, value, 1)
+    if self.batch_size % self.accumulate_steps:
+      raise ConfigError(
+        f'accumulate_steps = {self.accumulate_steps} must divide batch_size = {self.batch_size}'
+      )
+    if self.profile_steps is not None:
+      first, last = self.profile_steps
+      if not 1 <= first <= last <= self.num_steps:
+        raise ConfigError(
+          f'profile_steps = {self.profile_steps} must be a first and a last step, '
+          f'from 1 to num_steps = {self.num_steps}'
+        )
 
 
 def train(
@@ -59,6 +79,7 @@ def train(
   hooks: Sequence[Hook],
   measured_on: Mapping[str, Any],
   console: Console,
+  flops_per_token: Callable[[], float] | None = None,
   initial: Mapping[str, Array] | None = None,
 ) -> Run:
   """Trains to the last step, from the newest checkpoint in the work directory or from the start.
@@ -73,17 +94,19 @@ def train(
     vocab_size: v.
     seed: for the parameters and all random draws.
     batches: given a position, yields this process's lanes of the chunks position, position + 1, ...
-    workdir: contains metrics.jsonl, tensorboard/ and checkpoints/.
+    workdir: contains metrics.jsonl, tensorboard/, checkpoints/ and profile/.
     hooks: called in this order, after logging and before saving.
     measured_on: what the evaluations among the hooks measure, ready for JSON. The best restarts if the one in
       the checkpoint was measured on something else.
     console: for status lines and messages.
+    flops_per_token: of the model, forward and backward; called where the peak of the devices is known, for
+      the fraction of it in the metrics. None: the metrics do not have it.
     initial: parameters by name with which a run without a checkpoint starts; the others are drawn.
   Returns:
     The run after its last step; if the last step was already done, the run as restored.
   Raises:
-    Stopped: a value is not finite, storage is full or out of reach, or the process received SIGTERM
-      (train/exits.py).
+    Stopped: a value is not finite and its step is not skipped, storage is full or out of reach, or the
+      process received SIGTERM (train/exits.py).
     UserError: no checkpoint is intact, or the checkpoints do not fit the config.
   """
   # Build.
@@ -101,7 +124,7 @@ def train(
   restored = checkpoints.restore(shapes, places)
   if restored:
     state, saved = restored
-    console.say(f'resuming from checkpoint {int(state.step)}')
+    console.say(f'resuming from checkpoint {saved["data_position"]}')
   else:
     # The state is drawn below.
     state, saved = shapes, {'data_position': 0, 'totals': {}, 'best': None}
@@ -128,7 +151,13 @@ def train(
     drawing = None if restored else pool.submit(start, places=places)
     abstract = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, places)
     constants = put_constants(transformer.merge(graphdef, shapes.params).constants(), mesh)
-    step = make_train_step(graphdef, config.optimizer, config.num_steps)
+    step = make_train_step(
+      graphdef,
+      config.optimizer,
+      config.num_steps,
+      accumulate_steps=config.accumulate_steps,
+      max_skipped_steps=config.max_skipped_steps if config.on_nonfinite == 'skip' else 0,
+    )
     train_step = step.lower(abstract, batch, constants).compile()
   if drawing is not None:
     _, state = drawing.result()
@@ -138,11 +167,12 @@ def train(
   save = Save(config.checkpoint_every, checkpoints)
   status = StatusLine(console, step=run.step, num_steps=run.num_steps)
   hooks = [status, Every(config.log_every, log), *hooks, save]
-  reports = _Reports(run)
+  reports = Reports(run, flops_per_token=flops_per_token, say=console.say)
   try:
-    with Termination() as termination:
+    with Termination() as termination, Profile(config.profile_steps, workdir / 'profile') as profile:
       while not run.ended:
-        run.state, report = train_step(run.state, batch, constants)
+        with profile.step(run):
+          run.state, report = train_step(run.state, batch, constants)
         run.step += 1
         run.stopping = termination.requested(run.step)
         reports.add(report)
@@ -168,49 +198,3 @@ def train(
       f'received SIGTERM; checkpoint {run.step} is saved, run the same command again to resume'
     )
   return run
-
-
-class _Reports:
-  """Adds the metrics of the steps to the run, one step late, so that the devices never wait for the host."""
-
-  def __init__(self, run: Run):
-    self._run = run
-    self._waiting: list[Report] = []
-    self._clock = time.monotonic()
-    self._data_wait = 0.0  # seconds since `_clock`
-
-  def add(self, report: Report) -> None:
-    """Takes the report of a step that was started, and adds the metrics of the step before."""
-    self.catch_up()
-    self._waiting.append(report)
-
-  def wait_for(self, stream: Iterator[Batch]) -> Batch:
-    """The next batch. The wait for it does not count if the last step is still running when it comes."""
-    start = time.monotonic()
-    batch = next(stream)
-    if not self._waiting or self._waiting[-1].finite.is_ready():  # type: ignore[attr-defined]
-      self._data_wait += time.monotonic() - start
-    return batch
-
-  def catch_up(self) -> None:
-    """Waits for the last step and adds its metrics to the run's.
-
-    Raises:
-      NotFiniteError: the step computed a value that is not finite.
-    """
-    while self._waiting:
-      report = self._waiting.pop()
-      metrics, finite = jax.device_get((report.metrics, report.finite))
-      if not finite:
-        bad = next(group for group, finite in jax.device_get(report.groups).items() if not finite)
-        raise NotFiniteError(int(self._run.state.step) + 1, bad)
-      now = time.monotonic()
-      padding, positions = metrics['padded_fraction']
-      metrics['tokens_per_second'] = (positions - padding, now - self._clock)
-      metrics['data_wait_fraction'] = (self._data_wait, now - self._clock)
-      self._run.totals.add(metrics)
-      self.restart_clock()
-
-  def restart_clock(self) -> None:
-    """Excludes the time until now from the speed of the training run, and from its waits for data."""
-    self._clock, self._data_wait = time.monotonic(), 0.0

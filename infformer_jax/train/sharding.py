@@ -21,6 +21,7 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
   ('step', PartitionSpec()),
   ('key', PartitionSpec()),
   ('finite', PartitionSpec()),
+  ('skipped', PartitionSpec()),
 )
 """The prefix of an array's name (`name`), and its partition; the first matching row applies."""
 

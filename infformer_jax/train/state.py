@@ -21,12 +21,13 @@ class TrainState:
   resumed, differently sharded and uninterrupted runs draw the same numbers.
   """
 
-  step: Array  # int32, steps done
+  step: Array  # int32, steps that have changed the parameters: all but the skipped ones
   params: PyTree  # pure dict
   optimizer: PyTree
   memory: PyTree  # ModelState; every leaf has the lanes first
   key: Any  # typed PRNG key
-  finite: Array  # bool; False after a step with a value that is not finite: later steps change nothing
+  finite: Array  # bool; False after a step that stops the run: later steps change nothing
+  skipped: Array  # int32, the steps in a row until now that were skipped because a value was not finite
 
 
 def initial_state(
@@ -62,6 +63,7 @@ def initial_state(
       memory=transformer.merge(graphdef, params).init_state(batch_size),
       key=key,
       finite=jnp.bool_(True),
+      skipped=jnp.int32(0),
     )
 
   return graphdef, jax.jit(start, out_shardings=places)(params, key_of_draws)

@@ -1,5 +1,6 @@
 """The training step, a pure function of the state and a batch."""
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,8 @@ import optax
 
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn import transformer
+from infformer_jax.nn.transformer import ModelState
+from infformer_jax.train.accumulation import Lanes, gradients
 from infformer_jax.train.optimizer import OptimizerConfig, learning_rates, make_optimizer
 from infformer_jax.train.parameter_groups import join, split
 from infformer_jax.train.sharding import name
@@ -22,16 +25,28 @@ class Report:
   """The results of a step for the host, which reads them later."""
 
   metrics: dict[str, SumCount]
-  finite: Array  # bool: the state before this step and all results of this step are finite
+  finite: Array  # bool: later steps may change the state; False: the run stops before this step
+  applied: Array  # bool: the state before this step and all results of this step are finite
   groups: Mapping[str, Array]  # bool: which groups of tensors are finite, in the order of computation
 
 
-def make_train_step(graphdef: Any, config: OptimizerConfig, num_steps: int) -> jax.stages.Wrapped:
+def make_train_step(
+  graphdef: Any,
+  config: OptimizerConfig,
+  num_steps: int,
+  *,
+  accumulate_steps: int = 1,
+  max_skipped_steps: int = 0,
+) -> jax.stages.Wrapped:
   """The jitted step, (TrainState, Batch, constants) -> (TrainState, Report). It donates the state.
 
   The loss is Σ nll / number of targets that count, over all lanes of all devices, plus for every auxiliary
-  loss its weight times its own Σ / count. If a value is not finite, the step changes only `finite`, and later
-  steps change nothing. The host, which reads the report one step late, still has the last good state.
+  loss its weight times its own Σ / count.
+
+  A step with a value that is not finite is skipped: it empties the memories, which have not read its chunk,
+  counts itself in `skipped`, and changes nothing else. After `max_skipped_steps` skipped steps in a row it
+  changes only `finite`, and later steps change nothing. The host, which reads the report one step late, still
+  has the last good state.
 
   The constants are those of `Transformer.constants`; without them the program embeds them.
 
@@ -39,66 +54,68 @@ def make_train_step(graphdef: Any, config: OptimizerConfig, num_steps: int) -> j
     graphdef: of the model (transformer.build).
     config: of the optimizer.
     num_steps: over which its learning rates decay.
+    accumulate_steps: groups of lanes that are processed one after the other (train/accumulation.py).
+    max_skipped_steps: in a row.
   """
   optimizer = make_optimizer(config, num_steps)
-
-  def loss_and_rest(
-    trained: PyTree, frozen: PyTree, state: TrainState, batch: Batch, constants: PyTree | None
-  ) -> tuple[Array, tuple[Any, dict]]:
-    model = transformer.merge(graphdef, join(trained, frozen), constants)
-    output = model(batch, state.memory, key=state.key)
-    nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
-    scored_bsl = batch.group_bsl >= 0
-    sums = {
-      'loss_nats_per_token': (jnp.where(scored_bsl, nll_bsl, 0).sum(), scored_bsl.sum()),
-      **output.aux,
-    }
-    sums = {key: (jnp.float32(total), jnp.float32(count)) for key, (total, count) in sums.items()}
-    loss = mean(sums['loss_nats_per_token'])
-    for key, weight in model.aux_weights().items():
-      loss += weight * mean(sums[key])
-    return loss, (output.state, sums)
 
   def train_step(
     state: TrainState, batch: Batch, constants: PyTree | None = None
   ) -> tuple[TrainState, Report]:
     trained, frozen = split(state.params, config.trained)
-    (_, (memory, sums)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
-      trained, frozen, state, batch, constants
+
+    def forward(trained: PyTree, lanes: Lanes) -> tuple[dict[str, SumCount], ModelState]:
+      model = transformer.merge(graphdef, join(trained, frozen), constants)
+      output = model(lanes.batch, lanes.memory, key=state.key, lane_b=lanes.index_b)
+      nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, lanes.batch.targets_bsl)
+      scored_bsl = lanes.batch.group_bsl >= 0
+      sums = {
+        'loss_nats_per_token': (jnp.where(scored_bsl, nll_bsl, 0).sum(), scored_bsl.sum()),
+        **output.aux,
+      }
+      sums = {key: (jnp.float32(total), jnp.float32(count)) for key, (total, count) in sums.items()}
+      return sums, output.state
+
+    weights = {'loss_nats_per_token': 1.0, **transformer.merge(graphdef, state.params).aux_weights()}
+    gradient, sums, memory = gradients(
+      forward, trained, batch, state.memory, weights=weights, groups=accumulate_steps
     )
-    updates, new_optimizer = optimizer.update(gradients, state.optimizer, state.params)
+    updates, new_optimizer = optimizer.update(gradient, state.optimizer, state.params)
     updated = optax.apply_updates(trained, updates)
 
-    groups = finite_groups(memory, sums, gradients, updated)
-    finite = state.finite & jnp.stack(list(groups.values())).all()
-    before = (state.step, trained, state.optimizer, state.memory)
-    after = (state.step + 1, updated, new_optimizer, memory)
-    step, updated, new_optimizer, memory = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, before)
+    groups = finite_groups(memory, sums, gradient, updated)
+    good = jnp.stack(list(groups.values())).all()
+    applied = state.finite & good
+    skipped = state.finite & ~good & (state.skipped < max_skipped_steps)
+    before = (state.step, trained, state.optimizer)
+    after = (state.step + 1, updated, new_optimizer)
+    step, updated, new_optimizer = jax.tree.map(lambda a, b: jnp.where(applied, a, b), after, before)
+    unread = state.memory
+    if max_skipped_steps:
+      unread = jax.tree.map(lambda a: jnp.where(skipped, jnp.zeros_like(a), a), unread)
+      # The chunk has been passed over: later draws are those of their place in the lane.
+      unread = dataclasses.replace(unread, index_b=jnp.where(skipped, memory.index_b, state.memory.index_b))
 
     one = jnp.float32(1)
     metrics = {
       **sums,
-      'gradient_norm': (optax.tree.norm(gradients).astype(jnp.float32), one),
+      'gradient_norm': (optax.tree.norm(gradient).astype(jnp.float32), one),
       'padded_fraction': (jnp.float32((~batch.ok_bsl).sum()), jnp.float32(batch.ok_bsl.size)),
       **{name: (rate, one) for name, rate in learning_rates(config, num_steps, state.step).items()},
     }
+    finite = applied | skipped
     state = TrainState(
       step=step,
       params=join(updated, frozen),
       optimizer=new_optimizer,
-      memory=memory,
+      memory=jax.tree.map(lambda a, b: jnp.where(applied, a, b), memory, unread),
       key=state.key,
       finite=finite,
+      skipped=jnp.where(finite, jnp.where(applied, 0, state.skipped + 1), state.skipped),
     )
-    return state, Report(metrics=metrics, finite=finite, groups=groups)
+    return state, Report(metrics=metrics, finite=finite, applied=applied, groups=groups)
 
   return jax.jit(train_step, donate_argnums=0)
-
-
-def mean(sum_count: SumCount) -> Array:
-  """sum / count; 0 where the count is 0."""
-  total, count = sum_count
-  return total / jnp.maximum(count, 1)
 
 
 def finite_groups(
