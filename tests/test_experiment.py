@@ -128,6 +128,8 @@ def test_memories_without_gradients_through_writes_cause_no_warning(memory):
   [
     ('train', {'num_steps': 7}, True, True),
     ('train', {'log_every': 7, 'evaluate_every': 7, 'checkpoint_every': 7}, True, True),
+    ('train', {'accumulate_steps': 4, 'profile_steps': (1, 2)}, True, True),
+    ('train', {'on_nonfinite': 'skip', 'max_skipped_steps': 7}, True, True),
     ('evaluation', {'max_tokens': 7, 'split': 'test', 'batch_size': 1}, True, True),
     ('model', {'short_term_length': 8 * toy.LENGTH}, False, True),
     ('model', {'window': 'sliding', 'clamp_length': 7}, False, True),

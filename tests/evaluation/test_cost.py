@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from infformer_jax.evaluation.cost import cost, timed
+from infformer_jax.evaluation.cost import cost, timed, training_flops_per_token
 from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.results_schema import Cost, Timing
@@ -42,6 +42,14 @@ def test_the_flops_of_a_long_memory_are_those_of_its_matrix_products():
   # C X and r V, the output projection, and, once per segment, A B and V.
   products = 2 * (2 * n * d + d * d + (n * n * d + n * d * d) / length)
   assert products < cost(model, 10)['memory_flops_per_token'] < 1.4 * products
+
+
+def test_a_training_step_counts_forward_losses_and_the_backward_pass():
+  model, vocab_size = toy.config(), 5000
+  forward = cost(model, vocab_size)['forward_flops_per_token']
+  read_out = training_flops_per_token(model, vocab_size, 'all') / 3 - forward
+  assert 2 * model.d_model * vocab_size < read_out < 2.5 * model.d_model * vocab_size
+  assert training_flops_per_token(model, vocab_size, 'memory') == pytest.approx(2 * (forward + read_out))
 
 
 def test_times_and_peak_memory_are_measured():

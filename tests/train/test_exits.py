@@ -26,6 +26,12 @@ def test_the_error_for_a_value_that_is_not_finite_names_step_tensors_and_checkpo
   assert error.step == 8
 
 
+def test_the_error_after_skipped_steps_names_their_number_and_the_limit():
+  assert str(NotFiniteError(8, 'loss', skipped=2)).startswith(
+    'step 8: loss is not finite after 2 skipped steps in a row (train.max_skipped_steps); checkpoint 7 '
+  )
+
+
 def test_termination_has_the_exit_code_of_the_signal_and_a_bucket_that_of_a_temporary_failure():
   assert (NotFiniteError.code, SaveError.code, Terminated.code) == (1, 1, 128 + 15)
   assert UnreachableError.code == os.EX_TEMPFAIL

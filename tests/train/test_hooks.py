@@ -2,6 +2,7 @@
 
 import types
 
+import jax.numpy as jnp
 import pytest
 
 from infformer_jax.train.hooks import Best, Evaluation, Every, Run, Save, StatusLine, comparable, log
@@ -26,9 +27,10 @@ class Lines(list):
 
 
 def run_at(step: int, **fields) -> Run:
-  """A run of 20 steps without a model."""
+  """A run of 20 steps without a model, one of which was skipped."""
+  state = types.SimpleNamespace(step=jnp.int32(step - 1))
   defaults = {'totals': Totals({}), 'best': None, 'measured_on': WHOLE, 'metrics': Lines()}
-  return Run(mesh=None, graphdef=None, num_steps=20, step=step, state=None, **defaults | fields)
+  return Run(mesh=None, graphdef=None, num_steps=20, step=step, state=state, **defaults | fields)
 
 
 def test_a_hook_is_due_every_n_steps_and_after_the_last_step():
@@ -36,10 +38,10 @@ def test_a_hook_is_due_every_n_steps_and_after_the_last_step():
   assert [step for step in range(1, 21) if hook.due(run_at(step))] == [6, 12, 18, 20]
 
 
-def test_a_log_contains_the_means_and_resets_the_sums():
+def test_a_log_contains_the_means_and_the_skipped_steps_and_resets_the_sums():
   run = run_at(4, totals=Totals({'loss_nats_per_token': [6.0, 3.0]}))
   log(run)
-  assert run.metrics == [(4, 'train', {'loss_nats_per_token': 2.0})]
+  assert run.metrics == [(4, 'train', {'loss_nats_per_token': 2.0, 'skipped_steps': 1})]
   assert run.totals.sums == {}
 
 

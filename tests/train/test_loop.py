@@ -127,16 +127,29 @@ def test_progress_contains_step_loss_speed_and_remaining_time(watched):
 
 
 @pytest.mark.parametrize(
-  'key', ['num_steps', 'batch_size', 'segments_per_chunk', 'log_every', 'checkpoint_every']
+  'key',
+  ['num_steps', 'batch_size', 'segments_per_chunk', 'log_every', 'checkpoint_every', 'max_skipped_steps'],
 )
 def test_numbers_that_are_not_positive_are_rejected_by_name(key):
   with pytest.raises(ConfigError, match=f'^{key} = 0 '):
     TrainConfig(**{key: 0})
 
 
-def short_run(workdir: pathlib.Path, hooks=(), batches=None, num_steps: int = 6) -> None:
-  train(
-    dataclasses.replace(CONFIG, num_steps=num_steps),
+@pytest.mark.parametrize('steps', [(0, 3), (5, 4), (19, 21)])
+def test_steps_of_a_profile_that_are_not_in_the_run_are_rejected(steps):
+  line = f'profile_steps = {steps} must be a first and a last step, from 1 to num_steps = 20'
+  with pytest.raises(ConfigError, match=f'^{re.escape(line)}$'):
+    TrainConfig(num_steps=20, profile_steps=steps)
+
+
+def test_groups_that_do_not_divide_the_lanes_are_rejected():
+  with pytest.raises(ConfigError, match='^accumulate_steps = 3 must divide batch_size = 16$'):
+    TrainConfig(accumulate_steps=3)
+
+
+def short_run(workdir: pathlib.Path, hooks=(), batches=None, num_steps: int = 6, **changes):
+  return train(
+    dataclasses.replace(CONFIG, num_steps=num_steps, **changes),
     MODEL,
     vocab_size=toy.VOCABULARY,
     seed=0,

@@ -47,8 +47,8 @@ def test_the_seed_determines_the_parameters_and_the_key_of_all_draws(state):
   assert (mine != others).any()
 
 
-def test_the_initial_step_is_zero_and_all_values_are_finite(state):
-  assert int(state.step) == 0
+def test_the_initial_step_is_zero_no_step_is_skipped_and_all_values_are_finite(state):
+  assert int(state.step) == int(state.skipped) == 0
   assert bool(state.finite)
 
 

@@ -169,6 +169,57 @@ def test_steps_after_a_failed_step_do_not_change_the_state(step, state, batch):
     chex.assert_trees_all_equal(values(state), before)
 
 
+@pytest.fixture(scope='module')
+def skipping_step(start):
+  """Skips up to two steps in a row; processes the lanes in two groups."""
+  return make_train_step(start[0], OPTIMIZER, 10, accumulate_steps=2, max_skipped_steps=2)
+
+
+def test_groups_of_lanes_have_the_metrics_of_all_lanes(start, step, skipping_step, batch):
+  reports = [run(jax.tree.map(jnp.copy, start[1]), batch)[1] for run in (step, skipping_step)]
+  once, groups = (report.metrics for report in reports)
+  assert {name: pytest.approx(float(total), rel=TOLERANCE) for name, (total, _) in once.items()} == {
+    name: float(total) for name, (total, _) in groups.items()
+  }
+
+
+def test_a_skipped_step_empties_the_memories_and_changes_nothing_else(skipping_step, state, batch):
+  state, _ = skipping_step(state, batch)  # Fills the memories.
+  state = poisoned(state, 'final_norm/scale')
+  before = values(state)
+  for skipped in (1, 2):
+    state, report = skipping_step(state, batch)
+    assert (bool(report.applied), bool(report.finite), bool(state.finite)) == (False, True, True)
+    assert state.skipped == skipped
+    after = values(state)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves((after.memory.blocks, after.memory.segments_b)))
+    assert (after.memory.index_b == before.memory.index_b + skipped * toy.SEGMENTS).all()
+    unchanged = {'memory': None, 'skipped': None}
+    chex.assert_trees_all_equal(*(dataclasses.replace(each, **unchanged) for each in (after, before)))
+  before = values(state)
+  for _ in range(2):  # More than the limit.
+    state, report = skipping_step(state, batch)
+    assert not report.finite
+    assert not state.finite
+    chex.assert_trees_all_equal(values(state), before)
+
+
+def test_a_document_goes_on_after_a_skipped_step_as_if_it_began_there(start, skipping_step, batch):
+  """The second step is skipped; the chunk of the third begins with a document, or within one."""
+  results = []
+  for begins in (True, False):
+    state, _ = skipping_step(jax.tree.map(jnp.copy, start[1]), batch)
+    good = jax.tree.map(jnp.copy, state.params)
+    state, _ = skipping_step(poisoned(state, 'final_norm/scale'), batch)
+    third = dataclasses.replace(batch, new_doc_bs=np.array(batch.new_doc_bs))
+    third.new_doc_bs[:, 0] = begins
+    state, report = skipping_step(dataclasses.replace(state, params=good), third)
+    assert report.applied
+    assert (int(state.step), int(state.skipped)) == (2, 0)
+    results.append(values(state))
+  chex.assert_trees_all_equal(*results)
+
+
 def test_the_groups_are_in_the_order_of_computation(step, state, batch):
   _, report = step(state, batch)
   groups = list(report.groups)
