@@ -1,6 +1,10 @@
 """Groups of lanes, one after the other, give the losses, gradients and memories of all lanes at once."""
 
 import functools
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +16,27 @@ from infformer_jax.nn import transformer
 from infformer_jax.train.accumulation import Lanes, gradients, require_whole_groups
 from tests import toy
 
+ROOT = pathlib.Path(__file__).parents[2]
+PROGRAM = """
+import functools, re
+import jax
+from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
+from infformer_jax.train.sharding import make_mesh, put_batch, shardings
+from infformer_jax.train.state import initial_state
+from infformer_jax.train.step import make_train_step
+from tests import toy
+
+mesh, config = make_mesh(), OptimizerConfig()
+model = toy.config(toy.MEMORIES['compressive'], dropout=0.1)
+sizes = dict(vocab_size=toy.VOCABULARY, batch_size=8, seed=0)
+start = functools.partial(initial_state, model, make_optimizer(config, 10), **sizes)
+graphdef, shapes = jax.eval_shape(start)
+state = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, shardings(shapes, mesh))
+batch = put_batch(toy.batch(2 * toy.DOCUMENTS), mesh)
+step = make_train_step(graphdef, config, 10, accumulate_steps=2)
+text = step.lower(state, batch, None).compile().as_text()
+print(*re.findall(r' (all-[a-z]+|collective-[a-z]+|reduce-scatter)(?:-start)?[(]', text))
+"""
 KINDS = (*CONFIGS, 'random', 'most_used')
 
 
@@ -49,6 +74,17 @@ def test_groups_of_lanes_equal_all_lanes_at_once(kind):
   assert toy.error(groups, once) < toy.TOLERANCE
   # The counts of all groups come before the gradients, without another forward pass.
   assert grouped_program.count(' dot(') <= program.count(' dot(')
+
+
+@pytest.mark.slow
+def test_groups_move_no_lane_between_devices():
+  """On four devices with two lanes each, the only communication is sums."""
+  flags = '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0'
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
+  command = [sys.executable, '-c', PROGRAM]
+  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert set(done.stdout.split()) == {'all-reduce'}
 
 
 def test_groups_that_do_not_divide_the_lanes_of_a_device_are_a_config_error():
