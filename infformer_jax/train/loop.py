@@ -183,6 +183,7 @@ def train(
             hook(run)
             reports.restart_clock()
   except NotFiniteError as error:
+    checkpoints.wait()  # The step before may be one that is being saved.
     run.step, run.state = error.step - 1, dataclasses.replace(run.state, finite=~run.state.finite)
     save(run)
     checkpoints.wait()

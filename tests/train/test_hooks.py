@@ -87,7 +87,7 @@ def test_a_checkpoint_is_saved_after_flushing_metrics_with_position_totals_and_b
   Save(4, checkpoints)(run)
   assert run.metrics == ['flushed']
   content = {'data_position': 7, 'totals': {'loss': [1.0, 2.0]}, 'best': (3.0, 5, WHOLE)}
-  assert saved == [(7, None, content, 5)]
+  assert saved == [(7, run.state, content, 5)]
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,6 @@ def test_skipped_steps_are_counted_also_across_a_resume_and_their_number_is_limi
   assert of_once == [0, 0, 1, 1, 1]
   assert list((once / 'profile').rglob('*.xplane.pb'))
 
-  with pytest.raises(NotFiniteError, match=r'step 4: .* after 1 skipped steps in a row .* checkpoint 3 '):
-    short_run(limited, batches=bad_at(3, 4), **skip)
-  more = short_run(limited, batches=bad_at(3, 4), **(skip | {'max_skipped_steps': 2}))
-  assert (more.step, int(more.state.step)) == (6, 4)
+  for _ in range(2):  # The second time it resumes before the step that has ended it.
+    with pytest.raises(NotFiniteError, match=r'step 4: .* after 1 skipped steps in a row .* checkpoint 3 '):
+      short_run(limited, batches=bad_at(3, 4), num_steps=5, **skip)
