@@ -61,10 +61,7 @@ def computed(model, groups: int):
 
 @pytest.mark.parametrize(
   'kind',
-  [
-    pytest.param(kind, marks=[] if kind in ('compressive', 'random') else [pytest.mark.slow])
-    for kind in KINDS
-  ],
+  [pytest.param(kind, marks=[] if kind == 'compressive' else [pytest.mark.slow]) for kind in KINDS],
 )
 def test_groups_of_lanes_equal_all_lanes_at_once(kind):
   """With dropout, documents of different lengths, and lanes that idle: the counts of the groups differ."""
