@@ -21,10 +21,11 @@ MAY_CHANGE_IN_TRAINING = (
   'train.log_every',
   'train.evaluate_every',
   'train.checkpoint_every',
+  'train.mesh',
   'evaluation',
   'data.cache_dir',
 )
-"""What may differ between a run and the one that resumes it: its length, intervals of hooks, the cache."""
+"""What may differ between a run and the one that resumes it: its length, intervals of hooks, mesh, cache."""
 
 MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,

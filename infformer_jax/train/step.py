@@ -7,12 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn import transformer
+from infformer_jax.train.mesh import make_mesh, within
 from infformer_jax.train.optimizer import OptimizerConfig, learning_rates, make_optimizer
 from infformer_jax.train.parameter_groups import join, split
-from infformer_jax.train.sharding import name
+from infformer_jax.train.sharding import gather, name
 from infformer_jax.train.state import TrainState
 from infformer_jax.types import Array, Batch, PyTree, SumCount
 
@@ -26,7 +28,9 @@ class Report:
   groups: Mapping[str, Array]  # bool: which groups of tensors are finite, in the order of computation
 
 
-def make_train_step(graphdef: Any, config: OptimizerConfig, num_steps: int) -> jax.stages.Wrapped:
+def make_train_step(
+  graphdef: Any, config: OptimizerConfig, num_steps: int, places: PyTree | None = None
+) -> jax.stages.Wrapped:
   """The jitted step, (TrainState, Batch, constants) -> (TrainState, Report). It donates the state.
 
   The loss is Σ nll / number of targets that count, over all lanes of all devices, plus for every auxiliary
@@ -39,13 +43,15 @@ def make_train_step(graphdef: Any, config: OptimizerConfig, num_steps: int) -> j
     graphdef: of the model (transformer.build).
     config: of the optimizer.
     num_steps: over which its learning rates decay.
+    places: the shardings of the state; None: one device.
   """
+  mesh = make_mesh() if places is None else places.step.mesh
   optimizer = make_optimizer(config, num_steps)
 
   def loss_and_rest(
     trained: PyTree, frozen: PyTree, state: TrainState, batch: Batch, constants: PyTree | None
   ) -> tuple[Array, tuple[Any, dict]]:
-    model = transformer.merge(graphdef, join(trained, frozen), constants)
+    model = transformer.merge(graphdef, join(trained, frozen), constants, gather(mesh))
     output = model(batch, state.memory, key=state.key)
     nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, batch.targets_bsl)
     scored_bsl = batch.group_bsl >= 0
@@ -92,7 +98,8 @@ def make_train_step(graphdef: Any, config: OptimizerConfig, num_steps: int) -> j
     )
     return state, Report(metrics=metrics, finite=finite, groups=groups)
 
-  return jax.jit(train_step, donate_argnums=0)
+  placed = {} if places is None else {'out_shardings': (places, NamedSharding(mesh, PartitionSpec()))}
+  return jax.jit(within(mesh)(train_step), donate_argnums=0, **placed)
 
 
 def mean(sum_count: SumCount) -> Array:
