@@ -67,7 +67,7 @@ def regression_error(
 
   state, total = model.init_state(lanes), np.zeros(2)
   for batch in batches:
-    state, sums = step(params, state, batch)
+    state, sums = step(trained.params, state, batch)
     total += np.asarray(sums, np.float64)
   return float(total[0] / total[1]) if total[1] else None
 

@@ -46,7 +46,8 @@ def read(
     segments: of the chunk.
     project: the layer's own W_K, W_V.
   """
-  reads = memory.read(*rows((viewed, segments)), project)
+  viewed, segments = rows((viewed, segments))
+  reads = memory.read(viewed, segments, project)
   aux = reads.aux  # Summed over all rows.
   reads = by_segment(dataclasses.replace(reads, aux={}, stats=None), ok_bs.shape[1])
   return dataclasses.replace(reads, aux=aux, ok_b=ok_bs)

@@ -29,14 +29,13 @@ TABLE: tuple[tuple[str, str], ...] = (
 )
 """The first row applies whose expression is the end of the name, from a '/' on."""
 
-AXES: dict[str, str | tuple[str, ...]] = {
-  'b': LANES,  # lanes
+AXES = {
   'h': HEADS,  # heads, or heads times their widths
   'f': HEADS,  # hidden units of a feed-forward
 }
 """The axes over which the dimensions of these letters are split.
 
-Batches and memories have the lanes first, whatever their names. Of a parameter with at least two dimensions,
+Batches and memories have the lanes first, whatever their names: they are split over data and fsdp. Of a parameter with at least two dimensions,
 and of its moments, the widest dimension that `fsdp` divides and that is not split yet is split over `fsdp`.
 Everything else is on all devices.
 """
@@ -69,11 +68,10 @@ def shardings(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def _spec(of: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+  axes = _by_letter(of, shape, mesh)
   if of.startswith(_LANES_FIRST):
-    axes = _by_letter(of, len(shape))
     return _trimmed([LANES, *axes[1:]], mesh)
   if of.startswith(_PARAMETERS):
-    axes = _by_letter(of, len(shape))
     free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % mesh.shape['fsdp'] == 0]
     if len(shape) > 1 and free:
       axes[max(free, key=lambda i: shape[i])] = 'fsdp'
@@ -83,11 +81,16 @@ def _spec(of: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
   raise ValueError(f'no rule for {of} in train/sharding.py')
 
 
-def _by_letter(of: str, ndim: int) -> list[Any]:
+def _by_letter(of: str, shape: tuple[int, ...], mesh: Mesh) -> list[Any]:
   """The axis of every dimension by the table."""
   letters = next((letters for row, letters in _compiled() if row.search(of)), '')
-  letters = letters if len(letters) == ndim else ' ' * ndim  # A memory of a user may have other ideas.
-  return [AXES.get(letter) for letter in letters]
+  if len(letters) != len(shape):
+    return [None] * len(shape)
+  axes = [AXES.get(letter) for letter in letters]
+  # mesh.py checks the heads of the model; a memory of a user may have others.
+  return [
+    axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(axes, shape, strict=True)
+  ]
 
 
 @functools.cache
@@ -174,7 +177,7 @@ def put_batch(batch: Batch, mesh: Mesh, num_lanes: int) -> Batch:
     if len(rows) != len(lanes):
       raise ValueError(f'a batch of {len(rows)} lanes, but this process feeds {len(lanes)}: {lanes}')
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: Any) -> np.ndarray:  # Slices of the global array.
       start, stop, _ = index[0].indices(num_lanes)
       return rows[start - lanes.start : stop - lanes.start]
 

@@ -98,8 +98,9 @@ def make_train_step(
     )
     return state, Report(metrics=metrics, finite=finite, groups=groups)
 
-  placed = {} if places is None else {'out_shardings': (places, NamedSharding(mesh, PartitionSpec()))}
-  return jax.jit(within(mesh)(train_step), donate_argnums=0, **placed)
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  results = None if places is None else (places, everywhere)
+  return jax.jit(within(mesh)(train_step), donate_argnums=0, out_shardings=results)
 
 
 def mean(sum_count: SumCount) -> Array:
