@@ -35,9 +35,9 @@ AXES = {
 }
 """The axes over which the dimensions of these letters are split.
 
-Batches and memories have the lanes first, whatever their names: they are split over data and fsdp. Of a parameter with at least two dimensions,
-and of its moments, the widest dimension that `fsdp` divides and that is not split yet is split over `fsdp`.
-Everything else is on all devices.
+Batches and memories have the lanes first, whatever their names, which are split over data and fsdp. Of a
+parameter with at least two dimensions, and of its moments, the widest dimension that `fsdp` divides and that is
+not split yet is split over `fsdp`. Everything else is on all devices.
 """
 
 _LANES_FIRST = ('batch/', 'memory/')
