@@ -36,8 +36,8 @@ AXES = {
 """The axes over which the dimensions of these letters are split.
 
 Batches and memories have the lanes first, whatever their names, which are split over data and fsdp. Of a
-parameter with at least two dimensions, and of its moments, the widest dimension that `fsdp` divides and that is
-not split yet is split over `fsdp`. Everything else is on all devices.
+parameter with at least two dimensions, and of its moments, one that no row splits is split over `fsdp`: the
+widest that `fsdp` divides. Everything else is on all devices.
 """
 
 _LANES_FIRST = ('batch/', 'memory/')
