@@ -42,7 +42,7 @@ widest that `fsdp` divides. Everything else is on all devices.
 
 _LANES_FIRST = ('batch/', 'memory/')
 _PARAMETERS = ('params/', 'optimizer/')
-_EVERYWHERE = ('step', 'key', 'finite')
+_EVERYWHERE = ('step', 'key', 'finite', 'skipped')
 
 
 def name(path: tuple) -> str:
