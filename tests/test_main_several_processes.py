@@ -117,6 +117,12 @@ def test_meshes_of_one_and_two_processes_continue_each_other_and_have_the_result
   loss = results(workdir)['memory']['loss_nats_per_token']
   assert alone['memory']['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
 
+  # Another run starts from its parameters, on another mesh again.
+  new = tmp_path / 'new', *LANES, *on_mesh(-1, 2, 2), f'--config.init_from={workdir}'
+  out, err = program.start(*new, '--config.train.num_steps=2', **eight).communicate()
+  assert f'starting from the parameters of {workdir} after step {STEPS}' in out, err
+  assert 'everything is in' in out, err
+
 
 def test_a_mesh_that_does_not_fit_is_refused_before_anything_is_read(tmp_path):
   program = Program(tmp_path)
