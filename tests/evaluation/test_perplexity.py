@@ -223,7 +223,7 @@ def test_progress_reports_speed_and_remaining_time(monkeypatch):
 
 def test_the_number_of_lanes_must_be_a_multiple_of_the_devices_that_split_them():
   mesh = jax.sharding.AbstractMesh((2, 4, 2), ('data', 'fsdp', 'tensor'))
-  trained = dataclasses.replace(toy.trained(CONTINUOUS, spread=SPREAD), mesh=mesh)
+  trained = dataclasses.replace(toy.trained(CONTINUOUS), mesh=mesh)
   with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 12 .* data 2 × fsdp 4 .*; use 8 or 16'):
     evaluate(trained, corpus_of(split_of(*LENGTHS)), EvaluationConfig(batch_size=12))
 
@@ -233,8 +233,7 @@ def test_sizes_must_be_positive():
     EvaluationConfig(max_tokens=0)
 
 
-ON_FOUR_DEVICES = """
-import jax, json
+ON_FOUR_DEVICES = """import jax, json
 jax.config.update('jax_num_cpu_devices', 4)
 from tests.evaluation.test_perplexity import run
 assert jax.device_count() == 4

@@ -70,7 +70,7 @@ def test_the_table_splits_heads_hidden_units_and_the_widest_other_dimension():
 def test_a_parameter_that_no_axis_divides_is_on_all_devices():
   found = specs(toy.config(d_model=12, d_ff=24, head_dim=5), mesh_of(1, 5, 1))
   assert found['params/blocks/0/feed_forward/w_in/kernel'] == PartitionSpec()
-  assert found['params/blocks/0/attention/w_q/kernel'] == PartitionSpec(None, 'fsdp')
+  assert found['params/u_hk'] == PartitionSpec(None, 'fsdp')
 
 
 def test_an_array_without_a_sharding_rule_is_an_error():
