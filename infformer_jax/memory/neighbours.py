@@ -133,9 +133,11 @@ class Neighbours(Memory):
     view: View = identity,
   ) -> tuple[NeighboursState, Read]:
     """That of `Memory`. Every lane has copies of the parameters: their gradients are added up at the end."""
-    graphdef, params = nnx.split(self)
-    copies = jax.tree.map(lambda w_h: jnp.broadcast_to(w_h, (len(new_doc_bs), *w_h.shape)), params)
-    memory = nnx.merge(graphdef, placement.lanes_first(copies))
+    memory = nnx.merge(*nnx.split(self))
+    for name in ('scale_h', 'gate_h'):
+      own_h = getattr(self, name)[...]
+      copies_bh = jnp.broadcast_to(own_h, (len(new_doc_bs), *own_h.shape))
+      setattr(memory, name, nnx.Param(placement.lanes_first(copies_bh)))
     return super(Neighbours, memory).scan(
       state, segments, pasts, new_doc_bs, project, keys_bs=keys_bs, view=view
     )
