@@ -52,11 +52,15 @@ def make_mesh(config: MeshConfig | None = None, devices: Sequence[jax.Device] | 
   sizes = config.sizes()
   given = {name: size for name, size in sizes.items() if size != -1}
   known, text = math.prod(given.values()), ' × '.join(f'{name} {size}' for name, size in given.items())
-  if len(devices) % known or (len(given) == len(sizes) and known != len(devices)):
-    verb = 'must be' if len(given) == len(sizes) else 'must divide'
+  if len(given) == len(sizes) and known != len(devices):
     raise ConfigError(
-      f'train.mesh: {text} = {known} {verb} the number of devices, {len(devices)}; '
-      f'change it, or use train.mesh.data = -1'
+      f'train.mesh: {text} = {known} must be the number of devices, {len(devices)}; '
+      'use train.mesh.data = -1 for all that the others leave'
+    )
+  if len(devices) % known:
+    raise ConfigError(
+      f'train.mesh: {text} = {known} must divide the number of devices, {len(devices)}; '
+      'use numbers whose product does'
     )
   shape = [len(devices) // known if size == -1 else size for size in sizes.values()]
   return Mesh(np.array(devices).reshape(shape), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
