@@ -23,7 +23,7 @@ def lanes_first(tree: Any) -> Any:
   axes = tuple(axis for axis in LANES if axis in _sizes())
 
   def placed(x: jax.Array) -> jax.Array:
-    divides = x.shape[0] % _product(axes) == 0
+    divides = axes and x.shape[0] % _product(axes) == 0
     return _constrained(x, axes if divides else _ANY, *(None,) * (x.ndim - 1))
 
   return jax.tree.map(placed, tree)

@@ -43,7 +43,9 @@ def scan(
   new_bnd = memory.new_part(*rows.rows((writes_bs, memory.fed(pasts))))
   # Every device locates the densities of all heads; each write would wait for those of other devices.
   weights = placement.everywhere(jax.lax.stop_gradient((memory.w_k_dhk[...], memory.affines())))
-  located = dataclasses.replace(segments, q_blhk=jax.lax.stop_gradient(segments.q_blhk))
+  located = None
+  if state.histogram_bj is not None:
+    located = dataclasses.replace(segments, q_blhk=jax.lax.stop_gradient(segments.q_blhk))
   xs = (rows.by_segment(new_bnd, new_doc_bs.shape[1]), located, pasts.whole_b, new_doc_bs, keys_bs)
   state, (viewed, ok_bs) = rows.scan(step, state, xs)
   return state, rows.read(memory, viewed, ok_bs, segments)
