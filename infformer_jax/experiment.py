@@ -25,11 +25,12 @@ MAY_CHANGE_IN_TRAINING = (
   'train.log_every',
   'train.evaluate_every',
   'train.checkpoint_every',
+  'train.mesh',
   'evaluation',
   'data.cache_dir',
 )
 """What may differ between a run and the one that resumes it: its length, how its steps are computed, what a
-value that is not finite does, intervals of hooks, the cache."""
+value that is not finite does, intervals of hooks, the mesh, the cache."""
 
 MAY_CHANGE_IN_EVALUATION = (
   *MAY_CHANGE_IN_TRAINING,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from infformer_jax import files, hub
 from infformer_jax.data import pretrained_tokenizer, tokenizers
@@ -24,7 +24,8 @@ from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained.checkpoint import Checkpoint
 from infformer_jax.train import restore
 from infformer_jax.train.checksum import described, digest
-from infformer_jax.train.sharding import make_mesh
+from infformer_jax.train.mesh import make_mesh
+from infformer_jax.train.sharding import shardings
 from infformer_jax.types import Array
 
 _TEXTS = 64
@@ -210,16 +211,16 @@ def with_position_drift(
   build = functools.partial(transformer.build, trunk, given[f'params/{vocabulary.SIZE_FROM}'].shape[0])
   graphdef, params = jax.eval_shape(build, jax.random.key(0))
 
-  def measure(given: Mapping[str, Array], texts: Array) -> dict[int, Array]:
+  def measure(given: Mapping[str, Array], texts: Array) -> dict[str, Array]:
     filled = restore.replaced(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params), given)
     drifts = jax.lax.map(
       functools.partial(position_drift.measure, transformer.merge(graphdef, filled)), texts
     )
-    return jax.tree.map(lambda drift: drift.mean(axis=0), drifts)
+    return {name: drifts[i].mean(axis=0) for i, name in missing.items()}
 
-  everywhere = NamedSharding(mesh, PartitionSpec())
-  drift = jax.jit(measure, out_shardings=everywhere)(given, tokens.reshape(-1, _AT_ONCE, size))
-  return given | {name: drift[i] for i, name in missing.items()}
+  texts = tokens.reshape(-1, _AT_ONCE, size)
+  places = shardings(jax.eval_shape(measure, given, texts), mesh)
+  return given | jax.jit(measure, out_shardings=places)(given, texts)
 
 
 def _first_tokens(split: Split, count: int) -> np.ndarray:

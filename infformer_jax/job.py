@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 from etils import epath
+from jax.sharding import Mesh
 
 from infformer_jax import resume
 from infformer_jax.console import Console
@@ -21,11 +22,11 @@ from infformer_jax.experiment import Experiment
 from infformer_jax.files import write_json
 from infformer_jax.initial import with_position_drift
 from infformer_jax.run_warnings import beyond_horizon, run_warnings
-from infformer_jax.train import loop, sharding
+from infformer_jax.train import loop, restore, sharding
 from infformer_jax.train.accumulation import require_whole_groups
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.hooks import Evaluation, Every, Run
-from infformer_jax.train.restore import require_fit
+from infformer_jax.train.mesh import lane_shards, make_mesh, require_fit, require_lanes
 from infformer_jax.train.workdir_lock import lock_workdir
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch
@@ -46,10 +47,8 @@ def train(
     Stopped: a value is not finite, storage is full or out of reach, or the process received SIGTERM.
   """
   config, evaluation = experiment.train, experiment.evaluation
-  lanes = sharding.local_lanes(config.batch_size)
-  require_whole_groups(config.batch_size, config.accumulate_steps, jax.device_count())
   # These checks come before the training: its end may be hours away.
-  sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
+  mesh = _mesh(experiment)
   start = resume.start(experiment, workdir)
   with lock_workdir(workdir, console.say):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
@@ -63,10 +62,10 @@ def train(
       console.say(f'warning: {warning}')
     # If it fails, nothing is written.
     initial = resume.initial_parameters(experiment, workdir, corpus, start, console)
-    require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
+    restore.require_fit(workdir, experiment.model, vocab_size=corpus.tokenizer.vocab_size)
     _write(workdir / 'data.json', resume.data_record(experiment, workdir, corpus, initial, like))
     if initial is not None:
-      initial = with_position_drift(initial, experiment.model, documents, sharding.make_mesh(), console.say)
+      initial = with_position_drift(initial, experiment.model, documents, mesh, console.say)
     _write(workdir / 'config.json', dataclasses.asdict(experiment))
 
     def batches(position: int) -> Iterator[Batch]:
@@ -74,7 +73,7 @@ def train(
         documents,
         corpus.tokenizer.bos_id,
         num_lanes=config.batch_size,
-        lanes=lanes,
+        lanes=sharding.local_lanes(mesh, config.batch_size),
         segment_length=experiment.model.segment_length,
         segments_per_chunk=config.segments_per_chunk,
         seed=experiment.seed,
@@ -131,9 +130,9 @@ def evaluate(
   Raises:
     UserError: there is no such checkpoint, or it does not fit the experiment.
   """
-  sharding.local_lanes(experiment.evaluation.batch_size, key='evaluation.batch_size')
+  mesh = _mesh(experiment)
   trained_tokenizer(experiment.data, workdir)  # Raises if the data's tokenizer is not the model's.
-  trained = TrainedModel.load(workdir, experiment.model, step=step, warn=console.say)
+  trained = TrainedModel.load(workdir, experiment.model, step=step, mesh=mesh, warn=console.say)
   corpus = _load_corpus(experiment, workdir, [experiment.evaluation.split], console)
   for warning in _beyond_horizon(experiment, corpus):
     console.say(f'warning: {warning}')
@@ -144,6 +143,20 @@ def evaluate(
     f'the results are in {file}; to see which tokens benefit: '
     f'python -m infformer_jax.plot --workdir={workdir} --against={folder}'
   )
+
+
+def _mesh(experiment: Experiment) -> Mesh:
+  """The mesh of an experiment, if it fits the model and the lanes.
+
+  Raises:
+    ConfigError: it does not.
+  """
+  mesh = make_mesh(experiment.train.mesh)
+  require_fit(mesh, experiment.model)
+  require_lanes(mesh, experiment.train.batch_size, 'train.batch_size')
+  require_lanes(mesh, experiment.evaluation.batch_size, 'evaluation.batch_size')
+  require_whole_groups(experiment.train.batch_size, experiment.train.accumulate_steps, lane_shards(mesh))
+  return mesh
 
 
 def _trained(run: Run) -> TrainedModel:
@@ -194,9 +207,8 @@ def _inspect(
   trained: TrainedModel, experiment: Experiment, corpus: Corpus, folder: epath.Path, console: Console
 ) -> None:
   """Saves the plot data in a folder."""
-  if jax.process_index() == 0:
-    console.status('inspecting')
-    inspection.inspect(trained, corpus, experiment.evaluation.split, folder)
+  console.status('inspecting')
+  inspection.inspect(trained, corpus, experiment.evaluation.split, folder)
 
 
 def _plot_training(run: Run, workdir: epath.Path) -> None:

@@ -16,9 +16,10 @@ from infformer_jax.errors import UserError
 from infformer_jax.experiment import Experiment
 from infformer_jax.files import read_json
 from infformer_jax.initial import Source
-from infformer_jax.train import restore, sharding
+from infformer_jax.train import restore
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.checksum import described
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.types import Array
 
 _PARAMETERS = 'init_from_sha256'
@@ -71,7 +72,7 @@ def initial_parameters(
     return None
   if start.tokenizer is not None and start.tokenizer.identity != corpus.tokenizer.identity:
     raise start.source.another_tokenizer(workdir)
-  size, mesh = corpus.tokenizer.vocab_size, sharding.make_mesh()
+  size, mesh = corpus.tokenizer.vocab_size, make_mesh(experiment.train.mesh)
   return start.source.parameters(experiment.model, vocab_size=size, mesh=mesh, say=console.say)
 
 

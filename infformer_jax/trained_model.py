@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from infformer_jax import paths
 from infformer_jax.config import stored_config
@@ -18,8 +18,9 @@ from infformer_jax.nn import transformer, vocabulary
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import Checkpoints, named_arrays
 from infformer_jax.train.checksum import kind_in
-from infformer_jax.train.sharding import make_mesh, put_constants, shardings
-from infformer_jax.types import PyTree
+from infformer_jax.train.mesh import make_mesh
+from infformer_jax.train.sharding import put_constants, shardings
+from infformer_jax.types import Array, PyTree
 
 _SIZE_FROM = f'params/{vocabulary.SIZE_FROM}'
 
@@ -39,7 +40,7 @@ class TrainedModel:
 
   graphdef: nnx.GraphDef  # the structure of the model, as `transformer.build` returns it
   params: PyTree  # pure dict, on the mesh
-  mesh: Mesh  # of all devices (train/sharding.py)
+  mesh: Mesh  # train/mesh.py
   step: int  # the number of training steps
 
   @classmethod
@@ -59,7 +60,7 @@ class TrainedModel:
       model: the config of the model, if it differs from the one in `workdir`/config.json. Its parameters must
         be the trained ones.
       step: the step of the checkpoint; None: the newest intact one.
-      mesh: where the parameters go; None: all devices.
+      mesh: where the parameters go, sharded as its axes say; None: all of them on every device.
       warn: takes the line about a damaged checkpoint.
     Raises:
       ConfigError: there is no config.json, or it is damaged.
@@ -111,9 +112,17 @@ class TrainedModel:
     """
     return transformer.merge(self.graphdef, self.params if params is None else params, constants)
 
-  def local_params(self) -> PyTree:
-    """The parameters on one device of this process, so that one process can use them without the others."""
-    return jax.device_put(jax.tree.map(np.asarray, self.params), jax.local_devices()[0])
+  def local(self) -> 'TrainedModel':
+    """The model on one device of this process, which can use it without the others. All of them call this."""
+    device = jax.local_devices()[0]
+    gathered = jax.jit(lambda a: a, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
+
+    def local(a: Array) -> Array:
+      readable = a.is_fully_addressable or a.is_fully_replicated
+      return jax.device_put(np.asarray(a if readable else gathered(a)), device)
+
+    params = jax.tree.map(local, self.params)  # One array is gathered at a time.
+    return dataclasses.replace(self, params=params, mesh=make_mesh(devices=[device]))
 
 
 def _num_rows(kind: str) -> int:

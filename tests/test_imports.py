@@ -54,7 +54,7 @@ MAY_IMPORT = {
   'run_warnings': ('config', 'core', 'data', 'experiment', 'memory', 'train'),
   'evaluation': (
     *(*MODEL, *HOST, *WRITTEN, 'text_table', 'data', 'trained_model'),
-    *('train.exits', 'train.parameter_groups', 'train.sharding'),
+    *('train.exits', 'train.mesh', 'train.parameter_groups', 'train.sharding'),
   ),
   'ablation': (
     *('errors', *HOST, 'results_schema', 'text_table'),

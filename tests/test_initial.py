@@ -14,8 +14,8 @@ from infformer_jax.nn import position_drift, transformer
 from infformer_jax.pretrained.checkpoint import Checkpoint
 from infformer_jax.train.checkpoint import named_arrays
 from infformer_jax.train.checksum import described
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.train.restore import parameters_sha256
-from infformer_jax.train.sharding import make_mesh
 from tests import toy
 from tests.data import test_pretrained_tokenizer
 from tests.pretrained import golden

@@ -1,4 +1,7 @@
-"""Two processes with four devices each equal a run in one process, also after SIGTERM to one of them."""
+"""Two processes with four devices each equal a run in one process, also after SIGTERM to one of them.
+
+They equal it on other meshes too, which continue each other's checkpoints.
+"""
 
 import fcntl
 import json
@@ -21,7 +24,15 @@ TOLERANCE = 1e-5
 """Tolerance for losses of one and several processes, which differ only in the order of sums."""
 
 
-def start(program: Program, workdir: Workdir, *, kilobytes: int | None = None) -> list[subprocess.Popen]:
+def on_mesh(data: int, fsdp: int, tensor: int) -> tuple[str, ...]:
+  """The flags of a mesh."""
+  sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+  return tuple(f'--config.train.mesh.{name}={size}' for name, size in sizes.items())
+
+
+def start(
+  program: Program, workdir: Workdir, *flags: str, kilobytes: int | None = None
+) -> list[subprocess.Popen]:
   """Starts both processes. Files of the first one are limited to `kilobytes`."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
@@ -32,7 +43,7 @@ def start(program: Program, workdir: Workdir, *, kilobytes: int | None = None) -
     'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
   }
   return [
-    program.start(workdir, *LANES, **environment, JAX_PROCESS_ID=str(index), kilobytes=limit)
+    program.start(workdir, *LANES, *flags, **environment, JAX_PROCESS_ID=str(index), kilobytes=limit)
     for index, limit in enumerate((kilobytes, None))
   ]
 
@@ -71,6 +82,54 @@ def test_two_processes_stop_together_resume_and_have_the_results_of_one(place, t
     loss = results(tmp_path / 'one')[view]['loss_nats_per_token']
     assert results(workdir)[view]['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
   assert json.loads((workdir / 'results.json').read_text())['step'] == STEPS
+
+
+def test_meshes_of_one_and_two_processes_continue_each_other_and_have_the_results_of_one_device(tmp_path):
+  program, workdir = Program(tmp_path), tmp_path / 'mixed'
+  program.run(tmp_path / 'one', *LANES)
+
+  def stopped(processes: list[subprocess.Popen], after: int) -> None:
+    """Sends SIGTERM to the first process after some steps, and waits for all of them."""
+    while last_step(workdir) < after:
+      assert all(process.poll() is None for process in processes)
+      time.sleep(0.01)
+    processes[0].terminate()
+    for process in processes:
+      assert process.communicate()[1] == ''
+      assert process.returncode == 143
+
+  eight = {'XLA_FLAGS': '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'}
+  stopped(start(program, workdir, *on_mesh(2, 2, 2)), after=4)
+  stopped([program.start(workdir, *LANES, *on_mesh(1, 4, 2), **eight)], after=12)
+  stopped(start(program, workdir, *on_mesh(1, 8, 1)), after=20)
+  out, err = program.start(workdir, *LANES, *on_mesh(4, 1, 2), **eight).communicate()
+  assert 'everything is in' in out, err
+  for mine, theirs in zip(losses(workdir), losses(tmp_path / 'one'), strict=True):
+    assert mine[:2] == theirs[:2]
+    assert mine[2] == pytest.approx(theirs[2], rel=0, abs=TOLERANCE)
+  for view in ('memory', 'emptied', 'exchanged'):
+    loss = results(tmp_path / 'one')[view]['loss_nats_per_token']
+    assert results(workdir)[view]['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
+
+  # The same model, evaluated on one device.
+  out, err = program.start(workdir, *LANES, *on_mesh(1, 1, 1), '--mode=eval', '--name=alone').communicate()
+  alone = json.loads((workdir / 'results_alone.json').read_text())
+  loss = results(workdir)['memory']['loss_nats_per_token']
+  assert alone['memory']['loss_nats_per_token'] == pytest.approx(loss, rel=0, abs=TOLERANCE)
+
+  # Another run starts from its parameters, on another mesh again.
+  new = tmp_path / 'new', *LANES, *on_mesh(-1, 2, 2), f'--config.init_from={workdir}'
+  out, err = program.start(*new, '--config.train.num_steps=2', **eight).communicate()
+  assert f'starting from the parameters of {workdir} after step {STEPS}' in out, err
+  assert 'everything is in' in out, err
+
+
+def test_a_mesh_that_does_not_fit_is_refused_before_anything_is_read(tmp_path):
+  program = Program(tmp_path)
+  _, err = program.run(tmp_path / 'work', *LANES, *on_mesh(1, 3, 1), code=2)
+  assert 'fsdp 3' in err
+  assert 'the number of devices, 1' in err
+  assert not (tmp_path / 'work' / 'data.json').exists()
 
 
 def test_both_processes_end_with_one_line_if_another_run_holds_the_work_directory(tmp_path):

@@ -78,7 +78,9 @@ def test_the_model_gives_the_same_results_inside_and_outside_jit():
 
 def test_local_parameters_are_equal_on_one_device():
   trained = toy.trained(MODEL)
-  leaves = jax.tree.leaves(trained.local_params())
+  local = trained.local()
+  assert local.mesh.devices.tolist() == [[[jax.local_devices()[0]]]]
+  leaves = jax.tree.leaves(local.params)
   assert {device for leaf in leaves for device in leaf.devices()} == {jax.local_devices()[0]}
   assert toy.error(leaves, jax.tree.leaves(trained.params)) == 0
 

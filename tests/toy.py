@@ -12,7 +12,7 @@ from infformer_jax.memory.registry import CONFIGS
 from infformer_jax.memory.stacked import StackedConfig
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
-from infformer_jax.train import sharding
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch
 
@@ -115,7 +115,7 @@ def build(config, *, vocabulary=VOCABULARY, spread=SPREAD):
 def trained(config, *, vocabulary=VOCABULARY, spread=SPREAD, step=0):
   """`build` as a TrainedModel."""
   graphdef, params = build(config, vocabulary=vocabulary, spread=spread)
-  return TrainedModel(graphdef=graphdef, params=params, mesh=sharding.make_mesh(), step=step)
+  return TrainedModel(graphdef=graphdef, params=params, mesh=make_mesh(), step=step)
 
 
 def batch(documents=DOCUMENTS, segments=SEGMENTS, length=LENGTH, *, seed=1, vocabulary=VOCABULARY):

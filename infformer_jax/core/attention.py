@@ -3,6 +3,7 @@
 `attend` and `sum_received` are what a layer calls; the other functions are the formulas of these two.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from infformer_jax.core import attention_parts, attention_splash, attention_tiles, positions
+from infformer_jax.core import attention_parts, attention_splash, attention_tiles, placement, positions
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.attention_parts import Part as Part
 from infformer_jax.core.attention_parts import Queries as Queries
@@ -53,11 +54,15 @@ def attend(
   if attention_splash.covers(queries, parts, dropout):
     implementations['tpu'] = _attend_with_splash
 
-  def chosen(queries: Queries, parts: Sequence[Part], dropout: WeightDropout | None) -> Array:
+  def chosen(queries: Queries, parts: Sequence[Part], dropout: WeightDropout | None, head_h: Array) -> Array:
+    if dropout is not None:
+      dropout = dataclasses.replace(dropout, first_head=head_h[0])
     whole = jax.checkpoint(_attend_whole)
     return jax.lax.platform_dependent(queries, parts, dropout, **implementations, default=whole)
 
-  return jax.checkpoint(chosen)(queries, parts, dropout)
+  args = queries, list(parts), dropout, jnp.arange(queries.q_blhk.shape[2])
+  axes = (*attention_tiles.head_axes(args[:3]), 0)
+  return placement.by_shard_of_heads(jax.checkpoint(chosen), args, axes, out_axes=2)
 
 
 def sum_received(
@@ -78,14 +83,19 @@ def sum_received(
     return jnp.where(ok_bl[:, None, :, None], weights_bhlw, 0).sum(axis=(1, 2))
 
   def by_heads(queries: Queries, parts: Sequence[Part]) -> Array:
-    return attention_tiles.map_heads(received, queries, attention_parts.precomputed(queries, parts)).sum(
-      axis=0
-    )
+    parts = attention_parts.precomputed(queries, parts)
+    return attention_tiles.map_heads(received, queries, parts).sum(axis=0, keepdims=True)
 
   if _few_scores(queries, parts):
     return received(queries, parts)
   implementations = {'cpu': by_heads, 'tpu': by_heads, 'cuda': by_heads}
-  return jax.lax.platform_dependent(queries, parts, **implementations, default=received)
+
+  def chosen(queries: Queries, parts: Sequence[Part]) -> Array:
+    default = lambda *args: received(*args)[None]  # noqa: E731
+    return jax.lax.platform_dependent(queries, parts, **implementations, default=default)
+
+  args = queries, list(parts)
+  return placement.by_shard_of_heads(chosen, args, attention_tiles.head_axes(args), out_axes=0).sum(axis=0)
 
 
 def content_scores(queries: Queries, part: Part) -> Float[Array, 'b h l m']:

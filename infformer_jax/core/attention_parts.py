@@ -115,6 +115,7 @@ class WeightDropout:
 
   key_b: Array
   rate: float = dataclasses.field(metadata={'static': True})
+  first_head: Array | int = 0  # the number of the first head of the queries, which may be some of a layer's
 
   def keep(self, head_h: Array, queries: Queries, parts: Sequence[Part]) -> list[Bool[Array, 'b h l _']]:
     """Which weights of each part are kept in these heads; every row and head has its own draws."""
@@ -122,7 +123,7 @@ class WeightDropout:
     shape = (queries.q_blhk.shape[1], ends[-1])
 
     def draw(key: Array, head: Array) -> Array:
-      return jax.random.bernoulli(jax.random.fold_in(key, head), 1 - self.rate, shape)
+      return jax.random.bernoulli(jax.random.fold_in(key, self.first_head + head), 1 - self.rate, shape)
 
     keep_bhlm = jax.vmap(jax.vmap(draw, (None, 0)), (0, None))(self.key_b, head_h)
     return jnp.split(keep_bhlm, ends[:-1], axis=-1)

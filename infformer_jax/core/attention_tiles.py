@@ -6,6 +6,7 @@ they may be sharded over devices. The formula itself is an argument.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,11 @@ _HEAD_AXES = {
   'table_jh': 1,
 }
 """The axis of the heads in the fields of `Queries`, `Part` and its position; heads share the other fields."""
+
+
+def head_axes(tree: Any) -> Any:
+  """The axis of the heads of every leaf of queries and parts; None: heads share it."""
+  return jax.tree.map_with_path(lambda path, _: _HEAD_AXES.get(getattr(path[-1], 'name', '')), tree)
 
 
 def map_heads(

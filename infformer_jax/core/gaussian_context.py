@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from infformer_jax.core import placement
 from infformer_jax.core.basis_families import GaussianBasis
 
 _FEW = 2**14
@@ -114,7 +115,10 @@ def _by_head(function: Callable, arrays: tuple[Array, ...], axes: tuple[int, ...
       pairs = zip(arrays, axes, strict=True)
       return function(*(jax.lax.dynamic_index_in_dim(a, head, axis, keepdims=False) for a, axis in pairs))
 
-    results = jax.lax.map(of_head, jnp.arange(num_heads))
+    results = jax.lax.map(of_head, jnp.arange(arrays[0].shape[1]))
     return jax.tree.map(lambda axis, a_h: jnp.moveaxis(a_h, 0, axis), out_axes, results)
 
-  return jax.lax.platform_dependent(*arrays, cpu=in_turn, default=at_once)
+  def chosen(*arrays: Array) -> Any:
+    return jax.lax.platform_dependent(*arrays, cpu=in_turn, default=at_once)
+
+  return placement.by_shard_of_heads(chosen, arrays, axes, out_axes)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from infformer_jax.core import attention
+from infformer_jax.core import attention, placement
 from infformer_jax.core.arrays import at_least_float32
 from infformer_jax.core.attention_softmax import MASKED
 
@@ -44,13 +44,17 @@ def search(
     raise ValueError(f'num = {num} must be at most the number of slots, {k_bmgk.shape[1]}')
   num_heads, groups = q_blhk.shape[2], k_bmgk.shape[2]
   q_blgk, k_bmgk = jax.lax.stop_gradient((_by_group(q_blhk, groups), k_bmgk))
-  index_blgj = jax.lax.platform_dependent(
-    q_blgk,
-    k_bmgk,
-    ok_bm,
-    cpu=functools.partial(_search_by_tiles, num=num),
-    default=functools.partial(_search_at_once, num=num, recall=0.95 if approximate else 1.0),
-  )
+
+  def chosen(q_blgk: Array, k_bmgk: Array, ok_bm: Array) -> Array:
+    return jax.lax.platform_dependent(
+      q_blgk,
+      k_bmgk,
+      ok_bm,
+      cpu=functools.partial(_search_by_tiles, num=num),
+      default=functools.partial(_search_at_once, num=num, recall=0.95 if approximate else 1.0),
+    )
+
+  index_blgj = placement.by_shard_of_heads(chosen, (q_blgk, k_bmgk, ok_bm), (2, 2, None), out_axes=2)
   return _by_head(index_blgj, num_heads)
 
 
@@ -68,12 +72,12 @@ def attend(
   k_blhjk: Float[Array, 'b l h j k'],
   v_blhjk: Float[Array, 'b l h j k'],
   ok_blhj: Bool[Array, 'b l h j'],
-  scale_h: Float[Array, ' h'],
+  scale_bh: Float[Array, '#b h'],
 ) -> Float[Array, 'b l h k']:
-  """softmax(|scale_h|·q·k)·v over the keys that were found, where ok; 0 for a query that found none."""
+  """softmax(|scale_bh|·q·k)·v over the keys that were found, where ok; 0 for a query that found none."""
   wide = at_least_float32(q_blhk.dtype)
   scores_blhj = jnp.einsum('blhk,blhjk->blhj', q_blhk, k_blhjk, preferred_element_type=wide)
-  weights_blhj = attention.softmax(scores_blhj * jnp.abs(scale_h)[None, None, :, None], ok_blhj)
+  weights_blhj = attention.softmax(scores_blhj * jnp.abs(scale_bh)[:, None, :, None], ok_blhj)
   return jnp.einsum('blhj,blhjk->blhk', weights_blhj.astype(v_blhjk.dtype), v_blhjk)
 
 

@@ -52,7 +52,8 @@ def record(
   Only losses are recorded for a kind of memory that has no recorder. The model runs on one device of this
   process, so that one of several processes can call this. A token is at the position where it is read.
   """
-  model, params = trained.model(), trained.local_params()
+  trained = trained.local()
+  model = trained.model()
   memories = list(_memories(model))
   views = ('memory', 'emptied') if memories else ('memory',)
   continuous = {p: ContinuousRecorder(m) for p, m in memories if isinstance(m, Continuous)}
@@ -84,7 +85,7 @@ def record(
   states = {view: model.init_state(1) for view in views}
   nll_t: dict[str, list[np.ndarray]] = {view: [] for view in views}
   for batch in batches:
-    states, nll_sl, seen = step(params, states, batch)
+    states, nll_sl, seen = step(trained.params, states, batch)
     for view in views:
       nll_t[view].append(np.asarray(nll_sl[view]).ravel())
     for recorder, of_chunk in zip(recorders.values(), jax.tree.map(np.asarray, seen), strict=True):

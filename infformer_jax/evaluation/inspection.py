@@ -6,6 +6,7 @@ An evaluation writes the same to W/inspection_NAME, for plot.py --against. recor
 import dataclasses
 import hashlib
 
+import jax
 from etils import epath
 
 from infformer_jax.data.base import Corpus
@@ -22,13 +23,16 @@ MAX_SEGMENTS = 256
 def inspect(trained: TrainedModel, corpus: Corpus, split: str, folder: epath.Path) -> None:
   """Records the reads of the longest document of a split, and the signals that the memories can hold.
 
-  If there are several processes, one of them calls this.
+  All processes call this, and the first one writes. It holds all parameters on one device.
 
   Args:
     trained: the model.
     corpus, split: the source of the document.
     folder: W/inspection or W/inspection_NAME.
   """
+  trained = trained.local()
+  if jax.process_index():
+    return
   model, tokenizer = trained.config, corpus.tokenizer
   document = document_record.longest(corpus.split(split), MAX_SEGMENTS * model.segment_length)
   ids = document.tokens(0)

@@ -27,6 +27,7 @@ from infformer_jax.memory.views import VIEWS
 from infformer_jax.nn import transformer
 from infformer_jax.results_schema import Results
 from infformer_jax.train import sharding
+from infformer_jax.train.mesh import lane_shards, require_lanes, within
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Batch, PyTree
 
@@ -38,7 +39,7 @@ _SIZE_OF_CHUNK = ('batch_size', 'segments_per_chunk')
 class EvaluationConfig:
   """The evaluated text, and the size of a chunk, which changes the speed but not the loss of any token."""
 
-  batch_size: int = 8  # lanes over all devices; at most the number of documents, rounded up to the devices
+  batch_size: int = 8  # lanes over all devices; at most the documents, rounded up to what the mesh divides
   segments_per_chunk: int = 4
   max_tokens: int | None = None  # None: the whole split
   split: Literal['train', 'validation', 'test'] = 'validation'
@@ -71,10 +72,10 @@ def evaluate(
     ConfigError: the lanes are not divisible by the devices, or the split is unknown.
     UserError: no target of the split would be evaluated.
   """
-  sharding.local_lanes(config.batch_size, key='evaluation.batch_size')
+  require_lanes(trained.mesh, config.batch_size, 'evaluation.batch_size')
   split = corpus.split(config.split)
   require_targets(split, config)
-  num_lanes = _num_lanes(split, config)
+  num_lanes = _num_lanes(split, config, trained.mesh)
   model = trained.model()
   length, short = model.config.segment_length, model.config.short_term_length
   absent = _absent(model, config, num_lanes, views)
@@ -82,7 +83,7 @@ def evaluate(
     split,
     corpus.tokenizer.bos_id,
     num_lanes=num_lanes,
-    lanes=sharding.local_lanes(num_lanes),
+    lanes=sharding.local_lanes(trained.mesh, num_lanes),
     segment_length=length,
     segments_per_chunk=config.segments_per_chunk,
     max_tokens=config.max_tokens,
@@ -168,7 +169,7 @@ def segment_losses(
     return f'{tokens / seconds:,.0f} tokens/s'
 
   for batch in batches:
-    placed = sharding.put_batch(batch, trained.mesh)
+    placed = sharding.put_batch(batch, trained.mesh, num_lanes)
     given = {}
     for view in views:
       states[view], given[view] = steps[view](trained.params, trained.constants, states[view], placed)
@@ -180,11 +181,11 @@ def segment_losses(
   return joined(rows, views)
 
 
-def _num_lanes(split: Split, config: EvaluationConfig) -> int:
+def _num_lanes(split: Split, config: EvaluationConfig, mesh: Mesh) -> int:
   """At most one lane per document, because a lane without a document only costs time."""
   num_documents = int(np.count_nonzero(evaluated_lengths(split, config.max_tokens)))
-  devices = jax.device_count()
-  return min(config.batch_size, max(1, -(-num_documents // devices)) * devices)
+  shards = lane_shards(mesh)
+  return min(config.batch_size, max(1, -(-num_documents // shards)) * shards)
 
 
 def _absent(
@@ -218,8 +219,9 @@ def _make_step(
   everywhere = NamedSharding(mesh, PartitionSpec())
 
   @functools.partial(jax.jit, donate_argnums=2)
+  @within(mesh)
   def step(params: PyTree, constants: PyTree, state: PyTree, batch: Batch) -> tuple[PyTree, dict[str, Any]]:
-    model = transformer.merge(graphdef, params, constants)
+    model = transformer.merge(graphdef, params, constants, sharding.gather(mesh))
     output = model(batch, state, view=VIEWS[view])
     nll_bsl, correct_bsl = model.vocabulary.losses_and_hits(output.hidden_bsld, batch.targets_bsl)
     counts_bslg = batch.group_bsl[..., None] == jnp.arange(num_groups)

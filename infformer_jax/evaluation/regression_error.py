@@ -44,7 +44,7 @@ def regression_error(
   memories = [memory for block in model.blocks for memory in block.memory.parts().values()]
   if not any(isinstance(memory, Continuous) for memory in memories):
     return None
-  params = trained.local_params()
+  trained = trained.local()
   length, lanes = model.config.segment_length, min(num_documents, len(split))
   batches = evaluation_batches(
     StoredSplit.from_tokens([split.tokens(index, 0, max_segments * length) for index in range(lanes)]),
@@ -67,7 +67,7 @@ def regression_error(
 
   state, total = model.init_state(lanes), np.zeros(2)
   for batch in batches:
-    state, sums = step(params, state, batch)
+    state, sums = step(trained.params, state, batch)
     total += np.asarray(sums, np.float64)
   return float(total[0] / total[1]) if total[1] else None
 

@@ -13,15 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from infformer_jax.core import compression, initializers, losses
+from infformer_jax.core import compression, losses
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError, check_range
-from infformer_jax.memory.base import Memory, Site, segments_back
+from infformer_jax.memory import rows
+from infformer_jax.memory.base import Memory, Site, View, identity, segments_back
+from infformer_jax.memory.compressor import LEARNED, Compressor, Decoder
 from infformer_jax.memory.memory_config import MemoryConfig, Traits
 from infformer_jax.types import Array, Past, Project, PyTree, Read, Segment, Slots, SumCount
-
-LEARNED = ('convolution', 'dilated')
-"""The compressions that have parameters."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,51 +64,6 @@ class CompressiveConfig(MemoryConfig):
       )
     if self.loss_weight < 0:
       raise ConfigError(f'loss_weight = {self.loss_weight} must not be negative')
-
-
-class Compressor(nnx.Module):
-  """Compresses a segment to its slots; has parameters where the compression is learned."""
-
-  def __init__(self, config: CompressiveConfig, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
-    self.config = config
-    if config.compression not in LEARNED:
-      return
-    dense = initializers.fan_in(in_axis=(0, 1), out_axis=2)
-
-    def kernel(width: int) -> nnx.Param:
-      return nnx.Param(dense(rngs.params(), (width, d_model, d_model), param_dtype))
-
-    def bias() -> nnx.Param:
-      return nnx.Param(jnp.zeros((d_model,), param_dtype))
-
-    self.w_cde, self.b_e = kernel(config.rate), bias()
-    if config.compression == 'dilated':
-      steps = compression.dilations(config.rate)
-      self.around_3de, self.around_e = nnx.List([kernel(3) for _ in steps]), nnx.List([bias() for _ in steps])
-
-  def __call__(self, x_bld: Array) -> Array:
-    """[b, l, d] -> [b, l/c, d]; not for 'most_used', which needs the attention received."""
-    config = self.config
-    if config.compression == 'mean':
-      return compression.mean_pool(x_bld, config.rate)
-    if config.compression == 'max':
-      return compression.max_pool(x_bld, config.rate)
-    if config.compression == 'convolution':
-      return compression.convolve(x_bld, self.w_cde[...], self.b_e[...])
-    kernels = tuple((w[...], b[...]) for w, b in zip(self.around_3de, self.around_e, strict=True))
-    return compression.dilated(x_bld, kernels, self.w_cde[...], self.b_e[...])
-
-
-class Decoder(nnx.Module):
-  """Decodes slots to tokens; used only by the auto-encoding loss."""
-
-  def __init__(self, rate: int, d_model: int, param_dtype: Any, *, rngs: nnx.Rngs):
-    dense = initializers.fan_in(in_axis=1, out_axis=(0, 2))
-    self.w_cde = nnx.Param(dense(rngs.params(), (rate, d_model, d_model), param_dtype))
-    self.b_ce = nnx.Param(jnp.zeros((rate, d_model), param_dtype))
-
-  def __call__(self, x_bmd: Array) -> Array:
-    return compression.expand(x_bmd, self.w_cde[...], self.b_ce[...])
 
 
 @pytree
@@ -167,25 +121,29 @@ class Compressive(Memory):
   def write(
     self, state: CompressiveState, past: Past, project: Project | None = None, *, key_b: Array | None = None
   ) -> CompressiveState:
-    capacity = self.config.length // self.per_segment
+    return self._pushed(state, self._compressed(past), past)
 
-    def pushed(queue_bm: Array, new_bm: Array) -> Array:
-      return jnp.concatenate([queue_bm[:, self.per_segment :], new_bm.astype(queue_bm.dtype)], axis=1)
+  def scan(
+    self,
+    state: CompressiveState,
+    segments: Segment,
+    pasts: Past,
+    new_doc_bs: Array,
+    project: Project | None = None,
+    *,
+    keys_bs: Array | None = None,
+    view: View = identity,
+  ) -> tuple[CompressiveState, Read]:
+    """Only the queue passes from one segment to the next."""
 
-    queues = (state.x_bmd, state.index_bm)
-    x_bmd, index_bm = jax.tree.map(pushed, queues, self._compressed(past))
-    written = CompressiveState(
-      x_bmd=x_bmd,
-      index_bm=index_bm,
-      segments_b=jnp.minimum(state.segments_b + 1, capacity),
-      old_bld=None if state.old_bld is None else past.x_bld.astype(state.old_bld.dtype),
-    )
-    whole_b = past.whole_b
+    def step(state: CompressiveState, xs: Any) -> tuple[CompressiveState, tuple[CompressiveState, Array]]:
+      new, past, new_doc_b = xs
+      state = self._pushed(self.reset(state, new_doc_b), new, past)
+      return state, view(self, state)
 
-    def choose(new: Array, old: Array) -> Array:
-      return jnp.where(whole_b.reshape(whole_b.shape + (1,) * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, written, state)
+    new = rows.by_segment(self._compressed(rows.rows(pasts)), new_doc_bs.shape[1])
+    state, (viewed, ok_bs) = rows.scan(step, state, (new, pasts, new_doc_bs))
+    return state, rows.read(self, viewed, ok_bs, segments, project)
 
   def prepare(self, state: CompressiveState, project: Project | None = None) -> PyTree:
     project = self.require(project)
@@ -201,6 +159,26 @@ class Compressive(Memory):
   def answer(self, prepared: PyTree, segment: Segment) -> Read:
     slots, compared, filled_b = prepared
     return Read(slots=(slots,), aux=self._aux(compared, segment, segment.ok_bl & filled_b[:, None]))
+
+  def _pushed(self, state: CompressiveState, new: tuple[Array, Array | None], past: Past) -> CompressiveState:
+    """The state after the write of a segment, of which `_compressed` has made the new slots."""
+    capacity = self.config.length // self.per_segment
+
+    def pushed(queue_bm: Array, new_bm: Array) -> Array:
+      return jnp.concatenate([queue_bm[:, self.per_segment :], new_bm.astype(queue_bm.dtype)], axis=1)
+
+    x_bmd, index_bm = jax.tree.map(pushed, (state.x_bmd, state.index_bm), new)
+    written = CompressiveState(
+      x_bmd=x_bmd,
+      index_bm=index_bm,
+      segments_b=jnp.minimum(state.segments_b + 1, capacity),
+      old_bld=None if state.old_bld is None else past.x_bld.astype(state.old_bld.dtype),
+    )
+
+    def choose(new: Array, old: Array) -> Array:
+      return jnp.where(past.whole_b.reshape(past.whole_b.shape + (1,) * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, written, state)
 
   def _compressed(self, past: Past) -> tuple[Array, Array | None]:
     """x of the new slots; for 'most_used', the indices of their tokens in the segment."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from infformer_jax.core import read
+from infformer_jax.core import placement, read
+from infformer_jax.memory import rows
 from infformer_jax.memory.base import View
-from infformer_jax.types import Array, Past, PyTree, Read, Segment
+from infformer_jax.types import Array, Past, Read, Segment
 
 if TYPE_CHECKING:
   from infformer_jax.memory.continuous import Continuous, ContinuousState
@@ -29,41 +30,35 @@ def scan(
   view: View,
 ) -> tuple['ContinuousState', Read]:
   """`Memory.scan` of a continuous memory."""
-  b, s = new_doc_bs.shape
-
-  def rows(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), tree)
-
-  def chunks(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda a: a.reshape(b, s, *a.shape[1:]), tree)
 
   def step(state: 'ContinuousState', xs: Any) -> tuple['ContinuousState', tuple['ContinuousState', Array]]:
     new_bnd, segment, whole_b, new_doc_b, key_b = xs
     state = memory.add_old_part(memory.reset(state, new_doc_b), new_bnd, whole_b, key_b)
     viewed, ok_b = view(memory, state)
     if state.histogram_bj is not None:
-      state = memory.observe(state, _histogram(memory, viewed, segment))
+      state = memory.observe(state, _histogram(memory, viewed, segment, weights))
     return state, (viewed, ok_b)
 
   writes_bs = _writes_before(state.writes_b, new_doc_bs, pasts.whole_b)
-  new_bsnd = chunks(memory.new_part(*rows((writes_bs, memory.fed(pasts)))))
-  xs = (new_bsnd, segments, pasts.whole_b, new_doc_bs, keys_bs)
-  state, views = jax.lax.scan(step, state, jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), xs))
-  viewed, ok_bs = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), views)
-  reads = memory.read(*rows((viewed, segments)))
-  aux = reads.aux  # Summed over all rows.
-  reads = chunks(dataclasses.replace(reads, aux={}, stats=None))
-  return state, dataclasses.replace(reads, aux=aux, ok_b=ok_bs)
+  new_bnd = memory.new_part(*rows.rows((writes_bs, memory.fed(pasts))))
+  # Every device locates the densities of all heads; each write would wait for those of other devices.
+  weights = placement.everywhere(jax.lax.stop_gradient((memory.w_k_dhk[...], memory.affines())))
+  located = None
+  if state.histogram_bj is not None:
+    located = dataclasses.replace(segments, q_blhk=jax.lax.stop_gradient(segments.q_blhk))
+  xs = (rows.by_segment(new_bnd, new_doc_bs.shape[1]), located, pasts.whole_b, new_doc_bs, keys_bs)
+  state, (viewed, ok_bs) = rows.scan(step, state, xs)
+  return state, rows.read(memory, viewed, ok_bs, segments)
 
 
-def _histogram(memory: 'Continuous', state: 'ContinuousState', segment: Segment) -> Array:
-  """The statistics of a read, without its values; no gradient."""
+def _histogram(
+  memory: 'Continuous', state: 'ContinuousState', segment: Segment, weights: tuple[Array, list[Array]]
+) -> Array:
+  """The statistics of a read with W_K and the affines, without its values; no gradient."""
   spec, basis = memory.config.read_spec(), memory.config.basis_spec()
-  b_bnd, w_k_dhk, affines, q_blhk = jax.lax.stop_gradient(
-    (state.b_bnd, memory.w_k_dhk[...], memory.affines(), segment.q_blhk)
-  )
-  keys_bmhk = read.keys(spec.readable(basis, b_bnd), w_k_dhk, *affines)
-  density = read.locate(spec, basis, keys_bmhk, q_blhk, memory.start(state))
+  w_k_dhk, affines = weights
+  keys_bmhk = read.keys(spec.readable(basis, jax.lax.stop_gradient(state.b_bnd)), w_k_dhk, *affines)
+  density = read.locate(spec, basis, keys_bmhk, segment.q_blhk, memory.start(state))
   return memory.histogram(density, segment.ok_bl & memory.filled(state)[:, None])
 
 

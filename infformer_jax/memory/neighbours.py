@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core import attention, losses, nearest_neighbours
+from infformer_jax.core import attention, losses, nearest_neighbours, placement
 from infformer_jax.core.pytree import pytree
 from infformer_jax.errors import ConfigError, check_range
-from infformer_jax.memory.base import Memory, Site
+from infformer_jax.memory.base import Memory, Site, View, identity
 from infformer_jax.memory.memory_config import MemoryConfig, Traits, require_whole_segments
 from infformer_jax.types import Array, Gated, Past, Project, Read, Segment, SumCount
 
@@ -121,6 +121,27 @@ class Neighbours(Memory):
       segments_b=state.segments_b + past.whole_b.astype(state.segments_b.dtype),
     )
 
+  def scan(
+    self,
+    state: NeighboursState,
+    segments: Segment,
+    pasts: Past,
+    new_doc_bs: Array,
+    project: Project | None = None,
+    *,
+    keys_bs: Array | None = None,
+    view: View = identity,
+  ) -> tuple[NeighboursState, Read]:
+    """That of `Memory`. Every lane has copies of the parameters: their gradients are added up at the end."""
+    memory = nnx.merge(*nnx.split(self))
+    for name in ('scale_h', 'gate_h'):
+      own_h = getattr(self, name)[...]
+      copies_bh = jnp.broadcast_to(own_h, (len(new_doc_bs), *own_h.shape))
+      setattr(memory, name, nnx.Param(placement.lanes_first(copies_bh)))
+    return super(Neighbours, memory).scan(
+      state, segments, pasts, new_doc_bs, project, keys_bs=keys_bs, view=view
+    )
+
   def prepare(self, state: NeighboursState, project: Project | None = None) -> Stored:
     length = self.site.segment_length
     written_b1 = state.segments_b[:, None]
@@ -149,9 +170,10 @@ class Neighbours(Memory):
     k_blhjk, v_blhjk = (
       nearest_neighbours.retrieve(slots, index_blhj) for slots in (stored.k_bmhk, stored.v_bmhk)
     )
-    context_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, self.scale_h[...])
+    scale_bh, gate_bh = (jnp.atleast_2d(param[...]) for param in (self.scale_h, self.gate_h))  # See `scan`.
+    context_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, scale_bh)
     filled_b = stored.ok_bm.any(axis=1)
-    gate_blh = jnp.where(filled_b[:, None, None], jax.nn.sigmoid(self.gate_h[...])[None, None], 0)
+    gate_blh = jnp.where(filled_b[:, None, None], jax.nn.sigmoid(gate_bh)[:, None], 0)
     offset_bl11 = segment.offset_bl[:, :, None, None].astype(age_blhj.dtype)
     distance_blhj = jnp.where(ok_blhj, offset_bl11 + age_blhj, 0)
     return Read(

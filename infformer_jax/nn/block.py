@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from infformer_jax.core import attention as attention_core
+from infformer_jax.core import placement
 from infformer_jax.core.attention import Part, Queries, WeightDropout
 from infformer_jax.core.pytree import pytree
 from infformer_jax.memory import registry
@@ -113,9 +114,10 @@ class Block(nnx.Module):
     Returns:
       The residual stream, the state, and what the memory answered, for its losses and plots.
     """
+    x_bsld = placement.lanes_first(x_bsld)
     attended_bsld, state, read = self._attend(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
     attended_bsld = dropout(attended_bsld, fold_in(keys_bs, KeyUse.ATTENTION_OUTPUT), self.config.dropout)
-    return self.joined(x_bsld, attended_bsld, keys_bs=keys_bs), state, read
+    return placement.lanes_first(self.joined(x_bsld, attended_bsld, keys_bs=keys_bs)), state, read
 
   def joined(self, x_bsld: Array, attended_bsld: Array, *, keys_bs: Array | None) -> Array:
     """The residual stream after the attention's result and the feed-forward."""
@@ -188,7 +190,8 @@ class Block(nnx.Module):
         **common,
       )
     else:
-      memory, read = self.memory.scan(memory, segments, *recurrence, **common)
+      with jax.named_scope('memory'):
+        memory, read = self.memory.scan(memory, segments, *recurrence, **common)
       # Everything else is independent per segment, as it is per lane: one row each.
       answer = Read(slots=read.slots, gated=read.gated, added_bld=read.added_bld)
       rows = jax.tree.map(lambda a: a.reshape(b * s, *a.shape[2:]), (local, answer))

@@ -1,6 +1,7 @@
 """The trunk: a decoder that takes whole chunks and carries its memories as an argument and a result."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,6 +17,9 @@ from infformer_jax.nn.layers import dropout, fold_in, norm
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.nn.vocabulary import Vocabulary
 from infformer_jax.types import Array, Batch, PyTree, Read, SumCount
+
+Gather = Callable[[PyTree], PyTree]
+"""Parameters by their names -> the same ones as a model computes with them (`merge`)."""
 
 SHARED = (*vocabulary.SHARED, 'position_embedding', 'u_hk', 'v_hk')
 """Parameters that all layers share: they are used first, and their gradients are complete last."""
@@ -50,6 +54,7 @@ class Transformer(nnx.Module):
 
   def __init__(self, config: ModelConfig, vocab_size: int, *, rngs: nnx.Rngs):
     self.config = config
+    self.gather: Gather | None = None  # of the parameters of a block (`merge`)
     d, dtype, param_dtype = config.d_model, jnp.dtype(config.compute_dtype), jnp.dtype(config.param_dtype)
     common: dict[str, Any] = {'dtype': dtype, 'param_dtype': param_dtype, 'rngs': rngs}
     self.vocabulary = Vocabulary(config, vocab_size, rngs=rngs)
@@ -163,15 +168,16 @@ class Transformer(nnx.Module):
     graphdef, variables = nnx.split(block)
     try:
       hash(graphdef)
-      run = functools.partial(_run_equal_blocks, graphdef, view)
+      run = functools.partial(_run_equal_blocks, graphdef, view, self.gather)
     except TypeError:  # A memory of a user has an attribute, such as a dict, that jit cannot compare.
-      run = functools.partial(_run_block, graphdef, view)
+      run = functools.partial(_run_block, graphdef, view, self.gather)
     return (jax.checkpoint(run) if self.config.remat else run)(variables, x_bsld, state, chunk, keys_bs)
 
 
 def _run_block(
   graphdef: nnx.GraphDef,
   view: View,
+  gather: Gather | None,
   variables: nnx.State,
   x_bsld: Array,
   state: BlockState,
@@ -179,10 +185,14 @@ def _run_block(
   keys_bs: Array | None,
 ) -> tuple[Array, BlockState, Read]:
   """A chunk through a block."""
+  if gather is not None:
+    params, others = nnx.split_state(variables, nnx.Param, ...)
+    nnx.replace_by_pure_dict(params, gather(nnx.to_pure_dict(params)))
+    variables = nnx.merge_state(params, others)
   return nnx.merge(graphdef, variables)(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
 
 
-_run_equal_blocks = jax.jit(_run_block, static_argnums=(0, 1))
+_run_equal_blocks = jax.jit(_run_block, static_argnums=(0, 1, 2))
 """Equal blocks have equal graphdefs, so that they are traced once."""
 
 
@@ -222,14 +232,24 @@ def build(config: ModelConfig, vocab_size: int, key: jax.Array) -> tuple[nnx.Gra
   return graphdef, nnx.to_pure_dict(params)
 
 
-def merge(graphdef: nnx.GraphDef, params: PyTree, constants: PyTree | None = None) -> Transformer:
+def merge(
+  graphdef: nnx.GraphDef, params: PyTree, constants: PyTree | None = None, gather: Gather | None = None
+) -> Transformer:
   """The model of a graphdef and parameters, inside or outside of jit.
 
   Args:
     graphdef, params: of `build`.
     constants: of `Transformer.constants`, as arguments of the program; None: the program embeds them.
+    gather: of parameters that are split over devices: gives them as the model computes with them. It is
+      called once with all parameters outside of the blocks, and in each block with those of the block, so
+      that a backward pass that computes a block again gathers them again.
   """
+  if gather is not None:
+    params = gather({key: value for key, value in params.items() if key != 'blocks'}) | {
+      'blocks': params['blocks']
+    }
   model = nnx.merge(graphdef, nnx.State(params))
+  model.gather = gather
   for block in model.blocks if constants is not None else ():
     block.memory.use(constants)
   return model

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from infformer_jax.core import initializers, losses
+from infformer_jax.core import initializers, losses, placement
 from infformer_jax.core.arrays import at_least_float32, on_last_axis
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.types import Array
@@ -71,12 +71,17 @@ class Vocabulary(nnx.Module):
     return self._by_segment(both, hidden_bsld, targets_bsl)
 
   def _by_segment(self, apply: Callable[[Array, Array], Any], hidden_bsld: Array, targets_bsl: Array) -> Any:
-    @jax.checkpoint
-    def segment(args: tuple[Array, Array]) -> Any:
-      return apply(self.logits(args[0]), args[1])
+    graphdef, tables = nnx.split(self)
 
-    segments_first = (jnp.moveaxis(hidden_bsld, 1, 0), jnp.moveaxis(targets_bsl, 1, 0))
-    return jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), jax.lax.map(segment, segments_first))
+    def by_segment(tables: nnx.State, lanes: tuple[Array, Array]) -> Any:
+      @jax.checkpoint
+      def segment(args: tuple[Array, Array]) -> Any:
+        return apply(nnx.merge(graphdef, tables).logits(args[0]), args[1])
+
+      segments_first = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), lanes)
+      return jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), jax.lax.map(segment, segments_first))
+
+    return placement.by_shard_of_lanes(by_segment, tables, (hidden_bsld, targets_bsl))
 
   def _table(self, rngs: nnx.Rngs) -> nnx.Embed:
     return nnx.Embed(

@@ -24,7 +24,8 @@ from infformer_jax.pretrained.settings import Settings
 from infformer_jax.pretrained.tensor_files import TensorFiles
 from infformer_jax.train import restore
 from infformer_jax.train.checksum import kind
-from infformer_jax.train.sharding import make_mesh, shardings
+from infformer_jax.train.mesh import make_mesh
+from infformer_jax.train.sharding import shardings
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array
 

@@ -17,12 +17,13 @@ from infformer_jax.train import parameter_groups
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.exits import NotFiniteError, Terminated
 from infformer_jax.train.hooks import Best, Every, Hook, Run, Save, StatusLine, comparable, log
+from infformer_jax.train.mesh import MeshConfig, make_mesh
 from infformer_jax.train.metrics import MetricsFile, Totals
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.profile import Profile
 from infformer_jax.train.reports import Reports
 from infformer_jax.train.restore import replaced
-from infformer_jax.train.sharding import make_mesh, put_batch, put_constants, shardings
+from infformer_jax.train.sharding import put_batch, put_constants, shardings
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
 from infformer_jax.train.termination import Termination
@@ -49,6 +50,7 @@ class TrainConfig:
   evaluate_every: int = 1000
   checkpoint_every: int = 1000
   optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+  mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)  # free when a run is resumed
 
   def __post_init__(self) -> None:
     for field in dataclasses.fields(self):
@@ -110,7 +112,7 @@ def train(
     UserError: no checkpoint is intact, or the checkpoints do not fit the config.
   """
   # Build.
-  mesh = make_mesh()
+  mesh = make_mesh(config.mesh)
   optimizer = make_optimizer(config.optimizer, config.num_steps)
   sizes = {'vocab_size': vocab_size, 'batch_size': config.batch_size, 'seed': seed}
   start = functools.partial(initial_state, model, optimizer, **sizes)
@@ -145,7 +147,7 @@ def train(
 
   # Compile. Meanwhile the parameters of a new run are drawn, which compiles programs too.
   stream = batches(run.step)
-  batch = put_batch(next(stream), mesh)
+  batch = put_batch(next(stream), mesh, config.batch_size)
   console.status('compiling the training step')
   with futures.ThreadPoolExecutor(1) as pool:
     drawing = None if restored else pool.submit(start, places=places)
@@ -155,6 +157,7 @@ def train(
       graphdef,
       config.optimizer,
       config.num_steps,
+      places,
       accumulate_steps=config.accumulate_steps,
       max_skipped_steps=config.max_skipped_steps if config.on_nonfinite == 'skip' else 0,
     )
@@ -176,7 +179,7 @@ def train(
         run.step += 1
         run.stopping = termination.requested(run.step)
         reports.add(report)
-        batch = put_batch(reports.wait_for(stream), mesh)
+        batch = put_batch(reports.wait_for(stream), mesh, config.batch_size)
         for hook in hooks:
           if hook.due(run):
             reports.catch_up()

@@ -1,35 +1,48 @@
-"""The sharding of every array: one mesh over all devices, and one table of rules.
+"""The sharding of every array: one table says which dimensions are split over which axes of the mesh."""
 
-The lanes are split over the devices, and every other array is replicated; XLA inserts the sums over devices.
-Another layout, such as sharded parameters or a second axis, is another row of the table.
-"""
-
+import dataclasses
+import functools
+import re
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from infformer_jax.errors import ConfigError
-from infformer_jax.types import Batch, PyTree
+from infformer_jax.core.placement import HEADS, LANES
+from infformer_jax.types import Array, Batch, PyTree
 
-RULES: tuple[tuple[str, PartitionSpec], ...] = (
-  ('batch/', PartitionSpec('data')),  # lanes first
-  ('memory/', PartitionSpec('data')),  # lanes first
-  ('params/', PartitionSpec()),
-  ('optimizer/', PartitionSpec()),
-  ('step', PartitionSpec()),
-  ('key', PartitionSpec()),
-  ('finite', PartitionSpec()),
-  ('skipped', PartitionSpec()),
+TABLE: tuple[tuple[str, str], ...] = (
+  # Names of arrays of the model and of the moments of its parameters, and the letters of their dimensions.
+  (r'attention/w_[qkvr]/kernel', 'dh'),
+  (r'attention/w_[qkv]/bias', 'h'),
+  (r'attention/w_o/kernel', 'hd'),
+  (r'feed_forward/w_(in|gate)/kernel', 'df'),
+  (r'feed_forward/w_(in|gate)/bias', 'f'),
+  (r'feed_forward/w_out/kernel', 'fd'),
+  (r'\w+_h', 'h'),  # scale_h, gate_h
+  (r'\w+_hk', 'hk'),  # u_hk, v_hk
+  (r'\w+_jh', 'jh'),  # bias_jh
+  (r'\w+_dhk', 'dhk'),  # w_k_dhk, w_v_dhk
+  (r'\w+_hkd', 'hkd'),  # w_o_hkd
+  (r'\w+_bmhk', 'bmhk'),  # The keys and values in a memory's state.
 )
-"""The prefix of an array's name (`name`), and its partition; the first matching row applies."""
+"""The first row applies whose expression is the end of the name, from a '/' on."""
 
+AXES = {
+  'h': HEADS,  # heads, or heads times their widths
+  'f': HEADS,  # hidden units of a feed-forward
+}
+"""The axes over which the dimensions of these letters are split.
 
-def make_mesh() -> Mesh:
-  """All devices along one axis, `data`, ordered by process: a process holds the lanes that it feeds."""
-  devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-  return Mesh(np.array(devices), ('data',), axis_types=(AxisType.Auto,))
+Batches and memories have the lanes first, whatever their names, which are split over data and fsdp. Of a
+parameter with at least two dimensions, and of its moments, one that no row splits is split over `fsdp`: the
+widest that `fsdp` divides. Everything else is on all devices.
+"""
+
+_LANES_FIRST = ('batch/', 'memory/')
+_PARAMETERS = ('params/', 'optimizer/')
+_EVERYWHERE = ('step', 'key', 'finite', 'skipped')
 
 
 def name(path: tuple) -> str:
@@ -42,46 +55,135 @@ def name(path: tuple) -> str:
 
 
 def shardings(tree: PyTree, mesh: Mesh) -> PyTree:
-  """The sharding of every leaf, by its name in `RULES`.
+  """The sharding of every leaf, by its name in `TABLE`.
 
   Raises:
     ValueError: an array without a rule.
   """
 
   def sharding(path: tuple, leaf: Any) -> NamedSharding:
-    del leaf
-    for start, spec in RULES:
-      if name(path).startswith(start):
-        return NamedSharding(mesh, spec)
-    raise ValueError(f'no rule for {name(path)} in train/sharding.py')
+    return NamedSharding(mesh, _spec(name(path), leaf.shape, mesh))
 
   return jax.tree.map_with_path(sharding, tree)
 
 
-def local_lanes(batch_size: int, *, key: str = 'train.batch_size') -> range:
-  """The lanes that this process feeds.
+def _spec(of: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+  axes = _by_letter(of, shape, mesh)
+  if of.startswith(_LANES_FIRST):
+    return _trimmed([LANES, *axes[1:]], mesh)
+  if of.startswith(_PARAMETERS):
+    free = [i for i, axis in enumerate(axes) if axis is None and shape[i] % mesh.shape['fsdp'] == 0]
+    if len(shape) > 1 and free:
+      axes[max(free, key=lambda i: shape[i])] = 'fsdp'
+    return _trimmed(axes, mesh)
+  if of.startswith(_EVERYWHERE):
+    return PartitionSpec()
+  raise ValueError(f'no rule for {of} in train/sharding.py')
+
+
+def _by_letter(of: str, shape: tuple[int, ...], mesh: Mesh) -> list[Any]:
+  """The axis of every dimension by the table."""
+  letters = next((letters for row, letters in _compiled() if row.search(of)), '')
+  if len(letters) != len(shape):
+    return [None] * len(shape)
+  axes = [AXES.get(letter) for letter in letters]
+  # mesh.py checks the heads of the model; a memory of a user may have others.
+  return [
+    axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(axes, shape, strict=True)
+  ]
+
+
+@functools.cache
+def _compiled() -> list[tuple[re.Pattern, str]]:
+  return [(re.compile(f'(^|/){row}$'), letters) for row, letters in TABLE]
+
+
+def _trimmed(axes: list[Any], mesh: Mesh) -> PartitionSpec:
+  """Without axes of one device, so that equal placements are equal specs."""
+
+  def kept(axis: Any) -> Any:
+    several = tuple(
+      each for each in (axis if isinstance(axis, tuple) else (axis,)) if mesh.shape.get(each, 1) > 1
+    )
+    return several if len(several) > 1 else several[0] if several else None
+
+  specs = [kept(axis) for axis in axes]
+  while specs and specs[-1] is None:
+    specs.pop()
+  return PartitionSpec(*specs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gather:
+  """Parameters as a model computes with them: not split over `fsdp`. Their gradients are split again."""
+
+  mesh: Mesh
+
+  def __call__(self, params: PyTree) -> PyTree:
+    """The parameters of a part of a model, with the names that they have in it."""
+
+    def gathered(path: tuple, x: Array) -> Array:
+      split = _spec(f'params/{name(path)}', x.shape, self.mesh)
+      whole = PartitionSpec(*(None if axis == 'fsdp' else axis for axis in split))
+      return (
+        x if split == whole else _moved(NamedSharding(self.mesh, whole), NamedSharding(self.mesh, split), x)
+      )
+
+    return jax.tree.map_with_path(gathered, params)
+
+
+def gather(mesh: Mesh) -> Gather | None:
+  """None: no parameter is split over `fsdp`."""
+  return None if mesh.shape['fsdp'] == 1 else Gather(mesh)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _moved(there: NamedSharding, back: NamedSharding, x: Array) -> Array:
+  """x with the sharding `there`; its gradient has the sharding `back`."""
+  return jax.lax.with_sharding_constraint(x, there)
+
+
+_moved.defvjp(
+  lambda there, back, x: (_moved(there, back, x), None),
+  # Not `back` alone: what computes the gradient would be split as it is, instead of by lanes.
+  lambda there, back, _, gradient: (
+    jax.lax.with_sharding_constraint(jax.lax.with_sharding_constraint(gradient, there), back),
+  ),
+)
+
+
+def local_lanes(mesh: Mesh, num_lanes: int) -> range:
+  """The lanes on the devices of this process, which it feeds. Processes that share lanes feed the same ones.
 
   Args:
-    batch_size: lanes over all devices.
-    key: the config key of `batch_size`, for the error.
-  Raises:
-    ConfigError: the number of lanes is not divisible by the number of devices.
+    mesh: of the run.
+    num_lanes: over all devices; data × fsdp divides it (mesh.py `require_lanes`).
   """
-  devices = jax.device_count()
-  if batch_size % devices:
-    lower = batch_size // devices * devices
-    raise ConfigError(
-      f'{key} = {batch_size} must be divisible by the {devices} devices; '
-      f'use {f"{lower} or " if lower else ""}{lower + devices}'
-    )
-  mine = batch_size // jax.process_count()
-  return range(jax.process_index() * mine, (jax.process_index() + 1) * mine)
+  places = NamedSharding(mesh, PartitionSpec(LANES)).addressable_devices_indices_map((num_lanes,))
+  parts = [index[0].indices(num_lanes) for index in places.values() if index is not None]
+  return range(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
 
 
-def put_batch(batch: Batch, mesh: Mesh) -> Batch:
-  """The batch of all lanes, split over the devices, from this process's lanes."""
-  sharding = jax.tree.leaves(shardings({'batch': batch}, mesh))[0]
-  return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), batch)
+def put_batch(batch: Batch, mesh: Mesh, num_lanes: int) -> Batch:
+  """The batch of all lanes on the mesh, from the `local_lanes` of this process.
+
+  Raises:
+    ValueError: the batch has other lanes.
+  """
+  lanes, place = local_lanes(mesh, num_lanes), NamedSharding(mesh, PartitionSpec(LANES))
+
+  def put(local: Any) -> Array:
+    rows = np.asarray(local)
+    if len(rows) != len(lanes):
+      raise ValueError(f'a batch of {len(rows)} lanes, but this process feeds {len(lanes)}: {lanes}')
+
+    def part(index: Any) -> np.ndarray:  # Slices of the global array.
+      start, stop, _ = index[0].indices(num_lanes)
+      return rows[start - lanes.start : stop - lanes.start]
+
+    return jax.make_array_from_callback((num_lanes, *rows.shape[1:]), place, part)
+
+  return jax.tree.map(put, batch)
 
 
 def put_constants(constants: PyTree, mesh: Mesh) -> PyTree:

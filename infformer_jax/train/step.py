@@ -8,14 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from infformer_jax.core.pytree import pytree
 from infformer_jax.nn import transformer
 from infformer_jax.nn.transformer import ModelState
 from infformer_jax.train.accumulation import Lanes, gradients
+from infformer_jax.train.mesh import make_mesh, within
 from infformer_jax.train.optimizer import OptimizerConfig, learning_rates, make_optimizer
 from infformer_jax.train.parameter_groups import join, split
-from infformer_jax.train.sharding import name
+from infformer_jax.train.sharding import gather, name
 from infformer_jax.train.state import TrainState
 from infformer_jax.types import Array, Batch, PyTree, SumCount
 
@@ -34,6 +36,7 @@ def make_train_step(
   graphdef: Any,
   config: OptimizerConfig,
   num_steps: int,
+  places: PyTree | None = None,
   *,
   accumulate_steps: int = 1,
   max_skipped_steps: int = 0,
@@ -54,9 +57,11 @@ def make_train_step(
     graphdef: of the model (transformer.build).
     config: of the optimizer.
     num_steps: over which its learning rates decay.
+    places: the shardings of the state; None: one device.
     accumulate_steps: groups of lanes that are processed one after the other (train/accumulation.py).
     max_skipped_steps: in a row.
   """
+  mesh = make_mesh() if places is None else places.step.mesh
   optimizer = make_optimizer(config, num_steps)
 
   def train_step(
@@ -65,7 +70,7 @@ def make_train_step(
     trained, frozen = split(state.params, config.trained)
 
     def forward(trained: PyTree, lanes: Lanes) -> tuple[dict[str, SumCount], ModelState]:
-      model = transformer.merge(graphdef, join(trained, frozen), constants)
+      model = transformer.merge(graphdef, join(trained, frozen), constants, gather(mesh))
       output = model(lanes.batch, lanes.memory, key=state.key, lane_b=lanes.index_b)
       nll_bsl = model.vocabulary.token_losses(output.hidden_bsld, lanes.batch.targets_bsl)
       scored_bsl = lanes.batch.group_bsl >= 0
@@ -115,7 +120,9 @@ def make_train_step(
     )
     return state, Report(metrics=metrics, finite=finite, applied=applied, groups=groups)
 
-  return jax.jit(train_step, donate_argnums=0)
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  results = None if places is None else (places, everywhere)
+  return jax.jit(within(mesh)(train_step), donate_argnums=0, out_shardings=results)
 
 
 def finite_groups(

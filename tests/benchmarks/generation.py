@@ -19,7 +19,7 @@ from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import open_segment, transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.nn.open_segment import Open
-from infformer_jax.train import sharding
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.trained_model import TrainedModel
 from infformer_jax.types import Array, PyTree
 from tests.benchmarks.measure import FULL, QUICK, Effort, interleaved, note
@@ -81,7 +81,7 @@ def _of(
 
 def _untrained(model: ModelConfig, vocab_size: int) -> TrainedModel:
   graphdef, params = transformer.build(model, vocab_size, jax.random.key(0))
-  return TrainedModel(graphdef=graphdef, params=params, mesh=sharding.make_mesh(), step=0)
+  return TrainedModel(graphdef=graphdef, params=params, mesh=make_mesh(), step=0)
 
 
 def _tokens(trained: TrainedModel) -> Callable[[], Any]:

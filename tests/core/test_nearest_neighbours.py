@@ -60,12 +60,12 @@ def test_attention_over_the_results_is_a_softmax(dtype):
   weights = np.exp(np.abs(scale_h)[:, None] * np.einsum('blhk,blhjk->blhj', Q, k_blhjk)) * np.asarray(ok_blhj)
   expected = np.einsum('blhj,blhjk->blhk', weights / weights.sum(-1, keepdims=True), v_blhjk)
   inputs = [a.astype(dtype) for a in (Q, k_blhjk, v_blhjk)]
-  actual = nearest_neighbours.attend(*inputs, ok_blhj, scale_h)
+  actual = nearest_neighbours.attend(*inputs, ok_blhj, scale_h[None])
   assert actual.dtype == dtype
   np.testing.assert_allclose(
     actual.astype(jnp.float32), expected, atol=1e-5 if dtype == jnp.float32 else 0.05
   )
-  nothing = nearest_neighbours.attend(*inputs, jnp.zeros_like(ok_blhj), scale_h)
+  nothing = nearest_neighbours.attend(*inputs, jnp.zeros_like(ok_blhj), scale_h[None])
   np.testing.assert_array_equal(nothing, 0)
 
 

@@ -221,10 +221,11 @@ def test_progress_reports_speed_and_remaining_time(monkeypatch):
   assert re.fullmatch(r'evaluation: chunk 2 of 5, [\d,]+ tokens/s, 0:\d\d left', lines[0])
 
 
-def test_the_number_of_lanes_must_be_a_multiple_of_the_devices(monkeypatch):
-  monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 12 .* 8 devices; use 8 or 16'):
-    run(batch_size=12)
+def test_the_number_of_lanes_must_be_a_multiple_of_the_devices_that_split_them():
+  mesh = jax.sharding.AbstractMesh((2, 4, 2), ('data', 'fsdp', 'tensor'))
+  trained = dataclasses.replace(toy.trained(CONTINUOUS), mesh=mesh)
+  with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 12 .* data 2 × fsdp 4 .*; use 8 or 16'):
+    evaluate(trained, corpus_of(split_of(*LENGTHS)), EvaluationConfig(batch_size=12))
 
 
 def test_sizes_must_be_positive():
@@ -232,8 +233,7 @@ def test_sizes_must_be_positive():
     EvaluationConfig(max_tokens=0)
 
 
-ON_FOUR_DEVICES = """
-import jax, json
+ON_FOUR_DEVICES = """import jax, json
 jax.config.update('jax_num_cpu_devices', 4)
 from tests.evaluation.test_perplexity import run
 assert jax.device_count() == 4

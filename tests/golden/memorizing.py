@@ -84,7 +84,7 @@ def _check_case(report: Report, case: str, num: int, dtype: Any) -> None:
     index_blhj = nearest_neighbours.search(q_blhk, stored[0], ok_bm, num)
     ok_blhj = jax.vmap(lambda ok_m, index_lhj: ok_m[index_lhj])(ok_bm, index_blhj)
     k_blhjk, v_blhjk = (nearest_neighbours.retrieve(slots, index_blhj) for slots in stored)
-    retrieved_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, scale_h)
+    retrieved_blhk = nearest_neighbours.attend(q_blhk, k_blhjk, v_blhjk, ok_blhj, scale_h[None])
     gate_h = jax.nn.sigmoid(learned['gate_bias'])
     return {
       'q': q_blhk,

@@ -46,7 +46,7 @@ def test_attention_over_the_results_is_a_separate_softmax():
   index = nearest_neighbours.search(q, k, ok_bm, 3)
   ok = jax.vmap(lambda ok_m, i: ok_m[i])(ok_bm, index)
   found = nearest_neighbours.attend(
-    q, nearest_neighbours.retrieve(k, index), nearest_neighbours.retrieve(v, index), ok, scale_h
+    q, nearest_neighbours.retrieve(k, index), nearest_neighbours.retrieve(v, index), ok, scale_h[None]
   )
   stored = attention.Part(k_bmhk=k, v_bmhk=v, ok_bm=ok_bm, age_bm=jnp.zeros((1, M), toy.DTYPE))
   offset_bl = jnp.zeros((1, L), toy.DTYPE)

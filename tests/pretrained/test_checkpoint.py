@@ -16,7 +16,7 @@ from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import memory_files
 from infformer_jax.pretrained.checkpoint import Checkpoint
 from infformer_jax.train.checkpoint import named_arrays
-from infformer_jax.train.sharding import make_mesh
+from infformer_jax.train.mesh import make_mesh
 from tests import toy
 from tests.pretrained import golden
 

@@ -5,7 +5,7 @@ import pytest
 
 from infformer_jax.errors import UserError
 from infformer_jax.pretrained.checkpoint import Checkpoint
-from infformer_jax.train.sharding import make_mesh
+from infformer_jax.train.mesh import make_mesh
 from tests.pretrained import golden
 
 

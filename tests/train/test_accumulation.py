@@ -1,6 +1,7 @@
 """Groups of lanes, one after the other, give the losses, gradients and memories of all lanes at once."""
 
 import functools
+import json
 import os
 import pathlib
 import subprocess
@@ -18,25 +19,19 @@ from tests import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
-import functools, re
-import jax
-from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
-from infformer_jax.train.sharding import make_mesh, put_batch, shardings
-from infformer_jax.train.state import initial_state
-from infformer_jax.train.step import make_train_step
-from tests import toy
+import functools, json, sys
+from tests import hlo
+from tests.train import on_meshes
 
-mesh, config = make_mesh(), OptimizerConfig()
-model = toy.config(toy.MEMORIES['compressive'], dropout=0.1)
-sizes = dict(vocab_size=toy.VOCABULARY, batch_size=8, seed=0)
-start = functools.partial(initial_state, model, make_optimizer(config, 10), **sizes)
-graphdef, shapes = jax.eval_shape(start)
-state = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, shardings(shapes, mesh))
-batch = put_batch(toy.batch(2 * toy.DOCUMENTS), mesh)
-step = make_train_step(graphdef, config, 10, accumulate_steps=2)
-text = step.lower(state, batch, None).compile().as_text()
-print(*re.findall(r' (all-[a-z]+|collective-[a-z]+|reduce-scatter)(?:-start)?[(]', text))
+one, _ = on_meshes.losses('compressive', on_meshes.ONE, steps=6)
+on_meshes.make_train_step = functools.partial(on_meshes.make_train_step, accumulate_steps=2)
+for sizes in json.loads(sys.argv[1]):
+  groups, text = on_meshes.losses('compressive', sizes, steps=6)
+  print(json.dumps({'one': one, 'groups': groups, 'collectives': list(hlo.collectives(text))}))
 """
+TOLERANCE = 1e-5
+"""Between the losses of one device and of several devices, which differ in the order of sums."""
+
 KINDS = (*CONFIGS, 'random', 'most_used')
 
 
@@ -74,14 +69,19 @@ def test_groups_of_lanes_equal_all_lanes_at_once(kind):
 
 
 @pytest.mark.slow
-def test_groups_move_no_lane_between_devices():
-  """On four devices with two lanes each, the only communication is sums."""
-  flags = '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0'
+def test_groups_on_a_mesh_have_the_losses_of_one_device_and_move_no_lane():
+  """8 lanes in two groups; where only lanes are split, the only communication is sums."""
+  meshes = [(4, 1, 1), (2, 2, 1), (2, 1, 2)]
+  flags = '--xla_force_host_platform_device_count=4'
   environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
-  command = [sys.executable, '-c', PROGRAM]
+  command = [sys.executable, '-c', PROGRAM, json.dumps(meshes)]
   done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr[-3000:]
-  assert set(done.stdout.split()) == {'all-reduce'}
+  results = [json.loads(line) for line in done.stdout.splitlines()]
+  assert len(results) == len(meshes)
+  for result in results:
+    assert result['groups'] == pytest.approx(result['one'], rel=0, abs=TOLERANCE)
+  assert set(results[0]['collectives']) == {'all-reduce'}
 
 
 def test_groups_that_do_not_divide_the_lanes_of_a_device_are_a_config_error():

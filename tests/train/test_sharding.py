@@ -1,141 +1,134 @@
-"""Losses do not depend on the number of devices, and any number of devices can restore a checkpoint."""
+"""The sharding of every array, and the lanes that each process feeds."""
 
-import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from infformer_jax.errors import ConfigError
 from infformer_jax.train import sharding
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.state import initial_state
 from tests import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
-TOLERANCE = 1e-5
-"""Between the losses of one device and of several devices, which differ in the order of sums."""
-
-PROGRAM = """
-import contextlib, pathlib, sys
-import jax
-import jax.numpy as jnp
-from infformer_jax.core import nearest_neighbours
-from infformer_jax.data.base import StoredSplit
-from infformer_jax.data.lanes import train_batches
-from infformer_jax.train import sharding
-from infformer_jax.console import Console
-from infformer_jax.train.hooks import Every
-from infformer_jax.train.loop import TrainConfig, train
-from infformer_jax.train.optimizer import OptimizerConfig
-from infformer_jax.train.exits import Terminated
-from tests import toy
-
-devices, steps, workdir, kind = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
-assert jax.device_count() == devices
-sizes = enumerate((50, 33, 9, 71, 20))
-split = StoredSplit.from_tokens([[(7 * i + j * j) % 12 + 1 for j in range(size)] for i, size in sizes])
-config = TrainConfig(
-  num_steps=6, batch_size=8, segments_per_chunk=3, log_every=1,
-  optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2),
-)
-
-def batches(start):
-  shape = dict(num_lanes=8, lanes=sharding.local_lanes(8), segment_length=toy.LENGTH, segments_per_chunk=3)
-  return train_batches(split, 0, **shape, seed=0, start=start)
-
-def stop(run):
-  lanes = {leaf.sharding.shard_shape(leaf.shape)[0] for leaf in jax.tree.leaves(run.state.memory)}
-  assert lanes == {8 // devices}, lanes
-  run.stopping = run.step == steps
-
-with contextlib.suppress(Terminated):
-  train(
-    config, toy.config(toy.small(kind), dropout=0.1), vocab_size=toy.VOCABULARY, seed=0,
-    batches=batches, workdir=workdir, hooks=[Every(1, stop)], measured_on={},
-    console=Console(),
-  )
-
-mesh = sharding.make_mesh()
-lanes = jax.NamedSharding(mesh, jax.P('data'))
-place = lambda *shape: jax.device_put(jnp.ones((8, *shape)), lanes)
-search = jax.jit(nearest_neighbours.search, static_argnums=3)
-searched = search.lower(place(4, 2, 8), place(16, 2, 8), place(16) > 0, 3).compile()
-assert 'all-gather' not in searched.as_text()
-"""
+LANES = ('data', 'fsdp')
 
 
-def train_on(devices: int, steps: int, workdir: pathlib.Path, kind: str = 'continuous') -> dict[int, float]:
-  """Trains a model up to a step in a separate process; returns the loss of every step."""
-  workdir.mkdir(exist_ok=True)
-  flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
-  environment = os.environ | {
-    'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': str(workdir.parent / 'compiled'),
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-    'XLA_FLAGS': flags,
-  }
-  command = [sys.executable, '-c', PROGRAM, str(devices), str(steps), str(workdir), kind]
-  done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-  assert done.returncode == 0, done.stderr[-3000:]
-  assert 'damaged' not in done.stdout
-  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-  return {line['step']: line['loss_nats_per_token'] for line in lines}
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.slow
-def test_eight_devices_and_one_give_equal_losses_and_resume_each_others_checkpoints(tmp_path):
-  one = train_on(1, 6, tmp_path / 'one')
-  assert len(set(one.values())) == 6
-  for devices, steps in ((8, 2), (1, 4), (8, 6)):
-    mixed = train_on(devices, steps, tmp_path / 'mixed')
-  assert mixed == pytest.approx(one, rel=0, abs=TOLERANCE)
-
-
-@pytest.mark.timeout(600)
-@pytest.mark.slow
-def test_sharded_neighbours_give_the_losses_of_one_device(tmp_path):
-  """The ring buffers are sharded, and a search does not gather them (see the end of PROGRAM)."""
-  one, eight = (train_on(devices, 4, tmp_path / str(devices), 'neighbours') for devices in (1, 8))
-  assert len(set(one.values())) == 4
-  assert eight == pytest.approx(one, rel=0, abs=TOLERANCE)
-
-
-def test_every_array_of_the_state_has_a_sharding_rule_and_only_lanes_are_sharded():
+def specs(model, mesh):
+  """The spec of every array of the state, by its name."""
   optimizer = make_optimizer(OptimizerConfig(), 10)
-  model = toy.config(toy.MEMORIES['stacked'])
   state = jax.eval_shape(lambda: initial_state(model, optimizer, vocab_size=13, batch_size=8, seed=0))[1]
-  mesh = sharding.make_mesh()
-  for path, placed in jax.tree.leaves_with_path(sharding.shardings(state, mesh)):
-    split = sharding.name(path).startswith('memory/')
-    assert placed.spec == (PartitionSpec('data') if split else PartitionSpec()), sharding.name(path)
+  leaves = jax.tree.leaves_with_path(sharding.shardings(state, mesh))
+  return {sharding.name(path): placed.spec for path, placed in leaves}
+
+
+def mesh_of(data, fsdp, tensor):
+  sizes = {'data': data, 'fsdp': fsdp, 'tensor': tensor}
+  return AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * 3)
+
+
+@pytest.mark.parametrize('memory', ['stacked', 'neighbours', 'dilated'])
+def test_with_data_alone_only_lanes_are_split(memory):
+  for name, spec in specs(toy.config(toy.MEMORIES[memory]), mesh_of(8, 1, 1)).items():
+    assert spec == (PartitionSpec('data') if name.startswith('memory/') else PartitionSpec()), name
+
+
+def test_the_table_splits_heads_hidden_units_and_the_widest_other_dimension():
+  found = specs(toy.config(toy.MEMORIES['stacked_neighbours'], d_ff=32), mesh_of(2, 2, 2))
+  expected = {
+    'attention/w_q/kernel': ('fsdp', 'tensor'),
+    'attention/w_o/kernel': ('tensor', 'fsdp'),
+    'feed_forward/w_in/kernel': ('fsdp', 'tensor'),
+    'feed_forward/w_in/bias': ('tensor',),
+    'feed_forward/w_out/kernel': ('tensor', 'fsdp'),
+    'feed_forward/w_out/bias': (),
+    'attention_norm/scale': (),
+    'memory/first/scale_h': ('tensor',),
+    'memory/second/w_k_dhk': ('fsdp', 'tensor'),
+    'memory/second/w_o_hkd': ('tensor', None, 'fsdp'),
+    'memory/second/w_mu_n': (),
+  }
+  for name, spec in expected.items():
+    assert found[f'params/blocks/1/{name}'] == PartitionSpec(*spec), name
+    moments = [each for key, each in found.items() if key.endswith(f'/mu/blocks/1/{name}')]
+    assert moments == [PartitionSpec(*spec)], name
+  assert found['params/u_hk'] == PartitionSpec('tensor', 'fsdp')
+  assert found['params/vocabulary/embedding/embedding'] == PartitionSpec(None, 'fsdp')  # 13 rows.
+  assert found['memory/blocks/1/memory/first/k_bmhk'] == PartitionSpec(LANES, None, 'tensor')
+  assert found['memory/blocks/1/memory/second/b_bnd'] == PartitionSpec(LANES)
+  assert found['step'] == found['key'] == PartitionSpec()
+
+
+def test_a_parameter_that_no_axis_divides_is_on_all_devices():
+  found = specs(toy.config(d_model=12, d_ff=24, head_dim=5), mesh_of(1, 5, 1))
+  assert found['params/blocks/0/feed_forward/w_in/kernel'] == PartitionSpec()
+  assert found['params/u_hk'] == PartitionSpec(None, 'fsdp')
 
 
 def test_an_array_without_a_sharding_rule_is_an_error():
   with pytest.raises(ValueError, match='no rule for surprise'):
-    sharding.shardings({'surprise': jnp.zeros(3)}, sharding.make_mesh())
+    sharding.shardings({'surprise': jnp.zeros(3)}, make_mesh())
 
 
-def test_a_number_of_lanes_that_the_devices_do_not_divide_is_a_config_error(monkeypatch):
-  monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  assert sharding.local_lanes(16) == range(16)
-  with pytest.raises(ConfigError, match=r'train\.batch_size = 12 .* 8 devices; use 8 or 16'):
-    sharding.local_lanes(12)
-  with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 3 .*; use 8$'):
-    sharding.local_lanes(3, key='evaluation.batch_size')
+def test_a_batch_with_other_lanes_than_those_of_the_process_is_an_error():
+  batch = toy.batch()
+  placed = sharding.put_batch(batch, make_mesh(), 4)
+  np.testing.assert_array_equal(placed.tokens_bsl, batch.tokens_bsl)
+  with pytest.raises(ValueError, match=r'a batch of 4 lanes, but this process feeds 8: range\(0, 8\)'):
+    sharding.put_batch(batch, make_mesh(), 8)
 
 
-def test_the_lanes_of_all_processes_form_the_whole_batch(monkeypatch):
-  monkeypatch.setattr(jax, 'device_count', lambda: 8)
-  monkeypatch.setattr(jax, 'process_count', lambda: 4)
-  lanes = []
-  for index in range(4):
-    monkeypatch.setattr(jax, 'process_index', lambda index=index: index)
-    lanes += sharding.local_lanes(16)
-  assert lanes == list(range(16))
+IN_TWO_PROCESSES = """
+import sys
+import jax, numpy as np
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from infformer_jax.train import sharding
+from infformer_jax.train.mesh import MeshConfig, make_mesh
+process, numbers = jax.process_index(), np.arange(32).reshape(16, 2)
+total = jax.jit(lambda a: (a * a).sum(), out_shardings=None)
+for sizes, first, second in (
+  ((-1, 1, 1), range(0, 8), range(8, 16)),
+  ((2, 2, 2), range(0, 8), range(8, 16)),
+  ((1, 4, 2), range(0, 8), range(8, 16)),
+  ((1, 1, 8), range(16), range(16)),
+):
+  mesh = make_mesh(MeshConfig(data=sizes[0], fsdp=sizes[1], tensor=sizes[2]))
+  lanes = sharding.local_lanes(mesh, 16)
+  assert lanes == (first, second)[process], (sizes, lanes)
+  placed = sharding.put_batch(numbers[lanes.start : lanes.stop], mesh, 16)
+  assert placed.shape == (16, 2)
+  for shard in placed.addressable_shards:
+    np.testing.assert_array_equal(shard.data, numbers[shard.index])
+  assert total(placed) == (numbers**2).sum()
+"""
+
+
+@pytest.mark.slow
+def test_processes_feed_the_lanes_of_their_devices_and_share_those_that_tensor_splits():
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+  }
+  processes = [
+    subprocess.Popen(
+      [sys.executable, '-c', IN_TWO_PROCESSES, address, str(index)],
+      cwd=ROOT,
+      env=environment,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for index in range(2)
+  ]
+  errors = [process.communicate()[1] for process in processes]
+  assert [process.returncode for process in processes] == [0, 0], errors
