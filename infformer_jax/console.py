@@ -42,6 +42,8 @@ class Console:
 
   def _print(self, line: str, end: str) -> None:
     if not self._quiet:
+      encoding = self._stream.encoding or 'utf-8'  # A path may have characters that it lacks.
+      line = line.encode(encoding, 'backslashreplace').decode(encoding)
       print(f'\r\x1b[K{line}' if self._status else line, end=end, file=self._stream, flush=True)
 
 

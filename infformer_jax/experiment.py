@@ -44,6 +44,9 @@ MAY_CHANGE_IN_EVALUATION = (
 )
 """What may differ between the training of a model and its evaluation, if the parameters are the same."""
 
+MOST_TOKENS = 2**31 - 1
+"""Of a chunk of all lanes: indices have 32 bits."""
+
 FEW_DOCUMENTS = 4
 """A run with fewer documents per lane warns: half a document was harmful, 13 and 17 were not; values in
 between were not measured."""
@@ -74,6 +77,8 @@ class Experiment:
     parameter_groups.require_some(self.model, self.train.optimizer.trained)
     if (tokens := self.train.max_document_tokens) is not None:
       self._check_document_tokens(tokens)
+    for name, section in (('train', self.train), ('evaluation', self.evaluation)):
+      self._check_size_of_chunk(name, section.batch_size, section.segments_per_chunk)
 
   def _check_document_tokens(self, tokens: int) -> None:
     length, what = self.model.segment_length, f'train.max_document_tokens = {tokens}'
@@ -85,6 +90,14 @@ class Experiment:
     if tokens < 4 or tokens % length:  # Otherwise every piece would end in padding.
       enough = -(-max(4, tokens) // length) * length
       raise ConfigError(f'{what} must be a multiple of model.segment_length = {length}; use {enough}')
+
+  def _check_size_of_chunk(self, name: str, lanes: int, segments: int) -> None:
+    length = self.model.segment_length
+    if lanes * segments * length > MOST_TOKENS:
+      raise ConfigError(
+        f'{name}.batch_size = {lanes} times {name}.segments_per_chunk = {segments} times '
+        f'model.segment_length = {length} must be at most {MOST_TOKENS:,} tokens; use smaller ones'
+      )
 
   def warnings(self, document_tokens: float) -> list[str]:
     """Warnings about settings that are allowed but probably not intended.

@@ -7,10 +7,9 @@ import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
-
-from etils import epath
 
 from infformer_jax import objects, paths
 from infformer_jax.errors import UserError
@@ -88,21 +87,29 @@ def write_json(path: os.PathLike[str], content: Any) -> None:
   write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
 
 
-def read_json(path: os.PathLike[str], keys: Iterable[str] = ()) -> dict[str, Any]:
+def read_json(path: os.PathLike[str], keys: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any]:
   """The object in a JSON file.
 
+  Args:
+    path: the file.
+    keys: that it must have, and the types of their values; object: any.
   Raises:
-    UserError: the file is missing or damaged, or lacks one of `keys`; names it.
+    UserError: the file is missing or damaged, or one of `keys` is missing or has another type; names it.
   """
   try:
-    content = json.loads(epath.Path(path).read_bytes())
+    content = json.loads(paths.read_bytes(path))
   except paths.errors() as error:
     raise UserError(f'cannot read {path}: {paths.reason(error)}') from None
   except (ValueError, RecursionError) as error:
     raise UserError(f'{path} is damaged ({error}); restore or remove it') from None
-  missing = sorted(set(keys) - set(content)) if isinstance(content, dict) else ['JSON object']
-  if missing:
-    raise UserError(f'{path} is damaged (no {missing[0]}); restore or remove it')
+  if not isinstance(content, dict):
+    raise UserError(f'{path} is damaged (no JSON object); restore or remove it')
+  for key, type_ in sorted(keys.items()):
+    if key not in content:
+      raise UserError(f'{path} is damaged (no {key}); restore or remove it')
+    if not isinstance(content[key], type_):
+      problem = f'{key} is a {type(content[key]).__name__}, not a {type_.__name__}'
+      raise UserError(f'{path} is damaged ({problem}); restore or remove it')
   return content
 
 
@@ -130,8 +137,10 @@ def lock(path: pathlib.Path, *, wait: bool) -> Iterator[None]:
     wait: whether to wait for a process that holds the lock.
   Raises:
     BlockingIOError: another process holds the lock, and `wait` is False.
-    OSError: the file cannot be opened.
+    OSError: the file cannot be opened, or is no regular file.
   """
+  if path.exists():
+    paths.require_regular(path)
   with open(path, 'a') as file:
     fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield

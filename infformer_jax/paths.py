@@ -5,11 +5,13 @@ bucket there are only objects, whose names have slashes: a folder exists while t
 write replaces an object at once; nothing can be appended, mapped into memory or locked.
 """
 
+import errno
 import importlib.util
 import logging
 import os
 import pathlib
 import re
+import stat
 import sys
 
 from etils import epath
@@ -32,8 +34,8 @@ def parse(text: str, key: str) -> epath.Path:
     text: a local path, or gs://bucket/name.
     key: the config key or flag, for errors.
   Raises:
-    ConfigError: it is empty, has another scheme, names no bucket, has '..' in one, or the libraries for
-      buckets are missing.
+    ConfigError: it is empty, has a character that no path has, has another scheme, names no bucket, has '..'
+      in one, or the libraries for buckets are missing.
 
   >>> parse('/runs/first', '--workdir')
   PosixGPath('/runs/first')
@@ -43,6 +45,12 @@ def parse(text: str, key: str) -> epath.Path:
   """
   if not text:  # pathlib would take it for the current directory.
     raise ConfigError(f"{key} = '' must be a path")
+  try:
+    possible = b'\0' not in os.fsencode(text)
+  except UnicodeEncodeError:  # JSON can hold half of a surrogate pair.
+    possible = False
+  if not possible:
+    raise ConfigError(f'{key} = {text!r} has a character that no path can have; correct it')
   # pathlib makes one slash of two.
   scheme = re.match(r'[a-zA-Z][\w+.-]*://|(gs|gcs|s3|hdfs|https?|file):/?', text)
   if scheme is None:
@@ -64,6 +72,26 @@ def parse(text: str, key: str) -> epath.Path:
 def is_local(path: os.PathLike[str]) -> bool:
   """Whether the path is on a local or mounted disk, where files can be appended to, mapped and locked."""
   return not os.fspath(path).startswith(BUCKETS)
+
+
+def require_regular(path: os.PathLike[str]) -> None:
+  """Checks that what is at a path has an end: reading a pipe without a writer, or a device, may never return.
+
+  Raises:
+    OSError: it is a pipe, a socket or a device, or a local path at which there is nothing.
+  """
+  if is_local(path) and stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+    raise OSError(errno.EINVAL, 'not a regular file', os.fspath(path))
+
+
+def read_bytes(path: os.PathLike[str]) -> bytes:
+  """The content of a regular file, on a disk or in a bucket.
+
+  Raises:
+    errors(): it cannot be read, or it is no regular file.
+  """
+  require_regular(path)
+  return epath.Path(path).read_bytes()
 
 
 def user_cache() -> pathlib.Path:

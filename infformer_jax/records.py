@@ -14,6 +14,7 @@ import json
 import types
 import typing
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ from infformer_jax.files import write_bytes, write_json
 
 ABOUT = 'about.json'
 ARRAYS = 'arrays.npz'
-_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RecursionError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

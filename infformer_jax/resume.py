@@ -100,7 +100,7 @@ def data_record(
   """
   own, now = workdir / 'data.json', corpus.fingerprint
   file = own if own.exists() or like is None else like / 'data.json'
-  before = read_json(file, ('splits', 'tokenizer_sha256')) if file.exists() else None
+  before = read_json(file, {'splits': dict, 'tokenizer_sha256': str}) if file.exists() else None
   if before is not None:
     for split in ['train'] if file == own else sorted(before['splits'].keys() & now['splits'].keys()):
       what = 'training documents' if split == 'train' else f"documents of the split '{split}'"

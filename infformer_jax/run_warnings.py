@@ -1,5 +1,6 @@
 """Warnings about the data and the schedule of a training run: allowed, but probably not intended."""
 
+import bisect
 import itertools
 from collections.abc import Iterator
 
@@ -75,10 +76,14 @@ def equal_rows(experiment: Experiment, split: Split, documents: Split) -> Iterat
 def _enough_pieces(split: Split, num: int, segment_length: int) -> int | None:
   """The longest pieces, in whole segments, of which there are at least `num`; None: the text is too short."""
   shortest = -(-4 // segment_length)  # A piece has at least 4 tokens.
-  for segments in range(int(split.lengths.max()) // segment_length, shortest - 1, -1):
-    if (-(-split.lengths // (segments * segment_length))).sum() >= num:
-      return segments * segment_length
-  return None
+
+  def is_short(segments: int) -> bool:
+    return (-(-split.lengths // (segments * segment_length))).sum() >= num
+
+  longest = int(split.lengths.max()) // segment_length
+  # The number of pieces decreases with their length.
+  enough = bisect.bisect_left(range(shortest, longest + 1), True, key=lambda segments: not is_short(segments))
+  return (shortest + enough - 1) * segment_length if enough else None
 
 
 def padding_share(documents: Split, segment_length: int) -> float:

@@ -176,6 +176,7 @@ def test_the_docstring_of_a_config_contains_its_command_and_results(file):
   ('length', 'message'),
   [
     ('0', r'length = 0 must be in \[2, '),
+    ('2147483647', r'length = 2147483647 must be in \[2, 100,000,000\]'),
     ('many', "argument length = 'many' must be an int"),
     ('6.5', 'argument length = 6.5 must be an int'),
   ],

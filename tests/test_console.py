@@ -32,6 +32,13 @@ def test_on_a_terminal_the_next_line_replaces_a_status_line():
   assert stream.getvalue() == 'one\r\x1b[Ktwo\r\x1b[Kthree\nfour\n'
 
 
+@pytest.mark.parametrize(('encoding', 'printed'), [('utf-8', 'a\\udcff é\n'), ('ascii', 'a\\udcff \\xe9\n')])
+def test_what_the_stream_cannot_print_is_escaped(encoding, printed):
+  stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+  Console(stream).say('a\udcff é')
+  assert stream.buffer.getvalue().decode(encoding) == printed
+
+
 def test_a_finished_status_line_is_kept():
   stream = Terminal()
   lines = Console(stream)

@@ -98,6 +98,15 @@ def test_the_maximum_length_of_documents_must_be_whole_segments(tokens, enough):
     changed('train', max_document_tokens=tokens)
 
 
+@pytest.mark.parametrize('section', ['train', 'evaluation'])
+def test_a_chunk_has_fewer_tokens_than_its_indices(section):
+  lanes, segments = 2**20, 2**31 // (2**20 * toy.LENGTH)
+  message = f'{section}.batch_size = {lanes} times {section}.segments_per_chunk = {segments} times model.segm'
+  with pytest.raises(ConfigError, match=message):
+    changed(section, batch_size=lanes, segments_per_chunk=segments)
+  assert changed(section, batch_size=lanes, segments_per_chunk=segments - 1)
+
+
 def test_tasks_with_answers_cannot_be_cut_and_no_warning_proposes_it():
   task, model = SortingConfig(length=400, num_symbols=4), toy.config(toy.small('continuous'))
   experiment = Experiment(model=model, data=task, train=TrainConfig(num_steps=100))

@@ -139,11 +139,18 @@ def test_a_lock_is_released_when_the_block_ends_with_an_error(tmp_path):
 def test_a_damaged_json_file_is_named(content, tmp_path):
   (tmp_path / 'a.json').write_bytes(content)
   with pytest.raises(UserError, match=r'a\.json is damaged .*; restore or remove it'):
-    files.read_json(tmp_path / 'a.json', ['b'])
+    files.read_json(tmp_path / 'a.json', {'b': int})
+
+
+def test_a_value_of_another_type_in_a_json_file_is_named(tmp_path):
+  files.write_json(tmp_path / 'a.json', {'b': 'x', 'c': None})
+  with pytest.raises(UserError, match=r'a\.json is damaged \(b is a str, not a int\); restore or remove it'):
+    files.read_json(tmp_path / 'a.json', {'b': int})
+  assert files.read_json(tmp_path / 'a.json', {'b': object, 'c': object})['c'] is None
 
 
 def test_an_intact_json_file_is_read_and_a_missing_one_named(place):
   files.write_json(place / 'a.json', {'b': 1})
-  assert files.read_json(place / 'a.json', ['b']) == {'b': 1}
+  assert files.read_json(place / 'a.json', {'b': int}) == {'b': 1}
   with pytest.raises(UserError, match=r'cannot read .*none\.json: No such file'):
     files.read_json(place / 'none.json')

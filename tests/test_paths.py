@@ -1,6 +1,7 @@
 """Paths of users: local ones and those in buckets."""
 
 import importlib.util
+import os
 import pathlib
 
 import pytest
@@ -39,6 +40,26 @@ def test_an_empty_path_and_one_without_a_bucket_are_refused():
   for text in ('gs://', 'gs:///run'):
     with pytest.raises(ConfigError, match=f"--workdir = '{text}' must name a bucket, as in gs://bucket/run"):
       paths.parse(text, '--workdir')
+
+
+@pytest.mark.parametrize('text', ['a\0b', '\ud800', 'gs://bucket/a\0'])
+def test_a_character_that_no_path_can_have_is_refused(text):
+  with pytest.raises(ConfigError, match=r'data\.source_dir = .* has a character that no path can have'):
+    paths.parse(text, 'data.source_dir')
+  undecodable = os.fsdecode(b'\xff')
+  assert paths.parse(f'/{undecodable}', '--workdir').name == undecodable
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+  (tmp_path / 'file').write_bytes(b'content')
+  (tmp_path / 'link').symlink_to('file')
+  assert paths.read_bytes(tmp_path / 'link') == b'content'
+  os.mkfifo(tmp_path / 'pipe')
+  for endless in (tmp_path / 'pipe', pathlib.Path('/dev/zero')):
+    with pytest.raises(OSError, match='not a regular file'):
+      paths.read_bytes(endless)
+  with pytest.raises(IsADirectoryError):
+    paths.read_bytes(tmp_path)
 
 
 def test_the_folder_above_is_only_known_on_disks():

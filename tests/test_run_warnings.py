@@ -43,6 +43,17 @@ def test_fewer_documents_than_lanes_are_reported_with_the_different_rows_and_a_l
   assert short.endswith('different rows; use train.batch_size = 1')
 
 
+def test_the_length_of_enough_pieces_is_the_longest_also_of_long_documents():
+  lengths = (3, 50, 1000, 77)
+  for lanes in (5, 30, 250, 1000):
+    pieces = {n: sum(-(-length // (n * 4)) for length in lengths) for n in range(1, 251)}
+    longest = max((n for n, count in pieces.items() if count >= lanes), default=None)
+    expected = None if longest is None else longest * 4
+    assert run_warnings._enough_pieces(split_of(*lengths), lanes, 4) == expected
+  long = StoredSplit(ids=np.zeros(0), offsets=np.array([0, 2**40]), words=(), bytes=(), names=['a'])
+  assert run_warnings._enough_pieces(long, 2**20, 1) == 2**20 + 1
+
+
 def test_the_number_of_different_rows_is_that_of_real_chunks():
   lengths = (300, 401, 530)
   stream = train_batches(

@@ -76,7 +76,7 @@ class Point:
     """
     try:
       figures = json.loads(self.file.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
       figures = None
     if damage := _damage(figures):
       raise UserError(f'{self.file} is damaged ({damage}); delete it to measure the run again')

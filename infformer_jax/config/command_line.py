@@ -61,10 +61,10 @@ def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> epath.Pa
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   """Parses the command line, calls `main` with the overrides and exits.
 
-  An error that the user can correct, a `UserError` or an invalid flag, becomes one line on stderr and exit
-  code 2; that of a bucket has exit code 75, since the same command may succeed later. Any other error is a
-  bug and keeps its traceback. SIGTERM ends the program with one line and exit code 143, except where `main`
-  handles it, as the training loop does.
+  An error that the user can correct, a `UserError`, an invalid flag or sizes for which the memory is too
+  small, becomes one line on stderr and exit code 2; that of a bucket has exit code 75, since the same command
+  may succeed later. Any other error is a bug and keeps its traceback. SIGTERM ends the program with one line
+  and exit code 143, except where `main` handles it, as the training loop does.
   """
   signal.signal(signal.SIGTERM, _terminate)
   overrides: list[tuple[str, str]] = []
@@ -99,6 +99,12 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   except paths.bucket_errors() as error:
     print(f'error: a bucket cannot be used: {paths.reason(error)}', file=sys.stderr)
     sys.exit(os.EX_TEMPFAIL)
+  except (MemoryError, RuntimeError) as error:
+    if isinstance(error, RuntimeError) and not str(error).startswith('RESOURCE_EXHAUSTED'):  # As XLA says it.
+      raise
+    reason = paths.reason(error)
+    print(f'error: memory is too small for these sizes ({reason}); use smaller ones', file=sys.stderr)
+    sys.exit(UserError.code)
   except KeyboardInterrupt:
     with contextlib.suppress(BrokenPipeError):
       sys.stdout.flush()

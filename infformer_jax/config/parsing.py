@@ -10,6 +10,7 @@ Flags and exit codes are in command_line.py.
 
 import dataclasses
 import inspect
+import os
 import pathlib
 import re
 import runpy
@@ -109,9 +110,15 @@ def load_config(path: str, overrides: Overrides = (), *, cls: type[_T]) -> _T:
     raise ConfigError(f"--config = '{path}' must be a local file")
   name, _, argument = path.partition(':')
   file = pathlib.Path(name)
-  if not file.is_file():
-    others = sorted(str(p) for p in file.parent.glob('*.py') if p.stem != '__init__')
+  if not os.path.isfile(name):  # That of pathlib raises for a name that is too long.
+    folder = file.parent.glob('*.py') if os.path.isdir(file.parent) else ()
+    others = sorted(str(p) for p in folder if p.stem != '__init__')
     raise ConfigError(unknown('config file', name, name, others))
+  if file.suffix != '.py':
+    raise ConfigError(
+      f"--config = '{name}' must be a Python file, {file.stem}.py; without --config, a program takes the "
+      'config of its --workdir'
+    )
   get_config = runpy.run_path(name).get('get_config')
   if get_config is None:
     raise ConfigError(

@@ -31,10 +31,10 @@ def read_config(cls: type[_T], file: epath.Path, section: str | None = None) -> 
     ConfigError: the file is missing or damaged; names it.
   """
   try:
-    text = file.read_bytes().decode()
+    text = paths.read_bytes(file).decode()
     if section is None:
       return from_json(cls, text)
-    return parse(cls, _object(text).get(section, {}), section)
+    return parse(cls, _section(_object(text), section), section)
   except FileNotFoundError:
     raise ConfigError(f'{file} does not exist; use the work directory of a training run') from None
   except paths.errors() as error:
@@ -66,10 +66,19 @@ def differences(old: Any, new: Any, *, except_for: Iterable[str] = ()) -> list[s
 def _object(text: str) -> dict[str, Any]:
   try:
     config = json.loads(text)
-  except json.JSONDecodeError as error:
+  except (ValueError, RecursionError) as error:  # Also for integers of too many digits.
     raise ConfigError(f'not a config in JSON ({error}); restore it, or use another work directory') from None
   if not isinstance(config, dict):
     raise ConfigError(
       f'not a config in JSON (a {type(config).__name__}); restore it, or use another work directory'
     )
   return config
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+  section = config.get(name, {})
+  if not isinstance(section, dict):
+    raise ConfigError(
+      f'{name} is no section (a {type(section).__name__}); restore it, or use another work directory'
+    )
+  return section

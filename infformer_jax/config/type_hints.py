@@ -102,9 +102,10 @@ def convert(value: Any, hint: Any) -> Any:
         with contextlib.suppress(TypeError):  # The message is about the whole tuple.
           return tuple(convert(v, args[0] if repeated else args[i]) for i, v in enumerate(value))
     elif option is float and type(value) in (int, float):
-      if not math.isfinite(value):
-        raise TypeError('must be a finite number')
-      return float(value)
+      with contextlib.suppress(OverflowError):  # Of an int that no float can hold.
+        if math.isfinite(value):
+          return float(value)
+      raise TypeError('must be a finite number')
     elif type(value) is option:  # Not isinstance, because True is not an int here.
       return value
   if any(value == choice and type(value) is type(choice) for choice in choices(hint)):

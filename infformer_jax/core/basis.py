@@ -19,6 +19,9 @@ from infformer_jax.core.density import Density
 from infformer_jax.core.quadrature import Quadrature, Trapezoid
 from infformer_jax.errors import check_range
 
+MOST_FUNCTIONS = 2**16
+"""n, and P samples, at most: the host solves for an n x P matrix in float64."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Basis(abc.ABC):
@@ -31,7 +34,7 @@ class Basis(abc.ABC):
   num_basis: int
 
   def __post_init__(self) -> None:
-    check_range('num_basis', self.num_basis, 1)
+    check_range('num_basis', self.num_basis, 1, MOST_FUNCTIONS)
 
   @property
   def finest(self) -> float:
@@ -80,9 +83,9 @@ class Basis(abc.ABC):
     Args:
       gibbs_grid: points of the trapezoidal rule, at least 2; None: 4 n + 1.
     Raises:
-      ConfigError: gibbs_grid is less than 2, or is given to a rectangular basis, which needs none.
+      ConfigError: gibbs_grid is outside its range, or is given to a rectangular basis, which needs none.
     """
-    check_range('gibbs_grid', gibbs_grid, 2)
+    check_range('gibbs_grid', gibbs_grid, 2, 16 * MOST_FUNCTIONS)
     return Trapezoid(4 * self.num_basis + 1 if gibbs_grid is None else gibbs_grid)
 
 

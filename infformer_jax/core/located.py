@@ -64,7 +64,7 @@ class LocatedRead(ReadSpec):
   def __post_init__(self) -> None:
     if self.variance_floor <= 0:
       raise ConfigError(f'variance_floor = {self.variance_floor} must be positive, such as 1e-6')
-    check_range('mixture', self.mixture, 1)
+    check_range('mixture', self.mixture, 1, 1024)
     if self.mixture > 1 and not self.affine:
       raise ConfigError(f'mixture = {self.mixture} must be 1 with affine = False; or use affine = True')
 

@@ -6,13 +6,12 @@ Source: ∞-former, section 3.2; published code: long_term_attention.py (`value_
 """
 
 import dataclasses
-import math
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from infformer_jax.core.basis import Basis
+from infformer_jax.core.basis import MOST_FUNCTIONS, Basis
 from infformer_jax.core.basis_families import GaussianBasis
 from infformer_jax.core.time_axis import Geometric, Logarithmic, TimeAxis, Uniform
 from infformer_jax.errors import ConfigError, check_range
@@ -52,8 +51,8 @@ class SignalSpec:
       )
     if self.ridge <= 0:
       raise ConfigError(f'ridge = {self.ridge} must be positive, such as 0.5')
-    for key in ('num_samples', 'segment_length'):
-      check_range(key, getattr(self, key), 1)
+    check_range('num_samples', self.num_samples, 1, MOST_FUNCTIONS)
+    check_range('segment_length', self.segment_length, 1)
     if self.signal_positions not in ('plain', 'padded'):
       raise ConfigError(f"signal_positions = {self.signal_positions!r} must be 'plain' or 'padded'")
     self._check_axis()
@@ -75,13 +74,15 @@ class SignalSpec:
         raise ConfigError(
           f"{key} = {value} must be None with contraction = {self.contraction!r}; or use 'log'"
         )
-    if self.horizon is not None and not 2 * self.segment_length <= self.horizon < math.inf:
+    if self.horizon is not None and not 2 * self.segment_length <= self.horizon <= 1e15:
       raise ConfigError(
-        f'horizon = {self.horizon} must be a number of tokens, at least two segments, such as {HORIZON:.0f}'
+        f'horizon = {self.horizon} must be a number of tokens, at least two segments, such as {HORIZON:.0f}, '
+        'and at most 1e15'
       )
-    if self.scale is not None and not 0 < self.scale < math.inf:
+    if self.scale is not None and not 1e-3 <= self.scale <= 1e15:  # Both are the ends of few octaves.
       raise ConfigError(
-        f'scale = {self.scale} must be a positive number of tokens, such as {self.basis.num_basis / 4:g}'
+        f'scale = {self.scale} must be a number of tokens in [0.001, 1e15], such as '
+        f'{self.basis.num_basis / 4:g}'
       )
 
   @property

@@ -92,7 +92,7 @@ def flat(folder: epath.Path, key: str, copies: Copies) -> Files:
   """The files in a folder, without those in folders inside it; none if it does not exist."""
   tree = open_tree(folder, key)
   entries = tree.entries(os.fspath(folder)) if tree.is_dir else []
-  stats = {entry.name: tree.stat(entry.path) for entry in entries if entry.is_file()}
+  stats = {entry.name: tree.stat(entry.path) for entry in entries if is_file(entry)}
   return Files(root=folder, stats=stats, copies=copies)
 
 
@@ -106,6 +106,22 @@ class Entry(Protocol):
   def is_dir(self) -> bool: ...
   def is_file(self) -> bool: ...
   def is_symlink(self) -> bool: ...
+
+
+def is_file(entry: Entry) -> bool:
+  """Whether an entry is a regular file or a link to one; not if it is a link to itself, or cannot be read."""
+  try:
+    return entry.is_file()
+  except OSError:
+    return False
+
+
+def is_dir(entry: Entry) -> bool:
+  """Whether an entry is a folder or a link to one; not if it is a link to itself, or cannot be read."""
+  try:
+    return entry.is_dir()
+  except OSError:
+    return False
 
 
 class Tree(Protocol):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from etils import epath
 
 from infformer_jax import paths
-from infformer_jax.data.folders import Copies, Entry, Files, Tree, open_tree
+from infformer_jax.data.folders import Copies, Entry, Files, Tree, is_dir, is_file, open_tree
 from infformer_jax.data.left_out import LeftOut, described
 from infformer_jax.data.split_names import ALIASES
 from infformer_jax.errors import UserError
@@ -179,10 +179,6 @@ class _Walk:
     if linked and not follow:
       self._links.append(found)
       return
-    try:
-      is_dir, is_file = entry.is_dir(), entry.is_file()
-    except OSError:  # A link to itself.
-      is_dir = is_file = False
     real = os.path.realpath(entry.path) if linked else os.path.join(parent, entry.name)
     if entry.name.startswith('.'):
       self._leave_out('hidden', name)
@@ -190,7 +186,7 @@ class _Walk:
       self._leave_out(_WORKDIR, name)
     elif entry.name.endswith('.partial'):  # What files.write_atomically has not finished.
       self._leave_out('temporary', name)
-    elif is_dir:
+    elif is_dir(entry):
       if real in above:
         self._leave_out('link to a folder above', name)
       elif positions == {len(self._pattern)}:
@@ -198,7 +194,7 @@ class _Walk:
       elif self._is_first((real, positions), f'{name}/', 'folder under another name'):
         for inside in self._entries(entry.path, f'{name}/', real, positions, above):
           self._take(inside)
-    elif not is_file:
+    elif not is_file(entry):
       self._leave_out('dangling link' if linked else 'not a file', name)
     elif len(self._pattern) in self._closed(positions) and self._is_first(
       real, name, 'file under another name'

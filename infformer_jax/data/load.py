@@ -57,7 +57,7 @@ def trained_tokenizer(config: DataConfig, workdir: epath.Path) -> Tokenizer:
   file = workdir / 'data.json'
   if not file.is_file():
     raise UserError(f'{file} does not exist; use the work directory of a training run')
-  before = read_json(file, ('tokenizer', 'tokenizer_sha256'))
+  before = read_json(file, {'tokenizer': str, 'tokenizer_sha256': str})
   old = before['tokenizer']
   # A tokenizer that is trained on the data can only be the saved one.
   other = config.tokenizer != old and config.tokenizer.startswith('bpe:')

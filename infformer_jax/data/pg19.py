@@ -16,7 +16,7 @@ from etils import epath
 from infformer_jax import paths
 from infformer_jax.console import tracked
 from infformer_jax.data import documents, listing, split_names, text_files, tfds
-from infformer_jax.data.folders import Copies, Files, flat, open_tree
+from infformer_jax.data.folders import Copies, Files, flat, is_dir, open_tree
 from infformer_jax.data.left_out import LeftOut, described
 from infformer_jax.data.stored import StoredConfig
 from infformer_jax.errors import ConfigError, UserError
@@ -70,7 +70,7 @@ class Pg19Config(StoredConfig):
 def _versions(root: epath.Path, key: str) -> list[str]:
   """The prepared versions of a TFDS dataset, ascending."""
   tree = open_tree(root, key)
-  folders = [entry for entry in tree.entries(os.fspath(root)) if entry.is_dir()] if tree.is_dir else []
+  folders = [entry for entry in tree.entries(os.fspath(root)) if is_dir(entry)] if tree.is_dir else []
   return [
     folder.name
     for folder in folders
@@ -130,9 +130,9 @@ def metadata(root: pathlib.Path) -> dict[int, dict[str, str]]:
     for number, row in enumerate(lines, 1):
       if not any(map(str.strip, row)):
         continue
-      if len(row) != len(_COLUMNS) or not row[0].isdecimal():
+      if len(row) != len(_COLUMNS) or not (row[0].isdecimal() and len(row[0]) < 10):  # An int32.
         raise UserError(
-          f"{path}, row {number} must be 'ID,title,year,link', not {','.join(row)!r}; correct it"
+          f"{path}, row {number} must be 'ID,title,year,link', not {','.join(row)[:100]!r}; correct it"
         )
       rows[int(row[0])] = dict(zip(_COLUMNS[1:], row[1:], strict=True))
   except csv.Error as error:

@@ -42,7 +42,7 @@ def load(text: str) -> Tokenizer:
     UserError: a file is missing or damaged, or does not fit config.json; names it.
   """
   folder, need = hub.directory(text, 'tokenizer'), f"data.tokenizer = 'pretrained:{text}' needs it"
-  config = files.read_json(folder / 'config.json', ['vocab_size'])
+  config = files.read_json(folder / 'config.json', {'vocab_size': int})
   two_files = not (folder / _ONE_FILE).exists()
   if two_files and config.get('model_type') != 'gpt2':  # The words of others are not GPT-2's.
     raise UserError(f"{folder} has no {_ONE_FILE}; if it has a tokenizer.model, use 'sentencepiece:FILE'")
@@ -65,7 +65,11 @@ def load(text: str) -> Tokenizer:
     )
   identity = hashlib.sha256(b'\n'.join([*contents, f'{bos} {rows}'.encode()])).hexdigest()
   found = [name for name in (_ONE_FILE, *_TWO_FILES, *_OTHER_FILES) if (folder / name).exists()]
-  return _Pretrained(library, identity, rows, bos, {name: read_file(folder / name, need) for name in found})
+  files_by_name = {name: read_file(folder / name, need) for name in found}
+  try:
+    return _Pretrained(library, identity, rows, bos, files_by_name)
+  except Exception as error:  # The library refuses some vocabularies only where it uses them.
+    raise UserError(f'{folder} has a damaged {" or ".join(names)} ({error}); download it again') from None
 
 
 class _Pretrained(Tokenizer):
@@ -103,8 +107,9 @@ def _rows_and_bos(config: dict[str, Any], file: epath.Path) -> tuple[int, int]:
   bos = config.get(key)
   if isinstance(bos, list):  # Several tokens may end a text.
     bos = bos[0] if bos else None
-  if type(rows) is not int or type(bos) is not int or not 0 <= bos < rows:
+  if type(rows) is not int or type(bos) is not int or not 0 <= bos < rows < 2**31:
     raise UserError(
-      f'{file}: {key} = {bos} must be the id of a token, less than vocab_size = {rows}; correct it'
+      f'{file}: {key} = {bos} must be the id of a token, less than vocab_size = {rows}, which must be below '
+      '2^31; correct it'
     )
   return rows, bos

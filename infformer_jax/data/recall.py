@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from etils import epath
 
-from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
+from infformer_jax.data.tasks import MOST_TOKENS, Task, TaskConfig, Uniforms
 from infformer_jax.errors import ConfigError, check_range
 
 _DIGITS = 10
@@ -39,9 +39,11 @@ class RecallConfig(TaskConfig):
 
   def __post_init__(self) -> None:
     super().__post_init__()
-    sizes = ('segment_length', 'num_segments', 'num_values', 'pairs_per_distance', 'num_fillers')
-    for name in (*sizes, 'passkey_length'):
+    for name in ('segment_length', 'pairs_per_distance', 'passkey_length'):
       check_range(name, getattr(self, name), 1)
+    for name in ('num_values', 'num_fillers'):
+      check_range(name, getattr(self, name), 1, 1_000_000)
+    check_range('num_segments', self.num_segments, 1, MOST_TOKENS // self.segment_length)
     if not self.distances or min(self.distances) < 1 or sorted(set(self.distances)) != list(self.distances):
       raise ConfigError(
         f'distances = {self.distances} must be positive, distinct and in ascending order, such as (1, 2, 4)'

@@ -115,7 +115,7 @@ def _parquet(path: pathlib.Path) -> Iterator[Any]:
   try:
     with parquet.ParquetFile(path) as file:
       yield file
-  except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
+  except (OSError, ValueError, MemoryError, OverflowError, pyarrow.ArrowException) as error:
     raise UserError(f'{path} is damaged ({" ".join(str(error).split())}); restore or remove it') from None
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from etils import epath
 
-from infformer_jax.data.tasks import Task, TaskConfig, Uniforms
+from infformer_jax.data.tasks import MOST_TOKENS, Task, TaskConfig, Uniforms
 from infformer_jax.errors import check_range
 
 _LARGEST_WEIGHT = 9
@@ -34,7 +34,7 @@ class SortingConfig(TaskConfig):
 
   def __post_init__(self) -> None:
     super().__post_init__()
-    check_range('length', self.length, 2)
+    check_range('length', self.length, 2, MOST_TOKENS)
     check_range('num_symbols', self.num_symbols, 2, 10_000)
 
   def source(self, workdir: epath.Path) -> Task:

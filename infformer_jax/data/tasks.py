@@ -18,6 +18,7 @@ from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.errors import UserError, check_range
 
 SPLITS = ('train', 'validation', 'test')
+MOST_TOKENS = 100_000_000  # in a document, which is made in memory
 _CACHED_DOCUMENTS = 512  # Enough for the documents that the lanes are reading.
 
 Make = Callable[['Uniforms'], tuple[np.ndarray, np.ndarray]]

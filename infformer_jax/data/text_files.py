@@ -1,8 +1,10 @@
 """Files of UTF-8 text, which may be compressed."""
 
 import contextlib
+import errno
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -26,6 +28,8 @@ def open_bytes(path: os.PathLike[str]) -> Iterator[BinaryIO]:
   if name.endswith(('.tar.gz', '.tar.zst')):
     raise UserError(f'{path} is an archive; unpack it')
   try:
+    if paths.is_local(path) and stat.S_ISCHR(os.stat(path).st_mode):  # It may have no end.
+      raise OSError(errno.EINVAL, 'a device, not a file')
     with contextlib.ExitStack() as stack:
       stream: BinaryIO = stack.enter_context(cast(BinaryIO, epath.Path(path).open('rb')))
       if name.endswith('.gz'):

@@ -1,5 +1,6 @@
 """Any prepared directory of TensorFlow Datasets, read without TensorFlow."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -15,6 +16,8 @@ from infformer_jax.data.folders import Files, flat
 from infformer_jax.data.stored import StoredConfig
 from infformer_jax.data.text_files import BOM
 from infformer_jax.errors import UserError
+
+_ABOUT = 'dataset_info.json or features.json'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,28 +74,30 @@ class RecordDocuments:
     from array_record.python import array_record_module
 
     folder = self._files.local(self._names)
-    for name, length in zip(self._names, self._lengths, strict=True):
-      try:
-        file = array_record_module.ArrayRecordReader(str(folder / name))
-        found = file.num_records()
-        file.close()
-      except RuntimeError as error:  # It has no narrower one.
-        raise _damaged(self._files, name, error) from None
-      if found != length:
-        raise _damaged(self._files, name, f'it has {found:,} of {length:,} records')
-    return self._builder.as_data_source(self._split)
+    with _intact(self._files, _ABOUT):
+      for name, length in zip(self._names, self._lengths, strict=True):
+        with _intact(self._files, name):
+          file = array_record_module.ArrayRecordReader(str(folder / name))
+          found = file.num_records()
+          file.close()
+        if found != length:
+          raise _damaged(self._files, name, f'it has {found:,} of {length:,} records')
+      return self._builder.as_data_source(self._split)
 
   def read(self, indices: Iterable[int]) -> Iterator[Document]:
     return map(self._document, indices)
 
   def _document(self, index: int) -> Document:
-    records = self._records
-    try:
+    records, file = self._records, int(np.searchsorted(np.cumsum(self._lengths), index, 'right'))
+    with _intact(self._files, self._names[file]):
       example = records[index]
-    except RuntimeError as error:
-      file = int(np.searchsorted(np.cumsum(self._lengths), index, 'right'))
-      raise _damaged(self._files, self._names[file], error) from None
-    content = example[self._text_feature]
+      content = example[self._text_feature]
+      name = str(example[self._name_feature] if self._name_feature else index)
+    if not isinstance(content, str | bytes):
+      raise UserError(
+        f"data.text_feature = '{self._text_feature}' must be one text per example, not a "
+        f'{type(content).__name__}; use another feature'
+      )
     try:
       content = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
@@ -100,7 +105,6 @@ class RecordDocuments:
         f"data.text_feature = '{self._text_feature}' of example {index} is not UTF-8 at byte offset "
         f'{error.start}; prepare the dataset from UTF-8 texts'
       ) from None
-    name = str(example[self._name_feature] if self._name_feature else index)
     return Document(name, content.removeprefix(BOM))
 
 
@@ -116,36 +120,47 @@ def prepared(files: Files, text_feature: str, name_feature: str | None = None, *
     UserError: there is no dataset, it is damaged or not in ArrayRecord, or it has no such feature.
   """
   import tensorflow_datasets as tfds
-  from google.protobuf import json_format
 
   if 'dataset_info.json' not in files.stats:
     raise UserError(
       f'{key} must be a prepared TFDS dataset, with a dataset_info.json; '
       "give the folder of one version, e.g. '.../pg19/0.1.1'"
     )
+  if 'features.json' not in files.stats:
+    raise _damaged(files, 'features.json', 'it is missing, or no regular file')
   about = [name for name in files.stats if 'record-' not in name]  # The records are read later, if at all.
   folder = files.local(about)
-  try:
+  with _intact(files, _ABOUT):
     builder = tfds.builder_from_directory(folder)
-  except (ValueError, json_format.ParseError) as error:
-    raise _damaged(files, 'dataset_info.json or features.json', error) from None
-  texts = [name for name, feature in builder.info.features.items() if feature.np_dtype == np.object_]
-  if text_feature not in texts:
-    raise UserError(
-      f"data.text_feature = '{text_feature}' must be a text of {files.root} "
-      f'(allowed: {", ".join(sorted(texts))})'
-    )
-  if builder.info.file_format not in tfds.core.FileFormat.with_random_access():
-    raise UserError(
-      f"{key} must be a dataset with random access ({files.root}); prepare it with file_format='array_record'"
-    )
-  splits = {
-    split: RecordDocuments(builder, split, files, text_feature, name_feature)
-    for split, info in builder.info.splits.items()
-    if info.num_examples
-  }
-  facts = {'source_dir': os.fspath(files.root), 'dataset': builder.info.full_name}
+    texts = [name for name, feature in builder.info.features.items() if feature.np_dtype == np.object_]
+    if text_feature not in texts:
+      raise UserError(
+        f"data.text_feature = '{text_feature}' must be a text of {files.root} "
+        f'(allowed: {", ".join(sorted(texts))})'
+      )
+    if builder.info.file_format not in tfds.core.FileFormat.with_random_access():
+      raise UserError(
+        f'{key} must be a dataset with random access ({files.root}); prepare it with '
+        "file_format='array_record'"
+      )
+    splits = {
+      split: RecordDocuments(builder, split, files, text_feature, name_feature)
+      for split, info in builder.info.splits.items()
+      if info.num_examples
+    }
+    facts = {'source_dir': os.fspath(files.root), 'dataset': builder.info.full_name}
   return FixedSplits(documents=splits, facts=facts)
+
+
+@contextlib.contextmanager
+def _intact(files: Files, name: str) -> Iterator[None]:
+  """Takes any error in the block for damage of a file: the libraries raise many types."""
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    raise _damaged(files, name, error) from None
 
 
 def _damaged(files: Files, name: str, reason: object) -> UserError:

@@ -21,14 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from infformer_jax import files
+from infformer_jax import files, paths
 from infformer_jax.console import tracked
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.documents import Document, Documents
 from infformer_jax.data.tokenizer import Tokenizer
 from infformer_jax.data.words import count_words
 
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)  # raised for missing or damaged files
+# Raised for missing or damaged files.
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 # A batch has work for all cores, and its memory does not depend on their number: about 24 bytes per character
 # while it is encoded.
 _BATCH_CHARACTERS = min(2**20 * (os.cpu_count() or 1), 2**23)
@@ -144,7 +145,7 @@ def _checksum(about: dict[str, Any]) -> int:
 
 
 def _about(folder: pathlib.Path) -> dict[str, Any]:
-  return json.loads((folder / 'about.json').read_text(encoding='utf-8'))
+  return json.loads(paths.read_bytes(folder / 'about.json'))
 
 
 class _Writer:
@@ -192,6 +193,8 @@ class _Writer:
 def _intact_batches(folder: pathlib.Path, dtype: np.dtype) -> Iterator[tuple[bytes, dict[str, Any]]]:
   """The lines of documents.jsonl, with their content, up to the first one that is not complete."""
   checksum = 0
+  for name in ('ids', 'documents.jsonl'):
+    paths.require_regular(folder / name)
   with open(folder / 'ids', 'rb') as ids, open(folder / 'documents.jsonl', 'rb') as lines:
     for line in lines:
       try:

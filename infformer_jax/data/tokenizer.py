@@ -77,6 +77,6 @@ def read_file(file: epath.Path, need: str) -> bytes:
     UserError: it cannot be read; names it.
   """
   try:
-    return file.read_bytes()
+    return paths.read_bytes(file)
   except paths.errors() as error:
     raise paths.failure(error)(f'cannot read {file}: {paths.reason(error)}; {need}') from None

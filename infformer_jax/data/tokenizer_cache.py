@@ -5,7 +5,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterable
 
-from infformer_jax import files
+from infformer_jax import files, paths
 from infformer_jax.data import byte_pairs, cache
 
 _FORMAT = '1'  # Increase when the same documents give another tokenizer.
@@ -27,7 +27,7 @@ def trained(num_ids: int, key: str, texts: Callable[[], Iterable[str]], cache_di
   name = f'bpe_{num_ids}_{_digest(f"{_FORMAT} {key}".encode(errors="surrogateescape"))}'
   with cache.locked(cache_dir, 'tokenizers', name) as folder:
     for file in folder.glob(f'{name}_*.json'):
-      content = file.read_bytes()
+      content = paths.read_bytes(file)
       if file.stem == f'{name}_{_digest(content)}':
         return content.decode()
       print(f'warning: {file} is damaged; the tokenizer is trained again', file=sys.stderr)

@@ -185,9 +185,11 @@ def _sentencepiece(file: epath.Path) -> SentencePieces:
 
   content = read_file(file, f"data.tokenizer = 'sentencepiece:{file}' needs it")
   try:
+    if not content:  # The library would take it for no argument.
+      raise ValueError('it is empty')
     library = sentencepiece.SentencePieceProcessor(model_proto=content)
-  except RuntimeError as error:
+    return SentencePieces(library, hashlib.sha256(content).hexdigest())
+  except Exception as error:  # To load or to use a damaged model raises several types.
     raise UserError(
       f"data.tokenizer = 'sentencepiece:{file}' must be a SentencePiece model: {error}"
     ) from None
-  return SentencePieces(library, hashlib.sha256(content).hexdigest())

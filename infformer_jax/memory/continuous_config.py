@@ -79,7 +79,7 @@ class ContinuousConfig(MemoryConfig):
       raise ConfigError(f'kl_weight = {self.kl_weight} must not be negative')
     if self.kl_sigma <= 0:
       raise ConfigError(f'kl_sigma = {self.kl_sigma} must be positive, such as 0.05')
-    check_range('histogram_bins', self.histogram_bins, 1)
+    check_range('histogram_bins', self.histogram_bins, 1, 2**20)
     if self.contraction == 'log':
       self._check_logarithmic()
     elif self.span != 'document':

@@ -14,6 +14,9 @@ from infformer_jax.nn.layers import FeedForwardKind
 
 Positions = Literal['xl', 'rotary', 't5', 'learned']
 
+MAX_LAYERS = 10_000
+"""Programs grow with every layer, and so do checks of configs."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -89,7 +92,8 @@ class ModelConfig:
     return self.dropout if self.feed_forward_dropout is None else self.feed_forward_dropout
 
   def __post_init__(self) -> None:
-    sizes = ('d_model', 'num_layers', 'num_heads', 'd_ff', 'segment_length')
+    sizes = ('d_model', 'num_heads', 'd_ff', 'segment_length')
+    check_range('num_layers', self.num_layers, 1, MAX_LAYERS)
     for name in (*sizes, 'head_dim', 'num_kv_heads', 'clamp_length', 'max_positions'):
       check_range(name, getattr(self, name), 1)
     check_range('short_term_length', self.short_term_length, 0)

@@ -31,7 +31,7 @@ def logged(workdir: epath.Path) -> list[dict[str, Any]]:
     try:
       line = json.loads(text)
       line['step'], line['split']
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
       raise UserError(f'{file}, line {number} is damaged; remove it') from None
     logged.append(line)
   return logged

@@ -126,4 +126,4 @@ def _leaves(values: Mapping[str, Any], path: str = '') -> Iterator[tuple[str, An
 
 def _json(file: epath.Path, keys: Iterable[str]) -> Any:
   """The content of a file, which has these keys; None if there is no such file."""
-  return read_json(file, keys) if file.exists() else None
+  return read_json(file, dict.fromkeys(keys, object)) if file.exists() else None

@@ -43,7 +43,7 @@ def read_keys(folder: epath.Path) -> dict[str, Any]:
   file = folder / CONFIG
   if not file.exists():
     return {}
-  values = files.read_json(file, KEYS)
+  values = files.read_json(file, dict.fromkeys(KEYS, object))
   try:
     # The rest of the config only has to be possible with any of these.
     model = parse(ModelConfig, {key: values[key] for key in KEYS} | {'positions': 'rotary'})

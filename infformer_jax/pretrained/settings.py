@@ -1,6 +1,7 @@
 """The config.json of a pretrained checkpoint, whose keys are checked one by one."""
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ class Settings:
       UserError: there is none, or it is damaged.
     """
     file = folder / FILE
-    return cls(files.read_json(file, ['model_type']), file)
+    return cls(files.read_json(file, {'model_type': str}), file)
 
   def __contains__(self, key: str) -> bool:
     return self._values.get(key) is not None
@@ -50,14 +51,14 @@ class Settings:
     return Settings(value, self._file, f'{self._path}{key}.')
 
   def integer(self, key: str, default: int | None = None) -> int:
-    """A positive integer.
+    """A positive integer below 2^31.
 
     Raises:
       UserError: it is something else, or absent and has no default.
     """
     value = self.get(key, default)
-    if type(value) is not int or value < 1:
-      raise self.refused(key, 'a positive integer')
+    if type(value) is not int or not 0 < value < 2**31:
+      raise self.refused(key, 'a positive integer below 2^31')
     return value
 
   def number(self, key: str, default: float | None = None) -> float:
@@ -67,7 +68,7 @@ class Settings:
       UserError: it is something else, or absent and has no default.
     """
     value = self.get(key, default)
-    if type(value) not in (int, float) or not 0 < value < float('inf'):
+    if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
       raise self.refused(key, 'a positive number')
     return float(value)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from infformer_jax import files
+from infformer_jax import files, paths
 from infformer_jax.errors import UserError
 
 SINGLE = 'model.safetensors'
@@ -99,9 +99,8 @@ def open_folder(folder: pathlib.Path) -> TensorFiles:
   if single.exists():
     return open_file(single)
   if index.exists():
-    shards = files.read_json(index, ['weight_map'])['weight_map']
-    names = shards.values() if isinstance(shards, dict) else [None]
-    if not all(isinstance(name, str) and name == pathlib.PurePath(name).name for name in names):
+    shards = files.read_json(index, {'weight_map': dict})['weight_map']
+    if not all(isinstance(name, str) and name == pathlib.PurePath(name).name for name in shards.values()):
       raise UserError(f'{index} is damaged (weight_map must name files beside it); download it again')
     return TensorFiles({tensor: folder / name for tensor, name in shards.items()}, index)
   if any((folder / name).exists() for name in _PICKLES):
@@ -173,6 +172,7 @@ def _opened(file: pathlib.Path, use: Callable[[Any], Any]) -> Any:
   import safetensors
 
   try:
+    paths.require_regular(file)
     with safetensors.safe_open(file, framework='np') as opened:
       return use(opened)
   except OSError as error:

@@ -50,7 +50,11 @@ class Checkpoints:
     self._best: int | None = None
 
   def steps(self) -> list[int]:
-    """The steps that have a complete checkpoint, oldest first."""
+    """The steps that have a complete checkpoint, oldest first.
+
+    Raises:
+      UserError: what is at the place of the folder is none, or cannot be read.
+    """
     try:
       if paths.is_local(self._directory):
         folders = list(self._directory.iterdir())
@@ -58,6 +62,12 @@ class Checkpoints:
         folders = [committed.parent for committed in self._directory.glob(f'*/{_COMMITTED}')]
     except FileNotFoundError:
       return []
+    except OSError as error:
+      if not paths.is_local(self._directory):
+        raise
+      raise UserError(
+        f'cannot read {self._directory}: {paths.reason(error)}; use another --workdir'
+      ) from None
     return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
 
   def save(self, step: int, state: PyTree, run: Mapping[str, Any], *, best: int | None) -> None:

@@ -123,7 +123,7 @@ def _lines_until(content: bytes, step: int) -> bytes:
     try:
       if not line.endswith(b'\n') or json.loads(line)['step'] > step:
         break
-    except ValueError:
+    except (ValueError, TypeError, KeyError, RecursionError):
       break
     kept += len(line)
   return content[:kept]

@@ -83,6 +83,8 @@ def program(tmp_path_factory) -> str:
       def main(overrides):
         if workdir.value == 'user': raise errors.UserError('the disk\\nis full')
         if workdir.value == 'bug': raise ValueError('a bug')
+        if workdir.value == 'host': raise MemoryError('16 TiB\\nfor an array')
+        if workdir.value == 'device': raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory')
         if workdir.value == 'bucket': raise exceptions.Forbidden('no\\naccess')
         if workdir.value == 'stopped':
           print('so far')
@@ -119,6 +121,8 @@ def test_main_receives_the_overrides_and_absl_the_other_flags(program):
     (['--workdir'], 'Missing value for flag --workdir'),
     (['--mode=eval'], '--workdir is missing: where'),
     (['--workdir=user'], 'the disk is full'),
+    (['--workdir=host'], 'memory is too small for these sizes (16 TiB for an array); use smaller ones'),
+    (['--workdir=device'], 'memory is too small for these sizes (RESOURCE_EXHAUSTED: Out of memory)'),
   ],
 )
 def test_user_errors_are_one_line(program, flags, sentence):

@@ -224,6 +224,14 @@ def test_an_invalid_config_file_is_a_one_line_error(write_file, tmp_path):
     config_lib.load_config(write_file('def get_config():\n  pass\n'), cls=Fleet)
 
 
+def test_a_name_that_is_too_long_and_another_kind_of_file_are_refused(tmp_path):
+  with pytest.raises(ConfigError, match="unknown config file 'aaaa"):
+    config_lib.load_config('a' * 5000, cls=Fleet)
+  (tmp_path / 'config.json').write_text('{"a": true}')
+  with pytest.raises(ConfigError, match=r'config.json\' must be a Python file, config\.py; without --config'):
+    config_lib.load_config(str(tmp_path / 'config.json'), cls=Fleet)
+
+
 @pytest.mark.parametrize('file', ['', 'gs://bucket/voyage.py:size=large'])
 def test_a_config_file_is_a_local_one(file):
   with pytest.raises(ConfigError, match=f"--config = '{file}' must be a local file"):

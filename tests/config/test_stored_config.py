@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
+from etils import epath
 
 from infformer_jax.config import stored_config
 from infformer_jax.errors import ConfigError
@@ -17,11 +19,21 @@ def test_a_config_is_unchanged_by_json():
   assert json.loads(text)['ship']['engine']['first']['cylinders'] == [4, 6]
 
 
-def test_invalid_json_is_rejected():
+@pytest.mark.parametrize('text', ['{"seed": ', '[]', '[' * 100_000, '{"seed": ' + '9' * 5000 + '}'])
+def test_invalid_json_is_rejected(text):
   with pytest.raises(ConfigError, match='not a config in JSON'):
-    stored_config.from_json(Fleet, '{"seed": ')
-  with pytest.raises(ConfigError, match='not a config in JSON'):
-    stored_config.from_json(Fleet, '[]')
+    stored_config.from_json(Fleet, text)
+
+
+def test_a_file_that_is_no_config_is_named(tmp_path):
+  file = epath.Path(tmp_path / 'config.json')
+  file.write_text('{"ship": 3}')
+  with pytest.raises(ConfigError, match=r'config\.json: ship is no section \(a int\); restore it'):
+    stored_config.read_config(Ship, file, 'ship')
+  file.unlink()
+  os.mkfifo(file)
+  with pytest.raises(ConfigError, match=r'cannot read .*config\.json: not a regular file'):
+    stored_config.read_config(Fleet, file)
 
 
 def test_differences_contain_the_key_and_both_values():

@@ -63,6 +63,7 @@ def test_text_is_parsed_by_its_type(text, hint, value):
     ('deep', float, 'must be a number'),
     ('True', float, 'must be a number'),
     ('1e999', float, 'must be a finite number'),
+    ('9' * 400, float, 'must be a finite number'),
     ('7.5', int | None, 'must be an int or None'),
     ('1', bool, 'must be true or false'),
     ('1,2,3', tuple[int, int], 'must be a tuple of 2 ints'),

@@ -73,6 +73,7 @@ def test_padded_times_increase_and_the_times_of_the_values_lie_within_the_signal
       "signal_positions = 'padded' must be 'plain' unless",
     ),
     ({'num_samples': 0}, r'num_samples = 0 must be in \[1, '),
+    ({'num_samples': 2**31 - 1}, r'num_samples = 2147483647 must be in \[1, 65,536\]'),
   ],
 )
 def test_invalid_settings_are_rejected(change, message):

@@ -96,6 +96,9 @@ def test_the_tokenizer_of_a_trained_model_must_match_the_config(folder, tmp_path
       ConfigError, match=rf"data\.tokenizer = '{spec}' must be the tokenizer .*tokenizer=bpe:280"
     ):
       trained_tokenizer(other, tmp_path)
+  (tmp_path / 'data.json').write_text(json.dumps(corpus.fingerprint | {'tokenizer': 3}))
+  with pytest.raises(UserError, match=r'data\.json is damaged \(tokenizer is a int, not a str\)'):
+    trained_tokenizer(config, tmp_path)
 
 
 def test_what_is_left_out_is_named_in_note_fingerprint_and_errors(folder, tmp_path):

@@ -46,6 +46,20 @@ def test_metadata_are_read_as_csv(tmp_path):
   }
 
 
+@pytest.mark.parametrize('number', ['x', '-1', '9' * 5000, '9999999999'])
+def test_a_row_without_the_number_of_a_book_is_refused(tmp_path, number):
+  (tmp_path / 'metadata.csv').write_text(f'{number},title,1815,http://a/1')
+  with pytest.raises(UserError, match=r"metadata\.csv, row 1 must be 'ID,title,year,link'"):
+    pg19.metadata(tmp_path)
+
+
+def test_a_link_to_itself_among_the_versions_is_ignored(prepared, tmp_path):
+  (tmp_path / 'pg19').mkdir()
+  (tmp_path / 'pg19' / '9.9.9').symlink_to('9.9.9')
+  (tmp_path / 'pg19' / pg19.VERSION).symlink_to(prepared / 'pg19' / pg19.VERSION)
+  assert splits(pg19.Pg19Config(data_dir=str(tmp_path)))['validation'] == {'30': 'x y'}
+
+
 def test_prepared_books_equal_the_books_of_the_bucket(prepared):
   assert splits(pg19.Pg19Config(data_dir=str(prepared))) == {
     'train': {'1': BOOKS['train/1'], '2': BOOKS['train/2']},

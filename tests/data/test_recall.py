@@ -58,6 +58,8 @@ def test_distances_are_counted_in_segments_of_the_model():
   ('settings', 'message'),
   [
     ({'num_segments': 16}, 'num_segments = 16 must be larger than'),
+    ({'num_segments': 2**30}, r'num_segments = 1073741824 must be in \[1, '),
+    ({'num_fillers': 2**30}, r'num_fillers = 1073741824 must be in \[1, 1,000,000\]'),
     ({'distances': (4, 2)}, r'distances = \(4, 2\) must be positive, distinct and in ascending order'),
     ({'pairs_per_distance': 3}, 'segment_length = 64 must be at least'),
     ({'num_values': 0}, r'num_values = 0 must be in \[1, '),

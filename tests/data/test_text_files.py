@@ -1,6 +1,8 @@
 """Text files, plain and compressed."""
 
 import gzip
+import os
+import threading
 
 import pyarrow
 import pytest
@@ -55,3 +57,14 @@ def test_files_that_cannot_be_read_are_an_error(tmp_path):
     read_utf8(write_compressed(tmp_path / 'a.txt.gz', b'\xef\xbb\xbfcaf\xe9'))
   with pytest.raises(UserError, match='a.tar.gz is an archive; unpack it'):
     read_utf8(tmp_path / 'a.tar.gz')
+
+
+def test_a_device_is_refused_and_a_pipe_is_read(tmp_path):
+  (tmp_path / 'zeros').symlink_to('/dev/zero')
+  with pytest.raises(UserError, match='cannot read .*zeros: a device, not a file; give a file that exists'):
+    read_utf8(tmp_path / 'zeros')
+  os.mkfifo(tmp_path / 'pipe')
+  writer = threading.Thread(target=(tmp_path / 'pipe').write_text, args=['one two'])
+  writer.start()
+  assert read_utf8(tmp_path / 'pipe') == 'one two'
+  writer.join()

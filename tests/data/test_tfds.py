@@ -1,6 +1,7 @@
 """Prepared TFDS datasets."""
 
 import json
+import os
 import re
 import shutil
 
@@ -79,9 +80,17 @@ def test_a_damaged_file_of_records_is_named(prepared, tmp_path, damage, reason):
 
 
 @pytest.mark.parametrize('name', ['dataset_info.json', 'features.json'])
-@pytest.mark.parametrize('content', ['{}', '{"a'])
+@pytest.mark.parametrize('content', ['{}', '{"a', '[]', '[' * 100_000, '{"pythonClassName": "x.Y"}'])
 def test_a_damaged_description_is_one_line(prepared, tmp_path, name, content):
   copy = shutil.copytree(prepared, tmp_path / 'data') / 'pg19' / pg19.VERSION
   (copy / name).write_text(content)
   with pytest.raises(UserError, match=r'dataset_info.json or features.json is damaged \(.*prepare the data'):
+    pg19.Pg19Config(data_dir=str(tmp_path / 'data')).open(NOWHERE)
+
+
+def test_a_description_that_is_a_pipe_is_named(prepared, tmp_path):
+  copy = shutil.copytree(prepared, tmp_path / 'data') / 'pg19' / pg19.VERSION
+  (copy / 'features.json').unlink()
+  os.mkfifo(copy / 'features.json')
+  with pytest.raises(UserError, match=r'features.json is damaged \(it is missing, or no regular file\)'):
     pg19.Pg19Config(data_dir=str(tmp_path / 'data')).open(NOWHERE)

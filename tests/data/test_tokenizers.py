@@ -209,11 +209,12 @@ def test_missing_files_are_errors_with_their_names(tmp_path):
 
 
 def test_files_in_another_format_are_errors_with_their_names(tmp_path):
-  (tmp_path / 'own.model').write_text('hello')
-  with pytest.raises(
-    UserError, match=r"data\.tokenizer = 'sentencepiece:.*own\.model' must be a SentencePiece model"
-  ):
-    tokenizers.from_spec(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
+  for content in ('hello', ''):
+    (tmp_path / 'own.model').write_text(content)
+    with pytest.raises(
+      UserError, match=r"data\.tokenizer = 'sentencepiece:.*own\.model' must be a SentencePiece model"
+    ):
+      tokenizers.from_spec(f'sentencepiece:{tmp_path}/own.model', tmp_path, list)
   for change in (
     lambda: write_gpt2(tmp_path, without='a'),  # A byte without an id would be lost silently.
     lambda: write_gpt2(tmp_path, merges=['x yz']),

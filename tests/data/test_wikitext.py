@@ -1,5 +1,7 @@
 """WikiText, divided into articles."""
 
+import os
+
 import pytest
 
 from infformer_jax.data.wikitext import WikitextConfig
@@ -36,6 +38,13 @@ def test_every_article_is_a_document_with_all_of_its_characters(tmp_path, suffix
   }
   (last,) = texts.documents['test'].read([2])
   assert last.text == LAST
+
+
+def test_a_link_to_itself_and_a_pipe_beside_the_files_are_not_read(tmp_path):
+  write(tmp_path, {'wiki.test': LAST}, '.tokens')
+  (tmp_path / 'wiki.valid.tokens').symlink_to('wiki.valid.tokens')
+  os.mkfifo(tmp_path / 'wiki.train.tokens')
+  assert open_texts(tmp_path).documents.keys() == {'test'}
 
 
 def test_other_folders_are_refused(tmp_path):

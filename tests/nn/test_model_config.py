@@ -25,6 +25,10 @@ IMPOSSIBLE = [
     "window = 'past' must be 'block' with short_term_length = 0; or use 4 or more",
   ),
   ({'clamp_length': 0}, 'clamp_length = 0 must be in [1,'),
+  (  # Neither the range of all layers nor the model is made.
+    {'num_layers': 2**31 - 1, 'memory': toy.small('continuous', layers=(0,))},
+    'num_layers = 2147483647 must be in [1, 10,000]',
+  ),
   ({'clamp_length': 9, 'positions': 't5'}, "clamp_length = 9 must be None with positions = 't5'"),
   (
     {'positions': 'learned', 'max_positions': 7},

@@ -5,7 +5,16 @@ import pytest
 from infformer_jax.errors import UserError
 from infformer_jax.pretrained.settings import Settings
 
-VALUES = {'layers': 2, 'eps': 1, 'tied': True, 'act': 'gelu', 'null': None, 'rope': {'factor': 0}}
+VALUES = {
+  'layers': 2,
+  'eps': 1,
+  'tied': True,
+  'act': 'gelu',
+  'null': None,
+  'large': 2**31,
+  'huge': 10**400,
+  'rope': {'factor': 0},
+}
 
 
 def test_values_and_defaults():
@@ -25,6 +34,8 @@ def test_values_and_defaults():
   [
     (lambda s: s.integer('act'), 'config.json: act = "gelu" is not supported; it must be a positive integer'),
     (lambda s: s.integer('tied'), 'tied = true is not supported'),
+    (lambda s: s.integer('large'), 'large = 2147483648 is not supported; it must be a positive integer'),
+    (lambda s: s.number('huge'), 'huge = 1000.* is not supported; it must be a positive number'),
     (lambda s: s.integer('absent'), 'config.json has no absent, which must be a positive integer'),
     (lambda s: s.number('act'), 'act = "gelu" is not supported; it must be a positive number'),
     (lambda s: s.flag('layers', False), 'layers = 2 is not supported; it must be true or false'),

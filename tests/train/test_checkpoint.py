@@ -201,3 +201,10 @@ def test_the_remains_of_a_checkpoint_after_a_kill_are_removed(copied):
   checkpoints.save(4, tree(4), RUN, best=None)
   checkpoints.wait()
   assert checkpoints.steps() == [3, 4]
+
+
+@pytest.mark.parametrize('make', [lambda path: path.write_text('x'), lambda path: path.symlink_to(path)])
+def test_what_is_no_folder_of_checkpoints_is_named(tmp_path, make):
+  make(tmp_path / 'checkpoints')
+  with pytest.raises(UserError, match=r'cannot read .*checkpoints: .*; use another --workdir'):
+    Checkpoints(tmp_path / 'checkpoints', warn=print).steps()

@@ -78,7 +78,11 @@ def test_resuming_removes_later_lines(place):
 
 
 @pytest.mark.parametrize(
-  'torn', ['{"step": 3, "spl', '{"step": 3}', '\x00\x00\x00', '{"step": 9}\n{"step": 3}\n']
+  'torn',
+  [
+    *('{"step": 3, "spl', '{"step": 3}', '\x00\x00\x00', '{"step": 9}\n{"step": 3}\n'),
+    *('null\n', '{}\n', '{"step": "x"}\n', '[' * 100_000 + '\n'),
+  ],
 )
 def test_an_incomplete_line_and_all_lines_after_it_are_removed(place, torn):
   path = place / 'metrics.jsonl'
