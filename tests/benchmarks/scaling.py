@@ -5,9 +5,9 @@
     python -m tests.benchmarks.scaling ... --config.train.batch_size=32 --json FILE
 
 The program is compiled ahead of time and not run. A topology of TPUs, such as v5e:4x4, v4:2x2x4 or v5p:2x2x1,
-needs libtpu (pip install -e '.[tpu]'), whose compiler runs without a TPU, in one process at a time, and refuses
-a program that does not fit the memory of a device. cpu:N is N devices of this host, whose compiler stores more
-intermediate results than those of TPUs and GPUs.
+needs libtpu (pip install -e '.[tpu]'). Its compiler runs without a TPU, in one process at a time; it refuses
+a program that does not fit the memory of a device. cpu:N is N devices of this host, whose compiler stores
+more intermediate results than those of TPUs and GPUs.
 """
 
 import argparse
