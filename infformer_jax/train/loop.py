@@ -140,7 +140,7 @@ def train(
   hooks = [status, Every(config.log_every, log), *hooks, save]
   reports = _Reports(run)
   try:
-    with Termination() as termination:
+    with Termination(checkpoints.last) as termination:
       while not run.ended:
         run.state, report = train_step(run.state, batch, constants)
         run.step += 1
@@ -163,7 +163,7 @@ def train(
     raise
   checkpoints.wait()
   run.metrics.close()
-  if run.stopping:
+  if termination.received:
     raise Terminated(
       f'received SIGTERM; checkpoint {run.step} is saved, run the same command again to resume'
     )
