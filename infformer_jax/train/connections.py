@@ -13,8 +13,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from jax._src import distributed  # The client of JAX's key-value store; Orbax uses it as well.
-
 from infformer_jax.errors import UnavailableError
 
 _KEY = 'infformer_jax/connections'
@@ -66,27 +64,26 @@ class Other:
   connection: Connection
 
 
-def connect(seconds: float) -> list[Other]:
-  """Process 0 waits for the others; returns those to which this process has a connection.
+def connect(state: Any, seconds: float) -> tuple[int, list[Other]]:
+  """Returns the index of this process, and those to which it now has a connection: process 0 to all others.
 
   Args:
+    state: `jax._src.distributed.global_state`, which has the address and a store of all processes.
     seconds: to wait for all of them.
   Raises:
     UnavailableError: a process has not connected, or cannot connect.
   """
-  state = distributed.global_state
   if state.num_processes == 1:
-    return []
-  client: Any = state.client
+    return 0, []
   if state.process_id == 0:
     token = secrets.token_hex()
     family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     with socket.create_server(
       ('', 0), family=family, backlog=state.num_processes, dualstack_ipv6=socket.has_dualstack_ipv6()
     ) as server:
-      client.key_value_set(_KEY, json.dumps([server.getsockname()[1], token]))
-      return list(_accepted(server, token, range(1, state.num_processes), seconds))
-  port, token = json.loads(client.blocking_key_value_get(_KEY, int(1000 * seconds)))
+      state.client.key_value_set(_KEY, json.dumps([server.getsockname()[1], token]))
+      return 0, list(_accepted(server, token, range(1, state.num_processes), seconds))
+  port, token = json.loads(state.client.blocking_key_value_get(_KEY, int(1000 * seconds)))
   address = str(state.coordinator_address).rsplit(':', 1)[0].strip('[]')
   try:
     connection = Connection(socket.create_connection((address, port), timeout=seconds))
@@ -101,7 +98,7 @@ def connect(seconds: float) -> list[Other]:
       f'process {state.process_id} on {socket.gethostname()} cannot connect to process 0 at {address}:{port} '
       f'({problem}); allow TCP connections between the hosts'
     )
-  return [Other(0, answer['host'], connection)]
+  return state.process_id, [Other(0, answer['host'], connection)]
 
 
 def _accepted(server: socket.socket, token: str, wanted: range, seconds: float) -> Iterator[Other]:

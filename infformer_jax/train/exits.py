@@ -1,9 +1,11 @@
 """The reasons for which a program ends early: a line for the user, and an exit code."""
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from infformer_jax import paths
 
@@ -71,3 +73,22 @@ class Terminated(Stopped):
   """The run received SIGTERM. The exit code is that of a process that the signal ends."""
 
   code = 143
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+  """Why all processes of a run end."""
+
+  process: int
+  host: str
+  code: int
+  line: str  # what this process says
+  died: bool = False  # `line` is what the others say of it
+
+  def message(self) -> dict[str, Any]:
+    return {'end': dataclasses.asdict(self)}
+
+  def seen_by(self, index: int) -> str:
+    """The line of another process, or of this one."""
+    own = self.died or index == self.process
+    return self.line if own else f'process {self.process} on {self.host}: {self.line}'

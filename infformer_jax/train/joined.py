@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import jax
+from jax._src import distributed  # Its state is not public; Orbax uses it as well.
 
 from infformer_jax import paths
 from infformer_jax.console import Console
@@ -45,8 +46,6 @@ def join(count: int | None, index: int | None, *, timeout: int, grace: int) -> N
   jax.config.update('jax_enable_preemption_service', False)
   before = signal.getsignal(signal.SIGTERM)
   _watch_for_sigterm()
-  if index != 0:
-    filter_stderr()
   late = threading.Timer(_START_SECONDS, _give_up)
   late.daemon = True
   late.start()
@@ -57,10 +56,12 @@ def join(count: int | None, index: int | None, *, timeout: int, grace: int) -> N
     initialization_timeout=_START_SECONDS + _LATER,
     heartbeat_timeout_seconds=timeout + _LATER,
   )
-  others = connect(_START_SECONDS)
+  index, others = connect(distributed.global_state, _START_SECONDS)
   late.cancel()
+  if index > 0:
+    filter_stderr()
   if others:
-    _peers = Peers(jax.process_index(), others, timeout=timeout, grace=grace)
+    _peers = Peers(index, others, timeout=timeout, grace=grace)
   else:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, before)

@@ -10,7 +10,6 @@ be blocked in a collective operation. JAX would notice a dead process after its 
     {'end': End}                            {'end': End}
 """
 
-import dataclasses
 import os
 import socket
 import threading
@@ -19,28 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from infformer_jax.train.connections import Message, Other
-from infformer_jax.train.exits import Terminated, UnreachableError
+from infformer_jax.train.exits import End, Terminated, UnreachableError
 
 _PULSE = 1.0
-_OWN_SECONDS = 2.0
-"""How long an end waits for an error of the main thread, and such an error for an end that caused it."""
-_LAST_SECONDS = 10.0
-"""How long process 0, which has JAX's coordinator, waits for the others to end before it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class End:
-  """Why all processes end."""
-
-  process: int
-  host: str
-  code: int
-  line: str  # what this process says
-  died: bool = False  # `line` is what the others say of it
-
-  def seen_by(self, index: int) -> str:
-    own = self.died or index == self.process
-    return self.line if own else f'process {self.process} on {self.host}: {self.line}'
+_OWN_SECONDS = (
+  2.0  # An end waits for an error of the main thread, and such an error for an end that caused it.
+)
+_LAST_SECONDS = 10.0  # Process 0, which has JAX's coordinator, waits for the others to end before it.
 
 
 class Peers:
@@ -65,10 +49,12 @@ class Peers:
       leave: ends the process with an exit code.
     """
     self._index, self._others, self._timeout, self._grace = index, others, timeout, grace
-    self._os_exit = leave
+    self._hosts = {index: socket.gethostname()} | {other.index: other.host for other in others}
+    self._exit = leave
     self._changed = threading.Condition()  # Its lock, which is reentrant, protects all that follows.
     self._end: End | None = None
-    self._failing = self._finished = self._leaving = self._reached = False
+    self._failing = self._finished = self._reached = False
+    self._leaving = threading.Lock()
     self._done: set[int] = set()  # of the hub
     self._step: int | None = None
     self._steps: dict[int, int | None] = {}  # of the hub
@@ -76,10 +62,9 @@ class Peers:
     self._grace_starts = threading.Event()
     self._stop: int | None = None
     self._last: Callable[[], str] = lambda: 'run the same command again to resume'
-    self._readers = [threading.Thread(target=self._listen, args=(other,), daemon=True) for other in others]
-    others_threads = [threading.Thread(target=each, daemon=True) for each in (self._pulse, self._limit)]
-    for thread in (*self._readers, *others_threads):
-      thread.start()
+    self._readers = [self._thread(self._listen, other) for other in others]
+    self._thread(self._pulse)
+    self._thread(self._limit)
 
   @property
   def terminated(self) -> bool:
@@ -103,7 +88,7 @@ class Peers:
     with self._changed:
       self._step, self._reached = None, True
 
-  def fail(self, code: int, line: str, show: Callable[[], None], *, own: bool) -> NoReturn:
+  def fail(self, code: int, line: str, show: Callable[[], object], *, own: bool) -> NoReturn:
     """Ends all processes with the error of this one, unless another one is the cause.
 
     Args:
@@ -126,9 +111,8 @@ class Peers:
     with self._changed:
       self._to_hub({'done': True})
       self._changed.wait_for(lambda: self._finished or self._end)
-      end = self._end
-    if end is not None:
-      self._leave_by(end)
+    if self._end is not None:
+      self._leave_by(self._end)
 
   def received_sigterm(self) -> None:
     """To be called by a thread."""
@@ -150,7 +134,7 @@ class Peers:
     end = End(other.index, other.host, UnreachableError.code, line, died=True)
     with self._changed:
       if not (self._finished or self._end):
-        (self._announce if self._index == 0 else self._announced)({'end': dataclasses.asdict(end)})
+        (self._announce if self._index == 0 else self._announced)(end.message())
 
   def _pulse(self) -> None:
     while True:
@@ -162,9 +146,10 @@ class Peers:
     """Ends the processes if they have not reached a common step some time after SIGTERM."""
     self._grace_starts.wait()
     time.sleep(self._grace)
-    last = self._last()
+    if self._reached or self._finished:
+      return
     problem = f'the processes reached no common step within {self._grace:.0f} s'
-    line = f'stopped: received SIGTERM, but {problem}; {last}'
+    line = f'stopped: received SIGTERM, but {problem}; {self._last()}'
     with self._changed:
       if not (self._reached or self._finished or self._end):
         self._end_all(Terminated.code, line)
@@ -176,11 +161,13 @@ class Peers:
     if end.died or not self._failing:
       self._leave_by(end)
 
+  def _thread(self, function: Callable[..., None], *args: object) -> threading.Thread:
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    return thread
+
   def _to_hub(self, message: Message) -> None:
-    if self._index == 0:
-      self._at_hub(0, message)
-    else:
-      self._others[0].connection.send(message)
+    self._at_hub(0, message) if self._index == 0 else self._others[0].connection.send(message)
 
   def _announce(self, message: Message) -> None:
     for other in self._others:
@@ -188,7 +175,7 @@ class Peers:
     self._announced(message)
 
   def _at_hub(self, sender: int, message: Message) -> None:
-    everyone = {0, *(other.index for other in self._others)}
+    everyone = set(self._hosts)
     match message:
       case {'end': _} if self._end is None:
         self._announce(message)
@@ -209,16 +196,14 @@ class Peers:
     if len(steps) == len(self._steps):
       self._announce({'stop': max(steps) + 1})
       return
-    hosts = {other.index: other.host for other in self._others}
     process = self._terminated or 0
-    end = End(process, hosts.get(process, socket.gethostname()), Terminated.code, 'terminated')
-    self._announce({'end': dataclasses.asdict(end)})
+    self._announce(End(process, self._hosts[process], Terminated.code, 'terminated').message())
 
   def _announced(self, message: Message) -> None:
     match message:
       case {'end': end} if self._end is None:
         self._end = End(**end)
-        threading.Thread(target=self._end_soon, args=(self._end,), daemon=True).start()
+        self._thread(self._end_soon, self._end)
       case {'done': _}:
         self._finished = True
       case {'where': process}:
@@ -231,28 +216,23 @@ class Peers:
 
   def _end_all(self, code: int, line: str) -> End:
     """Ends all processes with an error of this one; returns what the hub has announced."""
-    end = End(self._index, socket.gethostname(), code, line)
-    self._to_hub({'end': dataclasses.asdict(end)})
+    end = End(self._index, self._hosts[self._index], code, line)
+    self._to_hub(end.message())
     if not self._changed.wait_for(lambda: self._end, _OWN_SECONDS):  # It does not answer.
-      self._announced({'end': dataclasses.asdict(end)})
+      self._announced(end.message())
     return self._end or end
 
   def _leave_by(self, end: End) -> NoReturn:
-    self._leave(end.code, lambda: _write(end.seen_by(self._index)))
+    line = f'{end.seen_by(self._index)}\n'.encode()
+    self._leave(end.code, lambda: os.write(2, line))  # Not `print`, whose lock the main thread may hold.
 
-  def _leave(self, code: int, show: Callable[[], None]) -> NoReturn:
+  def _leave(self, code: int, show: Callable[[], object]) -> NoReturn:
     """Ends this process; one of its threads does so, and others that try wait."""
-    with self._changed:
-      first, self._leaving = not self._leaving, True
-    if not first:
+    if not self._leaving.acquire(blocking=False):
       threading.Event().wait()
     show()
     if self._index == 0:
       last = time.monotonic() + _LAST_SECONDS
       for reader in self._readers:
         reader.join(max(last - time.monotonic(), 0.0))
-    self._os_exit(code)
-
-
-def _write(line: str) -> None:
-  os.write(2, f'{line}\n'.encode())  # Not `print`, whose lock the main thread may hold.
+    self._exit(code)

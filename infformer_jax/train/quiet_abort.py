@@ -1,8 +1,8 @@
-"""Without the output of JAX when it aborts because process 0 has died, if this package says the same in a line.
+"""Hides what JAX writes when it aborts because process 0 has died, if this package says the same in a line.
 
-JAX writes it to file descriptor 2, outside of Python, before this package can react, and takes no callback. So
-descriptor 2 is a pipe to a small process that runs this file. It is not a thread: what the process writes
-before it crashes must not be lost.
+JAX writes it to file descriptor 2, outside of Python, before this package can react, and takes no callback.
+The descriptor becomes a pipe to a small process that runs this file. It is not a thread, since what a process
+writes before it crashes must not be lost.
 """
 
 import os
@@ -28,18 +28,20 @@ def filter_stderr() -> None:
 
 
 def copy(lines: Iterable[bytes], out: BinaryIO) -> None:
-  """Writes the lines at once, except those from JAX's abort on: at the end, if no line of ours follows."""
+  """Writes the lines at once, except those from JAX's abort on: at the end, if there is no line of ours."""
   held: list[bytes] = []
+  explained = False
   for line in lines:
     if line.startswith(_OURS):
-      held.clear()
+      explained = True
     elif held or _ABORT.match(line):
       held.append(line)
       continue
     out.write(line)
     out.flush()
-  out.writelines(held)
-  out.flush()
+  if not explained:
+    out.writelines(held)
+    out.flush()
 
 
 if __name__ == '__main__':

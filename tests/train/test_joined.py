@@ -1,0 +1,129 @@
+"""What happens in one process of several: how it starts, and how its errors end all."""
+
+import os
+import signal
+import threading
+import time
+
+import jax
+import pytest
+
+from infformer_jax.console import Console
+from infformer_jax.errors import UserError
+from infformer_jax.train import joined
+from infformer_jax.train.exits import NotFiniteError, SaveError, Terminated, UnreachableError
+
+
+class Exit(BaseException):
+  """In place of the end of the process."""
+
+
+class Recorded:
+  """Other processes, which record what this one tells them."""
+
+  def __init__(self):
+    self.failures, self.finished = [], 0
+
+  def fail(self, code, line, show, *, own):
+    show()
+    self.failures.append((code, line, own))
+    raise Exit
+
+  def finish(self):
+    self.finished += 1
+
+
+@pytest.fixture
+def others(monkeypatch) -> Recorded:
+  recorded = Recorded()
+  monkeypatch.setattr(joined, '_peers', recorded)
+  return recorded
+
+
+def run(error: BaseException | None) -> None:
+  with joined.together(Console()):
+    if error:
+      raise error
+
+
+def test_a_process_alone_keeps_its_errors_and_exits_with_the_code_of_stopped(capsys):
+  run(None)
+  with pytest.raises(UserError):
+    run(UserError('no data'))
+  with pytest.raises(SystemExit) as stopped:
+    run(UnreachableError('away'))
+  assert stopped.value.code == 75
+  assert capsys.readouterr().err == 'stopped: away\n'
+
+
+@pytest.mark.parametrize(
+  ('error', 'code', 'line', 'own'),
+  [
+    (SaveError('full'), 1, 'stopped: full', False),
+    (UnreachableError('away'), 75, 'stopped: away', False),
+    (UserError('no\ndata'), 2, 'error: no data', True),
+    (KeyError('loss'), 1, "error: KeyError: 'loss'; its output has the traceback", False),
+    (KeyboardInterrupt(), 130, 'error: KeyboardInterrupt:; its output has the traceback', False),
+  ],
+)
+def test_an_error_of_one_process_is_told_to_the_others(others, capsys, error, code, line, own):
+  with pytest.raises(Exit):
+    run(error)
+  assert others.failures == [(code, line, own)]
+  assert others.finished == 0
+  err = capsys.readouterr().err
+  assert err == f'{line}\n' or ('Traceback' in err and type(error).__name__ in err)
+
+
+@pytest.mark.parametrize('error', [Terminated('SIGTERM'), NotFiniteError(8, 'loss'), SystemExit(1), None])
+def test_processes_that_end_alike_wait_for_each_other(others, monkeypatch, error):
+  codes = []
+
+  def leave(code: int) -> None:
+    codes.append((code, others.finished))
+    raise Exit
+
+  monkeypatch.setattr(os, '_exit', leave)
+  if error is None:
+    run(error)
+  else:
+    with pytest.raises((Exit, SystemExit)):
+      run(error)
+  assert others.failures == []
+  assert others.finished == 1
+  assert codes == ([(error.code, 1)] if hasattr(error, 'of_one_process') else [])
+
+
+@pytest.fixture
+def _sigterm():
+  before = signal.getsignal(signal.SIGTERM)
+  yield
+  signal.set_wakeup_fd(-1)
+  signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures('_sigterm')
+def test_sigterm_reaches_the_others_while_the_main_thread_is_blocked(others, monkeypatch):
+  received = threading.Event()
+  others.received_sigterm = received.set
+  monkeypatch.setattr(joined, '_peers', others)
+  joined._watch_for_sigterm()
+  timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+  timer.start()
+  assert received.wait(10)
+
+
+@pytest.mark.usefixtures('_sigterm')
+def test_a_process_that_turns_out_to_be_alone_handles_sigterm_as_before(monkeypatch):
+  calls = []
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda **arguments: calls.append(arguments))
+  monkeypatch.setattr(jax.config, 'update', lambda name, value: calls.append({name: value}))
+  seen = []
+  signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+  joined.join(None, None, timeout=7, grace=3)
+  assert joined.peers() is None
+  assert {'jax_enable_preemption_service': False} in calls
+  assert calls[-1]['heartbeat_timeout_seconds'] > 7
+  os.kill(os.getpid(), signal.SIGTERM)
+  time.sleep(0.05)
+  assert seen == [signal.SIGTERM]
