@@ -84,7 +84,7 @@ def together(console: Console) -> Iterator[None]:
     _say(line)
     if _peers:  # All processes have this error, or are still saving.
       _peers.finish()
-      os._exit(stopped.code)  # A regular exit waits for threads of Orbax.
+      _peers.leave(stopped.code)
     sys.exit(stopped.code)
   except BaseException as error:
     if not _peers:

@@ -103,7 +103,7 @@ class Peers:
         self._changed.wait_for(lambda: self._end, _OWN_SECONDS)
       end = self._end or self._end_all(code, line)
     if own or (end.process == self._index and not end.died):
-      self._leave(code, show)
+      self.leave(code, show)
     self._leave_by(end)
 
   def finish(self) -> None:
@@ -113,6 +113,17 @@ class Peers:
       self._changed.wait_for(lambda: self._finished or self._end)
     if self._end is not None:
       self._leave_by(self._end)
+
+  def leave(self, code: int, show: Callable[[], object] = lambda: None) -> NoReturn:
+    """Exits at once, since a regular exit waits for threads of Orbax; other threads that try it wait."""
+    if not self._leaving.acquire(blocking=False):
+      threading.Event().wait()
+    show()
+    if self._index == 0:
+      last = time.monotonic() + _LAST_SECONDS
+      for reader in self._readers:
+        reader.join(max(last - time.monotonic(), 0.0))
+    self._exit(code)
 
   def received_sigterm(self) -> None:
     """To be called by a thread."""
@@ -224,15 +235,4 @@ class Peers:
 
   def _leave_by(self, end: End) -> NoReturn:
     line = f'{end.seen_by(self._index)}\n'.encode()
-    self._leave(end.code, lambda: os.write(2, line))  # Not `print`, whose lock the main thread may hold.
-
-  def _leave(self, code: int, show: Callable[[], object]) -> NoReturn:
-    """Ends this process; one of its threads does so, and others that try wait."""
-    if not self._leaving.acquire(blocking=False):
-      threading.Event().wait()
-    show()
-    if self._index == 0:
-      last = time.monotonic() + _LAST_SECONDS
-      for reader in self._readers:
-        reader.join(max(last - time.monotonic(), 0.0))
-    self._exit(code)
+    self.leave(end.code, lambda: os.write(2, line))  # Not `print`, whose lock the main thread may hold.
