@@ -21,6 +21,7 @@ from infformer_jax.train.peers import Peers
 from infformer_jax.train.quiet_abort import filter_stderr
 
 _START_SECONDS = 300
+_CONNECT_SECONDS = 60
 _LATER = 30
 _peers: Peers | None = None
 
@@ -38,8 +39,6 @@ def join(count: int | None, index: int | None, *, timeout: int, grace: int) -> N
     index: of this process.
     timeout: seconds after which a process from which nothing was heard is dead.
     grace: seconds from SIGTERM until all processes have reached a common step.
-  Raises:
-    UnavailableError: a process cannot connect.
   """
   global _peers
   # JAX's own handler of SIGTERM would wait, outside of Python, until all processes have reached a barrier.
@@ -56,8 +55,12 @@ def join(count: int | None, index: int | None, *, timeout: int, grace: int) -> N
     initialization_timeout=_START_SECONDS + _LATER,
     heartbeat_timeout_seconds=timeout + _LATER,
   )
-  index, others = connect(distributed.global_state, _START_SECONDS)
   late.cancel()
+  try:
+    index, others = connect(distributed.global_state, _CONNECT_SECONDS)
+  except UnavailableError as error:
+    _say(error.line)
+    os._exit(error.code)  # At a regular exit JAX waits for the other processes.
   if index > 0:
     filter_stderr()
   if others:
@@ -104,10 +107,11 @@ def _fail(others: Peers, error: BaseException) -> NoReturn:
   if isinstance(error, UserError):
     line = error.line
     others.fail(error.code, line, lambda: _say(line), own=True)
-  code = 130 if isinstance(error, KeyboardInterrupt) else 1
+  if isinstance(error, KeyboardInterrupt):
+    others.fail(130, 'interrupted', lambda: _say('interrupted'), own=True)
   words = ' '.join([f'{type(error).__name__}:', *str(error).split()])
   line = f'error: {words[:300]}; its output has the traceback'
-  others.fail(code, line, lambda: sys.excepthook(type(error), error, error.__traceback__), own=False)
+  others.fail(1, line, lambda: sys.excepthook(type(error), error, error.__traceback__), own=False)
 
 
 def _say(line: str) -> None:

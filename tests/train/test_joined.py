@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -9,7 +12,7 @@ import jax
 import pytest
 
 from infformer_jax.console import Console
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train import joined
 from infformer_jax.train.exits import NotFiniteError, SaveError, Stopped, Terminated, UnreachableError
 
@@ -68,7 +71,7 @@ def test_a_process_alone_keeps_its_errors_and_exits_with_the_code_of_stopped(cap
     (UnreachableError('away'), 75, 'stopped: away', False),
     (UserError('no\ndata'), 2, 'error: no data', True),
     (KeyError('loss'), 1, "error: KeyError: 'loss'; its output has the traceback", False),
-    (KeyboardInterrupt(), 130, 'error: KeyboardInterrupt:; its output has the traceback', False),
+    (KeyboardInterrupt(), 130, 'interrupted', True),
   ],
 )
 def test_an_error_of_one_process_is_told_to_the_others(others, capsys, error, code, line, own):
@@ -125,3 +128,41 @@ def test_a_process_that_turns_out_to_be_alone_handles_sigterm_as_before(monkeypa
   os.kill(os.getpid(), signal.SIGTERM)
   time.sleep(0.05)
   assert seen == [signal.SIGTERM]
+
+
+@pytest.mark.usefixtures('_sigterm')
+def test_a_process_that_cannot_connect_exits_at_once_with_one_line(monkeypatch, capsys):
+  def connect(state, seconds):
+    raise UnavailableError('process 1 cannot connect')
+
+  def leave(code: int):
+    raise Exit(code)
+
+  monkeypatch.setattr(jax.distributed, 'initialize', lambda **arguments: None)
+  monkeypatch.setattr(jax.config, 'update', lambda name, value: None)
+  monkeypatch.setattr(joined, 'connect', connect)
+  monkeypatch.setattr(os, '_exit', leave)
+  with pytest.raises(Exit, match='75'):
+    joined.join(2, 1, timeout=7, grace=3)
+  assert capsys.readouterr().err == 'error: process 1 cannot connect\n'
+
+
+@pytest.mark.usefixtures('_sigterm')
+def test_a_run_whose_other_processes_do_not_start_ends_with_one_line():
+  program = (
+    'from infformer_jax.train import joined as j; j._START_SECONDS = 1; j.join(2, 0, timeout=60, grace=30)'
+  )
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    address = f'localhost:{free.getsockname()[1]}'
+  done = subprocess.run(
+    [sys.executable, '-c', program],
+    env=os.environ | {'JAX_COORDINATOR_ADDRESS': address},
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=60,
+  )
+  assert done.returncode == 75
+  assert done.stderr.splitlines()[-1].startswith('error: not all processes have started within 1 s; ')
+  assert 'Check failure' not in done.stderr
