@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from infformer_jax.train.exits import End
 from tests.program import Program, assert_same, checkpoint_steps, last_step
 from tests.test_main_several_processes import finish, start
 
@@ -33,13 +34,12 @@ def program(tmp_path_factory) -> Program:
 
 @pytest.fixture(scope='module')
 def undisturbed(program, tmp_path_factory) -> tuple[pathlib.Path, float]:
-  """The work directory of an uninterrupted run, and the seconds it takes once the processes have joined."""
-  for name in ('first', 'second'):  # The second one finds all programs compiled.
-    workdir = tmp_path_factory.mktemp(name) / 'work'
-    processes = joined(program, workdir)
-    began = time.monotonic()
-    finish(processes, code=0)
-  return workdir, time.monotonic() - began
+  """The work directory of an uninterrupted run, and about the seconds that it takes after its start."""
+  workdir = tmp_path_factory.mktemp('undisturbed') / 'work'
+  processes = joined(program, workdir)
+  began = time.monotonic()
+  finish(processes, code=0)
+  return workdir, (time.monotonic() - began) / 2  # A run that finds all programs compiled takes less time.
 
 
 def joined(
@@ -94,11 +94,11 @@ def with_fault(program: Program, folder: pathlib.Path, fault: str) -> str:
   return f'--config={config}'
 
 
-def died(index: int) -> str:
-  return (
-    f'stopped: process {index} on {socket.gethostname()} has ended without a word: it was killed, '
-    'as when memory is exhausted, or it crashed; run the same command again to resume\n'
-  )
+def assert_names_the_dead(end: tuple[int, str], dead: int) -> None:
+  """Without process 0, which has JAX's coordinator, JAX may abort before this package exits."""
+  code, err = end
+  assert code in ((75, -signal.SIGABRT) if dead == 0 else (75,)), end
+  assert err == f'{End.dead(dead, socket.gethostname()).line}\n'
 
 
 def test_runs_killed_at_random_moments_have_the_same_results(program, undisturbed, tmp_path):
@@ -117,7 +117,8 @@ def test_runs_killed_at_random_moments_have_the_same_results(program, undisturbe
       kills += 1
       for index, (code, err) in enumerate(ends):
         assert (index in victims) == (code == -signal.SIGKILL), ends
-        assert index in victims or (code, err) in [(75, died(victims[0])), (0, '')], ends
+        if index not in victims:
+          assert_names_the_dead((code, err), victims[0])
     else:
       assert ends == [(0, ''), (0, '')]
       assert_same(workdir, reference)
@@ -162,7 +163,7 @@ def test_runs_terminated_at_random_moments_have_the_same_results(program, undist
 def test_a_process_that_loses_the_other_names_it_in_one_line(program, tmp_path, dead):
   processes = at_step(program, tmp_path / 'work', 8)
   processes[dead].kill()
-  assert await_end(processes[1 - dead], END_SECONDS) == (75, died(dead))
+  assert_names_the_dead(await_end(processes[1 - dead], END_SECONDS), dead)
   await_end(processes[dead], END_SECONDS)
 
 

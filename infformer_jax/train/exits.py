@@ -75,6 +75,9 @@ class Terminated(Stopped):
   code = 143
 
 
+_KILLED = 'has ended without a word: it was killed, as when memory is exhausted, or it crashed'
+
+
 @dataclasses.dataclass(frozen=True)
 class End:
   """Why all processes of a run end."""
@@ -84,6 +87,12 @@ class End:
   code: int
   line: str  # what this process says
   died: bool = False  # `line` is what the others say of it
+
+  @classmethod
+  def dead(cls, process: int, host: str, problem: str = _KILLED) -> 'End':
+    """The end of all others, because this process has died."""
+    line = f'stopped: process {process} on {host} {problem}; run the same command again to resume'
+    return cls(process, host, UnreachableError.code, line, died=True)
 
   def message(self) -> dict[str, Any]:
     return {'end': dataclasses.asdict(self)}

@@ -16,7 +16,7 @@ from infformer_jax import paths
 from infformer_jax.console import Console
 from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train.connections import connect
-from infformer_jax.train.exits import Stopped, Terminated
+from infformer_jax.train.exits import End, Stopped, Terminated
 from infformer_jax.train.peers import Peers
 from infformer_jax.train.quiet_abort import filter_stderr
 
@@ -62,7 +62,7 @@ def join(count: int | None, index: int | None, *, timeout: int, grace: int) -> N
     _say(error.line)
     os._exit(error.code)  # At a regular exit JAX waits for the other processes.
   if index > 0:
-    filter_stderr()
+    filter_stderr(End.dead(0, others[0].host).line)
   if others:
     _peers = Peers(index, others, timeout=timeout, grace=grace)
   else:

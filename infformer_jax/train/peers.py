@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from infformer_jax.train.connections import Message, Other
-from infformer_jax.train.exits import End, Terminated, UnreachableError
+from infformer_jax.train.exits import End, Terminated
 
 _PULSE = 1.0
 _OWN_SECONDS = (
@@ -138,11 +138,10 @@ class Peers:
       while (message := other.connection.receive(self._timeout)) is not None:
         with self._changed:
           self._at_hub(other.index, message) if self._index == 0 else self._announced(message)
-      problem = 'has ended without a word: it was killed, as when memory is exhausted, or it crashed'
+      end = End.dead(other.index, other.host)
     except TimeoutError:
       problem = f'has not answered for {self._timeout:.0f} s: its host or network is down, or it is suspended'
-    line = f'stopped: process {other.index} on {other.host} {problem}; run the same command again to resume'
-    end = End(other.index, other.host, UnreachableError.code, line, died=True)
+      end = End.dead(other.index, other.host, problem)
     with self._changed:
       if not (self._finished or self._end):
         (self._announce if self._index == 0 else self._announced)(end.message())

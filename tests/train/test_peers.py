@@ -169,6 +169,7 @@ def test_sigterm_ends_a_process_whose_hub_does_not_answer(capfd):
   group = Group(silent=0, grace=0.3)
   group.peers[1].received_sigterm()
   assert group.await_ends(1) == [143]
+  assert capfd.readouterr().err.startswith('stopped: received SIGTERM, but ')
 
 
 def test_all_finish_together_and_the_end_of_one_is_no_death_then(capfd):

@@ -10,14 +10,16 @@ from infformer_jax.train.quiet_abort import copy
 ABORT = [
   b'E1127 12:21:03.434717    9946 coordination_service_agent.cc:289] Polled an error\n',
   b'F1127 12:21:03.434795    9946 client.h:80] Terminating process because\n',
+  b'absl::Status: UNAVAILABLE: Failed to send RPC to coordination service. Either\n',
   b'*** Check failure stack trace: ***\n',
 ]
 OURS = b'stopped: process 0 on host has ended\n'
+OTHER = b'stopped: process 2 on host has ended\n'
 WARNING = b'warning: a line\n'
 PROGRAM = """
 import os, sys
 from infformer_jax.train.quiet_abort import filter_stderr
-filter_stderr()
+filter_stderr('stopped: process 0')
 os.write(2, b'no newline')
 os.abort()
 """
@@ -25,18 +27,20 @@ os.abort()
 
 def copied(*lines: bytes) -> bytes:
   out = io.BytesIO()
-  copy(lines, out)
+  copy(lines, out, OURS)
   return out.getvalue()
 
 
-def test_only_our_line_about_process_0_remains():
+def test_one_line_about_process_0_remains():
+  assert copied(WARNING, *ABORT) == WARNING + OURS
   assert copied(WARNING, *ABORT, OURS) == WARNING + OURS
-  assert copied(WARNING, *ABORT[:1], OURS, *ABORT[1:]) == WARNING + OURS
-  assert copied(OURS, *ABORT) == OURS
+  assert copied(WARNING, *ABORT[:1], OTHER, *ABORT[1:]) == WARNING + OTHER
+  assert copied(OTHER, *ABORT) == OTHER
 
 
-def test_nothing_is_lost_without_our_line():
-  assert copied(WARNING, *ABORT, WARNING) == WARNING + b''.join(ABORT) + WARNING
+def test_nothing_is_lost_if_process_0_is_not_the_cause():
+  other = [*ABORT[:2], *ABORT[3:]]
+  assert copied(WARNING, *other, WARNING) == WARNING + b''.join(other) + WARNING
   assert copied(b'F1127 12:21:03.4 9 hlo.cc:80] Check failed\n', WARNING).endswith(WARNING)
 
 
