@@ -1,8 +1,8 @@
 """One line in place of what JAX writes when it aborts because process 0 has died.
 
-JAX writes it to file descriptor 2, outside of Python, where it takes no callback, and may abort before a
-thread of Python runs. The descriptor becomes a pipe to a small process that runs this file. It is not a thread: what
-a process writes before it crashes must not be lost.
+JAX writes it to file descriptor 2, outside of Python, where it takes no callback, and may abort before any
+thread of Python runs. So the descriptor becomes a pipe to a small process that runs this file; what a process
+writes before it crashes would be lost in a thread.
 """
 
 import os

@@ -14,7 +14,12 @@ import pytest
 from infformer_jax.console import Console
 from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train import joined
-from infformer_jax.train.exits import NotFiniteError, SaveError, Stopped, Terminated, UnreachableError
+from infformer_jax.train.exits import End, NotFiniteError, SaveError, Stopped, Terminated, UnreachableError
+
+JOIN = (
+  'import sys, time; from infformer_jax.train import joined as j; '
+  'j.join(2, int(sys.argv[1]), timeout=60, grace=30)'
+)
 
 
 class Exit(BaseException):
@@ -147,22 +152,42 @@ def test_a_process_that_cannot_connect_exits_at_once_with_one_line(monkeypatch, 
   assert capsys.readouterr().err == 'error: process 1 cannot connect\n'
 
 
-@pytest.mark.usefixtures('_sigterm')
-def test_a_run_whose_other_processes_do_not_start_ends_with_one_line():
-  program = (
-    'from infformer_jax.train import joined as j; j._START_SECONDS = 1; j.join(2, 0, timeout=60, grace=30)'
-  )
+def start(program: str, *indices: int) -> list[subprocess.Popen]:
+  """Starts processes of two."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
-  done = subprocess.run(
-    [sys.executable, '-c', program],
-    env=os.environ | {'JAX_COORDINATOR_ADDRESS': address},
-    capture_output=True,
-    text=True,
-    check=False,
-    timeout=60,
-  )
-  assert done.returncode == 75
-  assert done.stderr.splitlines()[-1].startswith('error: not all processes have started within 1 s; ')
-  assert 'Check failure' not in done.stderr
+  return [
+    subprocess.Popen(
+      [sys.executable, '-c', program, str(index)],
+      env=os.environ | {'JAX_COORDINATOR_ADDRESS': address},
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for index in indices
+  ]
+
+
+def test_a_run_whose_other_processes_do_not_start_ends_with_one_line():
+  (process,) = start(JOIN.replace('j.join', 'j._START_SECONDS = 1; j.join'), 0)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 75
+  assert err.splitlines()[-1].startswith('error: not all processes have started within 1 s; ')
+  assert 'Check failure' not in err
+
+
+@pytest.mark.parametrize(
+  'busy', [pytest.param('time.sleep(60)', marks=pytest.mark.slow), 'sum(range(10**11))']
+)
+def test_one_line_says_that_process_0_has_died_also_where_threads_cannot_run(busy):
+  """A function of C can keep them from running; then JAX aborts first."""
+  first, second = start(f'{JOIN}; print(flush=True); {busy}', 0, 1)
+  for process in (first, second):
+    process.stdout.readline()
+  first.kill()
+  _, err = second.communicate(timeout=60)
+  assert second.returncode in (75, -signal.SIGABRT)
+  assert err.splitlines()[-1] == End.dead(0, socket.gethostname()).line
+  assert 'client.h' not in err
+  first.communicate()
