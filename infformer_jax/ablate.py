@@ -23,7 +23,6 @@ SHORT is continued.
 
 import sys
 
-import jax
 from absl import flags
 from etils import epath
 
@@ -67,8 +66,7 @@ def main(overrides: Overrides) -> None:
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   startup.prepare()
   processes.initialize()
-  console = Console(quiet=jax.process_index() > 0)
-  with joined.together(console):
+  with joined.together() as console:
     _run(axes, points, chosen, workdir, console)
 
 

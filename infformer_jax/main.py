@@ -11,13 +11,11 @@ The same command resumes a run that was stopped; a finished run is only evaluate
 
 import re
 
-import jax
 from absl import flags
 
 from infformer_jax import job, startup
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
-from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
@@ -53,8 +51,7 @@ def main(overrides: Overrides) -> None:
   experiment = resolve_experiment(_CONFIG.value, overrides, workdir, may_change=may_change)
   startup.prepare()
   processes.initialize()  # Before any other call of jax, and after all checks that do not need it.
-  console = Console(quiet=jax.process_index() > 0)
-  with joined.together(console), storage(workdir):
+  with joined.together() as console, storage(workdir):
     if trains:
       job.train(experiment, workdir, console)
     else:

@@ -71,14 +71,17 @@ def join(count: int | None, index: int | None, *, timeout: int, grace: int) -> N
 
 
 @contextlib.contextmanager
-def together(console: Console) -> Iterator[None]:
+def together() -> Iterator[Console]:
   """What a command does once it has joined: `Stopped` becomes a line on stderr and an exit code.
+
+  The console is that of the run: only process 0 prints.
 
   In a run of several processes any error in one of them ends all, with its line and its exit code; a bug has
   its traceback in the output of its process. All processes leave the block at the same time.
   """
+  console = Console(quiet=_peers is not None and _peers.index > 0)
   try:
-    yield
+    yield console
   except Stopped as stopped:
     console.end_status()
     line = f'stopped: {stopped}'

@@ -48,7 +48,7 @@ class Peers:
       grace: seconds from SIGTERM until all have reached a common step.
       leave: ends the process with an exit code.
     """
-    self._index, self._others, self._timeout, self._grace = index, others, timeout, grace
+    self.index, self._others, self._timeout, self._grace = index, others, timeout, grace
     self._hosts = {index: socket.gethostname()} | {other.index: other.host for other in others}
     self._exit = leave
     self._changed = threading.Condition()  # Its lock, which is reentrant, protects all that follows.
@@ -102,7 +102,7 @@ class Peers:
       if not own:
         self._changed.wait_for(lambda: self._end, _OWN_SECONDS)
       end = self._end or self._end_all(code, line)
-    if own or (end.process == self._index and not end.died):
+    if own or (end.process == self.index and not end.died):
       self.leave(code, show)
     self._leave_by(end)
 
@@ -119,7 +119,7 @@ class Peers:
     if not self._leaving.acquire(blocking=False):
       threading.Event().wait()
     show()
-    if self._index == 0:
+    if self.index == 0:
       last = time.monotonic() + _LAST_SECONDS
       for reader in self._readers:
         reader.join(max(last - time.monotonic(), 0.0))
@@ -137,14 +137,14 @@ class Peers:
     try:
       while (message := other.connection.receive(self._timeout)) is not None:
         with self._changed:
-          self._at_hub(other.index, message) if self._index == 0 else self._announced(message)
+          self._at_hub(other.index, message) if self.index == 0 else self._announced(message)
       end = End.dead(other.index, other.host)
     except TimeoutError:
       problem = f'has not answered for {self._timeout:.0f} s: its host or network is down, or it is suspended'
       end = End.dead(other.index, other.host, problem)
     with self._changed:
       if not (self._finished or self._end):
-        (self._announce if self._index == 0 else self._announced)(end.message())
+        (self._announce if self.index == 0 else self._announced)(end.message())
 
   def _pulse(self) -> None:
     while True:
@@ -177,7 +177,7 @@ class Peers:
     return thread
 
   def _to_hub(self, message: Message) -> None:
-    self._at_hub(0, message) if self._index == 0 else self._others[0].connection.send(message)
+    self._at_hub(0, message) if self.index == 0 else self._others[0].connection.send(message)
 
   def _announce(self, message: Message) -> None:
     for other in self._others:
@@ -226,12 +226,12 @@ class Peers:
 
   def _end_all(self, code: int, line: str) -> End:
     """Ends all processes with an error of this one; returns what the hub has announced."""
-    end = End(self._index, self._hosts[self._index], code, line)
+    end = End(self.index, self._hosts[self.index], code, line)
     self._to_hub(end.message())
     if not self._changed.wait_for(lambda: self._end, _OWN_SECONDS):  # It does not answer.
       self._announced(end.message())
     return self._end or end
 
   def _leave_by(self, end: End) -> NoReturn:
-    line = f'{end.seen_by(self._index)}\n'.encode()
+    line = f'{end.seen_by(self.index)}\n'.encode()
     self.leave(end.code, lambda: os.write(2, line))  # Not `print`, whose lock the main thread may hold.

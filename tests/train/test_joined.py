@@ -11,7 +11,6 @@ import time
 import jax
 import pytest
 
-from infformer_jax.console import Console
 from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train import joined
 from infformer_jax.train.exits import End, NotFiniteError, SaveError, Stopped, Terminated, UnreachableError
@@ -28,6 +27,8 @@ class Exit(BaseException):
 
 class Recorded:
   """Other processes, which record what this one tells them."""
+
+  index = 1
 
   def __init__(self):
     self.failures, self.finished, self.codes = [], 0, []
@@ -54,7 +55,7 @@ def others(monkeypatch) -> Recorded:
 
 
 def run(error: BaseException | None) -> None:
-  with joined.together(Console()):
+  with joined.together():
     if error:
       raise error
 
