@@ -23,7 +23,6 @@ SHORT is continued.
 
 import sys
 
-import jax
 from absl import flags
 from etils import epath
 
@@ -35,7 +34,7 @@ from infformer_jax.config.parsing import Overrides
 from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.results_schema import Sweep
-from infformer_jax.train import processes
+from infformer_jax.train import joined, processes
 from infformer_jax.train.exits import NotFiniteError, Stopped, storage
 
 flags.adopt_module_key_flags(startup)
@@ -67,10 +66,17 @@ def main(overrides: Overrides) -> None:
   chosen = points if _INDEX.value is None else [points[_INDEX.value]]
   startup.prepare()
   processes.initialize()
+  with joined.together() as console:
+    _run(axes, points, chosen, workdir, console)
+
+
+def _run(
+  axes: list[Axis], points: list[Point], chosen: list[Point], workdir: epath.Path, console: Console
+) -> None:
+  """Trains the chosen runs of the grid that have not finished, and exits if one of them diverges."""
   for point in chosen:
     if not point.file.exists():  # Raises now, not after hours, if the run could not start.
       resume.require_initial_parameters(point.experiment, point.workdir)
-  console = Console(quiet=jax.process_index() > 0)
   diverged = 0
   for point in chosen:
     if point.file.exists():
@@ -79,13 +85,14 @@ def main(overrides: Overrides) -> None:
     try:
       with storage(point.workdir):
         measure.run(point, points, console)
-    except Stopped as stopped:
+    except NotFiniteError as error:
       console.end_status()
-      print(f'stopped: {point.workdir.name}: {stopped}', file=sys.stderr)
-      if not isinstance(stopped, NotFiniteError):
-        processes.leave(stopped)
-      diverged = stopped.code
+      print(f'stopped: {point.workdir.name}: {error}', file=sys.stderr)
+      diverged = error.code
       continue
+    except Stopped as stopped:
+      stopped.args = (f'{point.workdir.name}: {stopped}',)
+      raise
     _summarize(axes, points, workdir)
   console.say(tables.results(_summarize(axes, points, workdir)))
   console.say(f'everything is in {workdir}: ablation.csv, ablation.json, plots/, points/')
@@ -128,15 +135,11 @@ def _row(index: int, point: Point) -> dict:
 
 
 def _summarize(axes: list[Axis], points: list[Point], workdir: epath.Path) -> Sweep:
-  """Writes the figures of the finished runs; exits if they cannot be stored."""
+  """Writes the figures of the finished runs."""
   from infformer_jax.plotting import ablation as plots
 
-  try:
-    with storage(workdir):
-      return summary.keep(axes, points, workdir, lambda sweep: plots.sweep(sweep, workdir))
-  except Stopped as stopped:
-    print(f'stopped: {stopped}', file=sys.stderr)
-    processes.leave(stopped)
+  with storage(workdir):
+    return summary.keep(axes, points, workdir, lambda sweep: plots.sweep(sweep, workdir))
 
 
 if __name__ == '__main__':

@@ -9,6 +9,10 @@ class UserError(Exception):
 
   code = 2
 
+  @property
+  def line(self) -> str:
+    return f'error: {" ".join(str(self).splitlines())}'
+
 
 class UnavailableError(UserError):
   """A bucket cannot be reached; the same command may succeed later. The code is EX_TEMPFAIL of sysexits.h."""

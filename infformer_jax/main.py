@@ -5,27 +5,25 @@
 
 The same command resumes a run that was stopped; a finished run is only evaluated. Exit codes: 0 finished;
 1 stopped, because a value is not finite or a disk is full; 2 the command line or the config is wrong;
-75 a bucket cannot be reached, and the same command may succeed later; 143 stopped by SIGTERM, after saving.
+75 a bucket cannot be reached, or another process of the run has died, and the same command may succeed later;
+143 stopped by SIGTERM, after saving. An error in one of several processes ends all of them, with its code.
 """
 
 import re
-import sys
 
-import jax
 from absl import flags
 
 from infformer_jax import job, startup
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
-from infformer_jax.console import Console
 from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.experiment import (
   MAY_CHANGE_IN_EVALUATION,
   MAY_CHANGE_IN_TRAINING,
   resolve_experiment,
 )
-from infformer_jax.train import processes
-from infformer_jax.train.exits import Stopped, storage
+from infformer_jax.train import joined, processes
+from infformer_jax.train.exits import storage
 
 flags.adopt_module_key_flags(startup)
 _CONFIG = flags.DEFINE_string(
@@ -53,17 +51,11 @@ def main(overrides: Overrides) -> None:
   experiment = resolve_experiment(_CONFIG.value, overrides, workdir, may_change=may_change)
   startup.prepare()
   processes.initialize()  # Before any other call of jax, and after all checks that do not need it.
-  console = Console(quiet=jax.process_index() > 0)
-  try:
-    with storage(workdir):
-      if trains:
-        job.train(experiment, workdir, console)
-      else:
-        job.evaluate(experiment, workdir, console, name=_NAME.value, step=_STEP.value)
-  except Stopped as stopped:
-    console.end_status()
-    print(f'stopped: {stopped}', file=sys.stderr)
-    processes.leave(stopped)
+  with joined.together() as console, storage(workdir):
+    if trains:
+      job.train(experiment, workdir, console)
+    else:
+      job.evaluate(experiment, workdir, console, name=_NAME.value, step=_STEP.value)
 
 
 if __name__ == '__main__':

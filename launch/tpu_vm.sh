@@ -30,7 +30,7 @@
 #   --dry_run                  print the commands of a run without failures, and execute none
 set -euo pipefail
 readonly MAX_FAILURES=3 FAILURE_SECONDS=3600 # Failures in a row; a command that ran for an hour has made progress.
-readonly SETTLE_SECONDS=180                  # From the end on one worker to that on all: JAX notices after 100 s.
+readonly SETTLE_SECONDS=180                  # From the end on one worker to that on all; INFFORMER_PEER_SECONDS is 60.
 readonly WORKER=infformer_jax/source/launch/tpu_worker.sh
 # shellcheck source=launch/tpu_slice.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tpu_slice.sh"
@@ -85,7 +85,7 @@ judge() {
       exited-0) finished=1 ;;
       exited-2) usage=1 ;;
       exited-143) saved=1 ;;
-      exited-75) crash=75 ;; # A bucket could not be reached.
+      exited-75) crash=75 ;; # A bucket could not be reached, or another worker has died.
       exited-*) if ((code > 128)); then crash=$code; else other=$code; fi ;;
       idle-*) unknown=1 ;;
     esac

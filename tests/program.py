@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 
 import chex
 import numpy as np
@@ -108,8 +107,11 @@ def checkpoint_steps(workdir: Workdir) -> list[int]:
 
 
 def arrays(workdir: Workdir, step: int = STEPS) -> dict[str, np.ndarray]:
-  with warnings.catch_warnings(action='ignore', category=UserWarning):  # No sharding is given.
-    return ocp.PyTreeCheckpointer().restore(workdir / 'checkpoints' / str(step) / 'state')
+  """The arrays of a checkpoint, which may have been saved from more devices than there are here."""
+  path = workdir / 'checkpoints' / str(step) / 'state'
+  names = ocp.PyTreeCheckpointHandler().metadata(path).tree
+  as_numpy = dict.fromkeys(names, ocp.RestoreArgs(restore_type=np.ndarray))
+  return ocp.PyTreeCheckpointer().restore(path, restore_args=as_numpy)
 
 
 def metrics(workdir: Workdir) -> list[dict]:

@@ -31,13 +31,13 @@ def on_mesh(data: int, fsdp: int, tensor: int) -> tuple[str, ...]:
 
 
 def start(
-  program: Program, workdir: Workdir, *flags: str, kilobytes: int | None = None
+  program: Program, workdir: Workdir, *flags: str, kilobytes: int | None = None, **variables: str
 ) -> list[subprocess.Popen]:
   """Starts both processes. Files of the first one are limited to `kilobytes`."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
-  environment = {
+  environment = variables | {
     'JAX_COORDINATOR_ADDRESS': address,
     'JAX_NUM_PROCESSES': '2',
     'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
@@ -140,12 +140,10 @@ def test_both_processes_end_with_one_line_if_another_run_holds_the_work_director
   assert [err for _, err in outputs] == [line, line]
 
 
-def test_an_error_of_one_process_ends_both(tmp_path):
-  """Its own line is there, whatever JAX says of the other one."""
+def test_a_full_disk_of_one_process_ends_both_with_its_line(tmp_path):
   program = Program(tmp_path)
   processes = start(program, tmp_path / 'work', kilobytes=16)  # Less than a checkpoint, and than a plot.
-  (_, err), _ = [process.communicate() for process in processes]
-  assert 'stopped: ' in err
-  assert 'File too large' in err
-  assert processes[0].returncode == 1
-  assert processes[1].returncode != 0
+  (_, first), (_, second) = finish(processes, code=1)
+  assert first.startswith('stopped: ')
+  assert 'File too large' in first
+  assert second == f'process 0 on {socket.gethostname()}: {first}'

@@ -94,7 +94,7 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   try:
     app.run(flushed, flags_parser=parse)
   except UserError as error:
-    print(f'error: {" ".join(str(error).splitlines())}', file=sys.stderr)
+    print(error.line, file=sys.stderr)
     sys.exit(error.code)
   except paths.bucket_errors() as error:
     print(f'error: a bucket cannot be used: {paths.reason(error)}', file=sys.stderr)

@@ -143,6 +143,14 @@ class Checkpoints:
       raise UserError(f'no checkpoint in {self._directory} is intact ({each}); use another --workdir')
     return None
 
+  def last(self) -> str:
+    """Says which checkpoint is the last complete one."""
+    try:
+      last = self.steps()[-1:]
+    except paths.errors():
+      return 'run the same command again to resume from the last complete one'
+    return f'checkpoint {last[0]} is the last complete one' if last else 'there is no other checkpoint'
+
   def described(self) -> Iterator[dict[str, str]]:
     """The arrays of every readable checkpoint, the newest first, as `checksum.described` describes them."""
     for step in reversed(self.steps()):
@@ -210,15 +218,8 @@ class Checkpoints:
     except Exception as error:  # Each layer below reports a full disk by another type of error.
       kind = UnreachableError if is_unreachable(error) else SaveError
       raise kind(
-        f'a checkpoint could not be written to {self._directory} ({in_short(error)}); {self._last()}'
+        f'a checkpoint could not be written to {self._directory} ({in_short(error)}); {self.last()}'
       ) from error
-
-  def _last(self) -> str:
-    try:
-      last = self.steps()[-1:]
-    except paths.errors():
-      return 'run the same command again to resume from the last complete one'
-    return f'checkpoint {last[0]} is the last complete one' if last else 'there is no other checkpoint'
 
   def _move_damaged_aside(self) -> None:
     if not self._damaged:

@@ -1,9 +1,11 @@
 """The reasons for which a program ends early: a line for the user, and an exit code."""
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from infformer_jax import paths
 
@@ -73,3 +75,31 @@ class Terminated(Stopped):
   """The run received SIGTERM. The exit code is that of a process that the signal ends."""
 
   code = 143
+
+
+_KILLED = 'has ended without a word: it was killed, as when memory is exhausted, or it crashed'
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+  """Why all processes of a run end."""
+
+  process: int
+  host: str
+  code: int
+  line: str  # what this process says
+  died: bool = False  # `line` is what the others say of it
+
+  @classmethod
+  def dead(cls, process: int, host: str, problem: str = _KILLED) -> 'End':
+    """The end of all others, because this process has died."""
+    line = f'stopped: process {process} on {host} {problem}; run the same command again to resume'
+    return cls(process, host, UnreachableError.code, line, died=True)
+
+  def message(self) -> dict[str, Any]:
+    return {'end': dataclasses.asdict(self)}
+
+  def seen_by(self, index: int) -> str:
+    """The line of another process, or of this one."""
+    own = self.died or index == self.process
+    return self.line if own else f'process {self.process} on {self.host}: {self.line}'

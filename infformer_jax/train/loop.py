@@ -172,7 +172,10 @@ def train(
   hooks = [status, Every(config.log_every, log), *hooks, save]
   reports = Reports(run, flops_per_token=flops_per_token, say=console.say)
   try:
-    with Termination() as termination, Profile(config.profile_steps, workdir / 'profile') as profile:
+    with (
+      Termination(checkpoints.last) as termination,
+      Profile(config.profile_steps, workdir / 'profile') as profile,
+    ):
       while not run.ended:
         with profile.step(run):
           run.state, report = train_step(run.state, batch, constants)
@@ -197,7 +200,7 @@ def train(
     raise
   checkpoints.wait()
   run.metrics.close()
-  if run.stopping:
+  if termination.received:
     raise Terminated(
       f'received SIGTERM; checkpoint {run.step} is saved, run the same command again to resume'
     )

@@ -5,12 +5,9 @@ import importlib.util
 import os
 import re
 import sys
-from typing import NoReturn
-
-import jax
 
 from infformer_jax.errors import UserError
-from infformer_jax.train.exits import Stopped
+from infformer_jax.train import joined
 
 _OWN = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
 # Where the number of tasks is more than 1, JAX needs the other variables (jax/_src/clusters).
@@ -24,13 +21,16 @@ _LAUNCHERS = {
     'OMPI_COMM_WORLD_LOCAL_RANK',
   ),
 }
+_SECONDS = {'INFFORMER_PEER_SECONDS': 60, 'INFFORMER_GRACE_SECONDS': 30}
 
 
 def initialize() -> None:
   """Joins the other processes, if there are any. Must be called before JAX is used.
 
   The variables JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID describe them. In a
-  task of SLURM or MPI, or on a TPU VM, JAX determines them.
+  task of SLURM or MPI, or on a TPU VM, JAX determines them. INFFORMER_PEER_SECONDS (60): a process from which
+  nothing was heard for this time is dead, and the others end. INFFORMER_GRACE_SECONDS (30): after SIGTERM the
+  processes end, even if they have not reached a common step, after which they save.
 
   Raises:
     UserError: a variable is missing, or not a number in its range; or GPUs would not be used.
@@ -42,13 +42,13 @@ def initialize() -> None:
     if index >= count:
       raise UserError(f'JAX_PROCESS_ID = {index} must be less than JAX_NUM_PROCESSES = {count}')
     _check_gpus()
-    jax.distributed.initialize(num_processes=count, process_id=index)
+    _join(count, index)
   elif launcher is not None:
     _require(_LAUNCHERS[launcher], because=f'{launcher} = {os.environ[launcher]}')
     _check_gpus()
-    jax.distributed.initialize()
+    _join()
   elif _is_tpu_vm():
-    jax.distributed.initialize()
+    _join()
   elif 'JAX_COORDINATOR_ADDRESS' in os.environ:
     _require(_OWN)
   elif (
@@ -60,17 +60,13 @@ def initialize() -> None:
     )
 
 
-def leave(stopped: Stopped) -> NoReturn:
-  """Exits because of this error; at once, if other processes may go on.
-
-  A regular exit would wait for threads of Orbax, which wait for the other processes, which wait for this one.
-  JAX ends them when this process is gone.
-  """
-  if stopped.of_one_process and jax.process_count() > 1:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(stopped.code)
-  sys.exit(stopped.code)
+def _join(count: int | None = None, index: int | None = None) -> None:
+  seconds = {
+    name: _number(name, least=1) if name in os.environ else default for name, default in _SECONDS.items()
+  }
+  joined.join(
+    count, index, timeout=seconds['INFFORMER_PEER_SECONDS'], grace=seconds['INFFORMER_GRACE_SECONDS']
+  )
 
 
 def _check_gpus() -> None:

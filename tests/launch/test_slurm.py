@@ -73,7 +73,10 @@ def test_a_task_of_an_array_is_a_run_of_the_sweep(slurm):
     (75, 'RUNNING', '2', True),
     (75, 'RUNNING', '3', False),
     (1, 'RUNNING', '', False),
-    (137, 'RUNNING', '', False),
+    (2, 'RUNNING', '', False),
+    (137, 'RUNNING', '', True),
+    (137, 'RUNNING', '3', False),
+    (137, 'CANCELLED', '', False),
   ],
 )
 def test_only_a_job_that_may_succeed_later_and_was_not_cancelled_is_queued_again(
@@ -87,7 +90,8 @@ def test_only_a_job_that_may_succeed_later_and_was_not_cancelled_is_queued_again
 def test_a_dry_run_prints_the_command(slurm):
   done = slurm.run('--dry_run', *MAIN, SLURM_ARRAY_TASK_ID='3')
   assert shlex.split(done.stdout) == [
-    *('JAX_LOCAL_DEVICE_IDS=0,1,2,3', 'srun', '--cpus-per-task=16', '--kill-on-bad-exit=0'),
+    *('JAX_LOCAL_DEVICE_IDS=0,1,2,3', 'INFFORMER_GRACE_SECONDS=240'),
+    *('srun', '--cpus-per-task=16', '--kill-on-bad-exit=0'),
     *(*MAIN, '--index=3'),
   ]
   assert slurm.calls == []

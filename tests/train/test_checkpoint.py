@@ -1,6 +1,7 @@
 """Checkpoints: all values are restored bit for bit, and damage is always detected."""
 
 import pathlib
+import re
 import shutil
 
 import chex
@@ -117,13 +118,15 @@ def damage(file: pathlib.Path, how: str) -> None:
     file.write_bytes(content[: len(content) // 2])
   elif how == 'emptied':
     file.write_bytes(b'')
+  elif how == 'zeroed':
+    file.write_bytes(bytes(len(content)))
   else:
     bit = np.random.default_rng(len(content)).integers(8 * len(content))
     content[bit // 8] ^= 1 << (bit % 8)
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize('how', ['deleted', 'truncated', 'emptied', 'one bit flipped'])
+@pytest.mark.parametrize('how', ['deleted', 'truncated', 'emptied', 'zeroed', 'one bit flipped'])
 def test_damage_to_any_file_is_detected(saved, tmp_path, how, capfd):
   fell_back = set()
   for number, original in enumerate(path for path in sorted((saved / '3').rglob('*')) if path.is_file()):
@@ -140,6 +143,26 @@ def test_damage_to_any_file_is_detected(saved, tmp_path, how, capfd):
       fell_back.add(name.parts[1])
   assert fell_back == {'state', 'meta'}
   assert capfd.readouterr().err == ''  # No other output.
+
+
+@pytest.mark.parametrize('how', ['deleted', 'truncated', 'zeroed'])
+def test_damage_to_any_file_of_the_only_checkpoint_is_an_error_of_one_line(saved, tmp_path, how):
+  refused = 0
+  for number, original in enumerate(path for path in sorted((saved / '3').rglob('*')) if path.is_file()):
+    directory = tmp_path / str(number)
+    shutil.copytree(saved / '3', directory / '3')
+    damage(directory / original.relative_to(saved), how)
+    error = None
+    try:
+      state, _ = restore(directory)
+    except UserError as caught:
+      error = str(caught)
+    if error is None:  # Not every file has a part in restoring.
+      chex.assert_trees_all_equal(bits(state), bits(tree(3)), custom_message=str(original))
+    else:
+      assert re.fullmatch(rf'no checkpoint in {directory} is intact \(3: .+\); use another --workdir', error)
+      refused += 1
+  assert refused
 
 
 def test_two_swapped_arrays_are_detected(copied):
@@ -208,3 +231,8 @@ def test_what_is_no_folder_of_checkpoints_is_named(tmp_path, make):
   make(tmp_path / 'checkpoints')
   with pytest.raises(UserError, match=r'cannot read .*checkpoints: .*; use another --workdir'):
     Checkpoints(tmp_path / 'checkpoints', warn=print).steps()
+
+
+def test_the_last_checkpoint_is_named(saved, tmp_path):
+  assert Checkpoints(saved, warn=pytest.fail).last() == 'checkpoint 3 is the last complete one'
+  assert Checkpoints(tmp_path / 'none', warn=pytest.fail).last() == 'there is no other checkpoint'

@@ -9,6 +9,7 @@ from google.api_core.exceptions import PermissionDenied
 
 from infformer_jax import paths
 from infformer_jax.train.exits import (
+  End,
   NotFiniteError,
   SaveError,
   Stopped,
@@ -65,3 +66,11 @@ def test_a_bucket_out_of_reach_is_one_line_for_a_work_directory_in_it(error, tmp
     raise error
   with pytest.raises(FileNotFoundError), storage(workdir):
     raise FileNotFoundError(errno.ENOENT, 'No such file or directory', '/texts')
+
+
+def test_the_end_of_all_processes_names_the_one_that_is_its_reason_to_the_others():
+  end = End(1, 'host', 2, 'error: no data')
+  assert (end.seen_by(1), end.seen_by(0)) == ('error: no data', 'process 1 on host: error: no data')
+  assert End(**end.message()['end']) == end
+  died = End(1, 'host', 75, 'stopped: process 1 has ended', died=True)
+  assert died.seen_by(0) == died.seen_by(1) == 'stopped: process 1 has ended'

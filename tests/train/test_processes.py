@@ -1,13 +1,9 @@
-"""The conditions for initializing jax.distributed, and its arguments."""
+"""The conditions for joining other processes, and what is passed on."""
 
-import os
-
-import jax
 import pytest
 
 from infformer_jax.errors import UserError
-from infformer_jax.train import processes
-from infformer_jax.train.exits import NotFiniteError, SaveError, Terminated, UnreachableError
+from infformer_jax.train import joined, processes
 
 CONFIGURED = {'JAX_COORDINATOR_ADDRESS': 'host:1', 'JAX_NUM_PROCESSES': '3', 'JAX_PROCESS_ID': '2'}
 SLURM = {
@@ -24,15 +20,16 @@ MPI = {
   'OMPI_COMM_WORLD_RANK': '0',
   'OMPI_COMM_WORLD_LOCAL_RANK': '0',
 }
+SECONDS = {'INFFORMER_PEER_SECONDS': '9', 'INFFORMER_GRACE_SECONDS': '8'}
 
 
 @pytest.fixture
 def calls(monkeypatch) -> list:
-  """The arguments of every call of jax.distributed.initialize. No variable of processes is set."""
-  for name in (*CONFIGURED, *SLURM, *MPI):
+  """The number and index of every call of `join`. No variable of processes is set."""
+  for name in (*CONFIGURED, *SLURM, *MPI, *SECONDS):
     monkeypatch.delenv(name, raising=False)
   made: list = []
-  monkeypatch.setattr(jax.distributed, 'initialize', lambda **arguments: made.append(arguments))
+  monkeypatch.setattr(joined, 'join', lambda count, index, **seconds: made.append((count, index)))
   return made
 
 
@@ -42,11 +39,11 @@ def calls(monkeypatch) -> list:
     ({}, []),
     ({'SLURM_STEP_NUM_TASKS': '1'}, []),
     ({'OMPI_COMM_WORLD_SIZE': '1'}, []),
-    (SLURM, [{}]),
-    (SLURM | {'JAX_COORDINATOR_ADDRESS': 'host:1'}, [{}]),
-    (MPI, [{}]),
-    (CONFIGURED, [{'num_processes': 3, 'process_id': 2}]),
-    (SLURM | CONFIGURED, [{'num_processes': 3, 'process_id': 2}]),
+    (SLURM, [(None, None)]),
+    (SLURM | {'JAX_COORDINATOR_ADDRESS': 'host:1'}, [(None, None)]),
+    (MPI, [(None, None)]),
+    (CONFIGURED, [(3, 2)]),
+    (SLURM | CONFIGURED, [(3, 2)]),
   ],
 )
 def test_processes_are_joined_if_the_environment_requests_it(monkeypatch, calls, environment, arguments):
@@ -54,6 +51,16 @@ def test_processes_are_joined_if_the_environment_requests_it(monkeypatch, calls,
     monkeypatch.setenv(name, value)
   processes.initialize()
   assert calls == arguments
+
+
+@pytest.mark.parametrize(('environment', 'seconds'), [({}, (60, 30)), (SECONDS, (9, 8))])
+def test_times_are_variables_of_the_environment(monkeypatch, calls, environment, seconds):
+  for name, value in (CONFIGURED | environment).items():
+    monkeypatch.setenv(name, value)
+  given = []
+  monkeypatch.setattr(joined, 'join', lambda *_, timeout, grace: given.append((timeout, grace)))
+  processes.initialize()
+  assert given == [seconds]
 
 
 @pytest.mark.parametrize('environment', [CONFIGURED, SLURM, MPI], ids=['configured', 'slurm', 'mpi'])
@@ -85,6 +92,7 @@ def test_one_of_the_three_variables_alone_is_refused(monkeypatch, calls, only):
     ({'JAX_PROCESS_ID': '-1'}, "JAX_PROCESS_ID = '-1' must be an integer of at least 0"),
     ({'JAX_PROCESS_ID': '3'}, 'JAX_PROCESS_ID = 3 must be less than JAX_NUM_PROCESSES = 3'),
     ({'SLURM_STEP_NUM_TASKS': ''}, "SLURM_STEP_NUM_TASKS = '' must be an integer"),
+    ({'INFFORMER_GRACE_SECONDS': '0'}, "INFFORMER_GRACE_SECONDS = '0' must be an integer of at least 1"),
   ],
 )
 def test_a_variable_that_is_not_a_number_in_its_range_is_refused(monkeypatch, calls, change, message):
@@ -93,26 +101,6 @@ def test_a_variable_that_is_not_a_number_in_its_range_is_refused(monkeypatch, ca
   with pytest.raises(UserError, match=message):
     processes.initialize()
   assert calls == []
-
-
-@pytest.mark.parametrize(
-  ('error', 'count', 'at_once'),
-  [
-    (SaveError('full'), 2, True),
-    (UnreachableError('away'), 2, True),
-    (SaveError('full'), 1, False),
-    (Terminated('SIGTERM'), 2, False),
-    (NotFiniteError(8, 'loss'), 2, False),
-  ],
-)
-def test_a_process_exits_at_once_if_others_may_go_on(monkeypatch, error, count, at_once):
-  codes = []
-  monkeypatch.setattr(jax, 'process_count', lambda: count)
-  monkeypatch.setattr(os, '_exit', codes.append)
-  with pytest.raises(SystemExit) as regular:
-    processes.leave(error)
-  assert regular.value.code == error.code
-  assert codes == [error.code] * at_once
 
 
 @pytest.mark.parametrize('launcher', [SLURM, MPI, SLURM | CONFIGURED], ids=['slurm', 'mpi', 'configured'])

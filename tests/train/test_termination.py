@@ -2,11 +2,12 @@
 
 import os
 import signal
+import threading
 
-import jax
 import pytest
-from jax.experimental import multihost_utils
 
+from infformer_jax.train import joined
+from infformer_jax.train import termination as termination_module
 from infformer_jax.train.termination import Termination
 
 
@@ -20,27 +21,62 @@ def received(monkeypatch):
 
 
 def test_a_signal_requests_a_stop_and_does_not_reach_the_previous_handler(received):
-  with Termination() as termination:
+  with Termination(str) as termination:
     assert not termination.requested(1)
     os.kill(os.getpid(), signal.SIGTERM)
     assert termination.requested(2)
     assert termination.requested(3)
+  assert termination.received
   assert received == []
 
 
 def test_the_previous_handler_is_restored_also_after_an_error(received):
   handler = signal.getsignal(signal.SIGTERM)
-  with pytest.raises(KeyError), Termination():
+  with pytest.raises(KeyError), Termination(str):
     raise KeyError
   assert signal.getsignal(signal.SIGTERM) is handler
   os.kill(os.getpid(), signal.SIGTERM)
   assert received == [signal.SIGTERM]
 
 
-def test_several_processes_use_the_preemption_service_of_jax(received, monkeypatch):
-  monkeypatch.setattr(jax, 'process_count', lambda: 2)
-  monkeypatch.setattr(multihost_utils, 'reached_preemption_sync_point', lambda step: step == 5)
+class Peers:
+  """Other processes, which stop after step 5."""
+
+  terminated = False
+
+  def __init__(self):
+    self.inside, self.last = False, lambda: ''
+
+  def enter_loop(self, last):
+    self.inside, self.last = True, last
+
+  def leave_loop(self):
+    self.inside = False
+
+  def stops_after(self, step):
+    self.terminated = True
+    return step == 5
+
+
+def test_several_processes_choose_the_step(received, monkeypatch):
+  peers = Peers()
+  monkeypatch.setattr(joined, '_peers', peers)
   handler = signal.getsignal(signal.SIGTERM)
-  with Termination() as termination:
+  with Termination(lambda: 'checkpoint 3') as termination:
     assert signal.getsignal(signal.SIGTERM) is handler
+    assert peers.inside
+    assert not termination.received
     assert [termination.requested(step) for step in (4, 5)] == [False, True]
+  assert not peers.inside
+  assert termination.received
+  assert peers.last() == 'checkpoint 3'
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_a_run_from_ending(monkeypatch):
+  peers = Peers()
+  monkeypatch.setattr(joined, '_peers', peers)
+  monkeypatch.setattr(termination_module, '_LAST_SECONDS', 0.1)
+  hanging = threading.Event()
+  with Termination(lambda: str(hanging.wait(60))):
+    assert peers.last() == 'run the same command again to resume from the last checkpoint'
+  hanging.set()
