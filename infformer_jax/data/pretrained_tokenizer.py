@@ -21,7 +21,7 @@ from etils import epath
 from infformer_jax import files, hub
 from infformer_jax.data import byte_pairs
 from infformer_jax.data.interruptible import interruptible
-from infformer_jax.data.tokenizer import Tokenizer, read_file
+from infformer_jax.data.tokenizer import PROBE, Tokenizer, read_file
 from infformer_jax.errors import UserError
 
 _ONE_FILE = 'tokenizer.json'
@@ -57,6 +57,7 @@ def load(text: str) -> Tokenizer:
   library.no_truncation()
   library.no_padding()
   rows, bos = _rows_and_bos(config, folder / 'config.json')
+  _require_text(library, folder)
   largest = max(library.get_vocab().values(), default=0)
   if largest >= rows:
     raise UserError(
@@ -94,6 +95,19 @@ def _from_json(content: bytes) -> Any:
     return tokenizers.Tokenizer.from_str(content.decode())
   except Exception as error:  # The library raises nothing narrower.
     raise ValueError(str(error)) from None
+
+
+def _require_text(library: Any, folder: epath.Path) -> None:
+  """Checks that text has ids. An empty vocabulary gives none, and some without an unknown token fail."""
+  try:
+    found = library.encode(PROBE, add_special_tokens=False).ids
+    reason = f'its {library.get_vocab_size()} tokens give no ids'
+  except Exception as error:  # The library raises nothing narrower.
+    found, reason = [], str(error)
+  if not found:
+    raise UserError(
+      f'{folder} has a tokenizer that cannot encode text ({reason}); use the tokenizer of the model'
+    )
 
 
 def _rows_and_bos(config: dict[str, Any], file: epath.Path) -> tuple[int, int]:

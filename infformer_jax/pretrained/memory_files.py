@@ -53,13 +53,17 @@ def read_keys(folder: epath.Path) -> dict[str, Any]:
 
 
 def open_tensors(folder: pathlib.Path) -> TensorFiles | None:
-  """The memory's parameters; None if there are none.
+  """The memory's parameters; None if there is neither of the files.
 
   Raises:
-    UserError: the file is damaged.
+    UserError: the file is damaged, or is missing beside its config.
   """
   file = folder / TENSORS
-  return tensor_files.open_file(file) if file.exists() else None
+  if file.exists():
+    return tensor_files.open_file(file)
+  if (folder / CONFIG).exists():
+    raise UserError(f'{folder} has {CONFIG} but no {TENSORS}; copy that too, or remove {CONFIG}')
+  return None
 
 
 def write(folder: pathlib.Path, model: ModelConfig, params: Mapping[str, Array]) -> None:
