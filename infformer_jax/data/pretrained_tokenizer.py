@@ -42,7 +42,9 @@ def load(text: str) -> Tokenizer:
     UserError: a file is missing or damaged, or does not fit config.json; names it.
   """
   folder, need = hub.directory(text, 'tokenizer'), f"data.tokenizer = 'pretrained:{text}' needs it"
-  config = files.read_json(folder / 'config.json', ['vocab_size'])
+  if not (file := folder / 'config.json').exists():
+    raise UserError(f'{folder} has no {file.name}, but {need}; give the directory of the model')
+  config = files.read_json(file, ['vocab_size'])
   two_files = not (folder / _ONE_FILE).exists()
   if two_files and config.get('model_type') != 'gpt2':  # The words of others are not GPT-2's.
     raise UserError(f"{folder} has no {_ONE_FILE}; if it has a tokenizer.model, use 'sentencepiece:FILE'")
@@ -56,7 +58,7 @@ def load(text: str) -> Tokenizer:
     library.add_special_tokens([_END_OF_TEXT])
   library.no_truncation()
   library.no_padding()
-  rows, bos = _rows_and_bos(config, folder / 'config.json')
+  rows, bos = _rows_and_bos(config, file)
   _require_text(library, folder)
   largest = max(library.get_vocab().values(), default=0)
   if largest >= rows:

@@ -20,7 +20,7 @@ from infformer_jax.nn import position_drift, transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import memory_files, registry, tensor_files, weights
 from infformer_jax.pretrained.architecture import differences, keys
-from infformer_jax.pretrained.settings import Settings
+from infformer_jax.pretrained.settings import FILE, Settings
 from infformer_jax.pretrained.tensor_files import TensorFiles
 from infformer_jax.train import restore
 from infformer_jax.train.checksum import kind
@@ -52,6 +52,8 @@ class Checkpoint:
       UserError: there is no config.json, or the trunk has no such model; names the key of config.json.
     """
     self.folder, self._key = hub.directory(os.fspath(directory), key), key
+    if not (self.folder / FILE).exists():
+      raise UserError(f'{key} = {self.folder} has no {FILE}; give the directory of a whole checkpoint')
     self.settings = Settings.read(self.folder)
     self.architecture = registry.architecture_of(self.settings)
     self.keys = keys(self.architecture, self.settings)

@@ -109,6 +109,9 @@ def test_a_damaged_file_is_named(folder):
   (folder / 'tokenizer.json').write_text('{')
   with pytest.raises(UserError, match=r'has a damaged tokenizer\.json \('):
     load(folder)
+  (folder / 'config.json').unlink()
+  with pytest.raises(UserError, match=rf"{folder} has no config\.json, but data\.tokenizer = 'pretrained:"):
+    load(folder)
 
 
 @pytest.mark.parametrize(

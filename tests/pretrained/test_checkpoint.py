@@ -37,6 +37,11 @@ def test_the_config_has_the_keys_of_the_checkpoint_and_those_that_users_choose(c
     checkpoint.model_config(segment_length=4)
 
 
+def test_a_directory_without_a_config_is_refused_with_the_key_that_names_it(tmp_path):
+  with pytest.raises(UserError, match=rf'^checkpoint = {tmp_path} has no config\.json; give the directory'):
+    Checkpoint(tmp_path, 'checkpoint')
+
+
 def test_a_new_memory_is_drawn_and_all_else_is_read(checkpoint):
   model = checkpoint.model_config(segment_length=4, short_term_length=4, memory=MEMORY)
   trained = checkpoint.load(model)
