@@ -15,6 +15,7 @@ from etils import epath
 from infformer_jax import files
 from infformer_jax.config.parsing import parse
 from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.nn import position_drift
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import tensor_files
 from infformer_jax.pretrained.tensor_files import TensorFiles
@@ -31,7 +32,7 @@ def is_of_memory(name: str) -> bool:
   >>> is_of_memory('blocks/0/memory/w_o/kernel'), is_of_memory('blocks/0/attention/w_o/kernel')
   (True, False)
   """
-  return '/memory/' in name or name.endswith('/position_drift_td')
+  return '/memory/' in name or position_drift.is_drift(name)
 
 
 def read_keys(folder: epath.Path) -> dict[str, Any]:
