@@ -120,7 +120,7 @@ def failure(error: Exception) -> type[UserError]:
 
 def reason(error: Exception) -> str:
   """What `errors` says, in one line."""
-  if isinstance(error, FileNotFoundError):  # That of gcsfs has only the name of the object.
+  if type(error) is FileNotFoundError:  # That of gcsfs has only the name of the object.
     return 'No such file or directory'
   text = getattr(error, 'strerror', None) or ' '.join(str(error).split()) or type(error).__name__
   return text if len(text) < 200 else text[:197] + '...'

@@ -10,6 +10,10 @@ from infformer_jax import hub
 from infformer_jax.errors import ConfigError, UserError
 
 
+class Unreachable(FileNotFoundError):
+  """What the library raises without a network, for a model that is not in its cache."""
+
+
 class Library(types.ModuleType):
   """Stands for huggingface_hub."""
 
@@ -21,6 +25,8 @@ class Library(types.ModuleType):
     self.calls.append((args, options))
     if 'missing' in args[0]:
       raise OSError('401 Client Error.\nRepository Not Found')
+    if 'offline' in args[0]:
+      raise Unreachable('Got: ConnectError.\nPlease check your internet connection')
     return str(self.folder)
 
 
@@ -51,6 +57,8 @@ def test_problems_are_one_line(library, monkeypatch):
       hub.check(text, 'init_from')
   with pytest.raises(UserError, match=r"'hf:a/missing' cannot be downloaded: 401 Client Error\. Repository"):
     hub.directory('hf:a/missing', 'init_from')
+  with pytest.raises(UserError, match=r'cannot be downloaded: Got: ConnectError\. .* internet connection'):
+    hub.directory('hf:a/offline', 'init_from')
   monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
   with pytest.raises(ConfigError, match=r"init_from = 'hf:a/b' needs .* pip install infformer_jax\[hub\]"):
     hub.directory('hf:a/b', 'init_from')

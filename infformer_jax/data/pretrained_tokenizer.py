@@ -21,7 +21,7 @@ from etils import epath
 from infformer_jax import files, hub
 from infformer_jax.data import byte_pairs
 from infformer_jax.data.interruptible import interruptible
-from infformer_jax.data.tokenizer import Tokenizer, read_file
+from infformer_jax.data.tokenizer import PROBE, Tokenizer, read_file
 from infformer_jax.errors import UserError
 
 _ONE_FILE = 'tokenizer.json'
@@ -42,7 +42,9 @@ def load(text: str) -> Tokenizer:
     UserError: a file is missing or damaged, or does not fit config.json; names it.
   """
   folder, need = hub.directory(text, 'tokenizer'), f"data.tokenizer = 'pretrained:{text}' needs it"
-  config = files.read_json(folder / 'config.json', {'vocab_size': int})
+  if not (file := folder / 'config.json').exists():
+    raise UserError(f'{folder} has no {file.name}, but {need}; give the directory of the model')
+  config = files.read_json(file, {'vocab_size': int})
   two_files = not (folder / _ONE_FILE).exists()
   if two_files and config.get('model_type') != 'gpt2':  # The words of others are not GPT-2's.
     raise UserError(f"{folder} has no {_ONE_FILE}; if it has a tokenizer.model, use 'sentencepiece:FILE'")
@@ -56,7 +58,8 @@ def load(text: str) -> Tokenizer:
     library.add_special_tokens([_END_OF_TEXT])
   library.no_truncation()
   library.no_padding()
-  rows, bos = _rows_and_bos(config, folder / 'config.json')
+  rows, bos = _rows_and_bos(config, file)
+  _require_text(library, folder)
   largest = max(library.get_vocab().values(), default=0)
   if largest >= rows:
     raise UserError(
@@ -98,6 +101,19 @@ def _from_json(content: bytes) -> Any:
     return tokenizers.Tokenizer.from_str(content.decode())
   except Exception as error:  # The library raises nothing narrower.
     raise ValueError(str(error)) from None
+
+
+def _require_text(library: Any, folder: epath.Path) -> None:
+  """Checks that text has ids. An empty vocabulary gives none, and some without an unknown token fail."""
+  try:
+    found = library.encode(PROBE, add_special_tokens=False).ids
+    reason = f'its {library.get_vocab_size()} tokens give no ids'
+  except Exception as error:  # The library raises nothing narrower.
+    found, reason = [], str(error)
+  if not found:
+    raise UserError(
+      f'{folder} has a tokenizer that cannot encode text ({reason}); use the tokenizer of the model'
+    )
 
 
 def _rows_and_bos(config: dict[str, Any], file: epath.Path) -> tuple[int, int]:

@@ -9,8 +9,8 @@ from etils import epath
 from infformer_jax import paths
 from infformer_jax.data.decode_stream import DecodeStream
 
-# Ordinary text, of kinds that some tokenizers do not preserve.
-_PROBE = " The\n\n\t“naïve”  café—\r\n漢字 \U0001f600 e\u0301 ﬁ, don't\n "
+PROBE = " The\n\n\t“naïve”  café—\r\n漢字 \U0001f600 e\u0301 ﬁ, don't\n "
+"""Ordinary text, of kinds that some tokenizers do not preserve."""
 
 
 class Tokenizer(abc.ABC):
@@ -29,7 +29,7 @@ class Tokenizer(abc.ABC):
     self.bos_id = num_pieces if bos_id is None else bos_id
     self.vocab_size = max(num_pieces, self.bos_id + 1)
     self.identity = identity
-    self.lossless = self.decode(self.encode(_PROBE)) == _PROBE
+    self.lossless = self.decode(self.encode(PROBE)) == PROBE
 
   def encode(self, text: str) -> np.ndarray:
     """The ids of a text, int32 [tokens], without BOS."""

@@ -26,6 +26,15 @@ def missing(config: ModelConfig, given: Collection[str]) -> dict[int, str]:
   return {i: name for i, name in names.items() if name not in given}
 
 
+def is_drift(name: str) -> bool:
+  """Whether a parameter is a drift, which has the rows of one length of window.
+
+  >>> is_drift('blocks/1/position_drift_td')
+  True
+  """
+  return name.endswith('/position_drift_td')
+
+
 def measure(model: Transformer, tokens_bt: Array | np.ndarray) -> dict[int, Array]:
   """The drift of every layer that has one, [num_positions, d]; rows from t on are 0.
 

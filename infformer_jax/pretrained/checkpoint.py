@@ -20,8 +20,8 @@ from infformer_jax.nn import position_drift, transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import memory_files, registry, tensor_files, weights
 from infformer_jax.pretrained.architecture import differences, keys
-from infformer_jax.pretrained.settings import Settings
-from infformer_jax.pretrained.tensor_files import TensorFiles
+from infformer_jax.pretrained.settings import FILE, Settings
+from infformer_jax.pretrained.tensor_files import Kind, TensorFiles
 from infformer_jax.train import restore
 from infformer_jax.train.checksum import kind
 from infformer_jax.train.mesh import make_mesh
@@ -53,6 +53,8 @@ class Checkpoint:
       UserError: there is no config.json, or the trunk has no such model; names the key of config.json.
     """
     self.folder, self._key = hub.directory(os.fspath(directory), key), key
+    if not (self.folder / FILE).exists():
+      raise UserError(f'{key} = {self.folder} has no {FILE}; give the directory of a whole checkpoint')
     self.settings = Settings.read(self.folder)
     self.architecture = registry.architecture_of(self.settings)
     self.keys = keys(self.architecture, self.settings)
@@ -134,13 +136,15 @@ class Checkpoint:
     ]
     if vocab_size != self.vocab_size:
       wrong.append(f'data.tokenizer has {vocab_size:,} ids, the checkpoint has {self.vocab_size:,}')
-    if not wrong and (memory := self._memory_of(model)):
-      abstract = self._abstract(model)
-      for name, about in memory.kinds.items():
-        own = abstract.get(f'params/{name}')
-        if own is None or own.shape != about.shape:
-          found = 'missing' if own is None else kind(own)
-          wrong.append(f'{name} is {about} in {memory_files.TENSORS}, {found} in the model')
+    for name, about in {} if wrong else self._of_memory(model).items():
+      own = self._abstract(model).get(f'params/{name}')
+      if own is None or own.shape != about.shape:
+        found = 'missing' if own is None else kind(own)
+        wrong.append(
+          f'{name} is {about} in {memory_files.TENSORS}, {found} in the model; set model.memory as in '
+          f'{memory_files.CONFIG}, or use a copy of the directory without both files for a new memory'
+        )
+        break
     if wrong:
       raise UserError(f'{self._key} = {self.folder} does not fit the config: {"; ".join(wrong)}')
     weights.table(self._tensors, self.architecture, model, self._shapes(model))
@@ -164,9 +168,9 @@ class Checkpoint:
 
     for name, array in weights.parameters(self._tensors, rows, shapes, scales, model.param_dtype):
       yield put(name, array)
-    if memory := self._memory_of(model):
-      for name in memory.kinds:
-        yield put(name, memory.read(name).astype(model.param_dtype))
+    for name in self._of_memory(model):
+      assert self._memory is not None  # It has this tensor.
+      yield put(name, self._memory.read(name).astype(model.param_dtype))
 
   def _abstract(self, model: ModelConfig) -> Mapping[str, Any]:
     return restore.abstract_parameters(model, self.vocab_size)
@@ -178,8 +182,14 @@ class Checkpoint:
   def _tensors(self) -> TensorFiles:
     return tensor_files.open_folder(self._local)
 
-  def _memory_of(self, model: ModelConfig) -> TensorFiles | None:
-    return None if model.memory.kind == 'none' else self._memory
+  def _of_memory(self, model: ModelConfig) -> Mapping[str, Kind]:
+    """The tensors that a model gets of the memory: none without one, and a drift only for its own window."""
+    if model.memory.kind == 'none' or self._memory is None:
+      return {}
+    trained = memory_files.read_keys(self.folder)
+    same = all(getattr(model, key) == trained.get(key) for key in ('segment_length', 'short_term_length'))
+    kinds = self._memory.kinds
+    return {name: about for name, about in kinds.items() if same or not position_drift.is_drift(name)}
 
   @functools.cached_property
   def _memory(self) -> TensorFiles | None:

@@ -15,6 +15,7 @@ from etils import epath
 from infformer_jax import files
 from infformer_jax.config.parsing import parse
 from infformer_jax.errors import ConfigError, UserError
+from infformer_jax.nn import position_drift
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.pretrained import tensor_files
 from infformer_jax.pretrained.tensor_files import TensorFiles
@@ -31,7 +32,7 @@ def is_of_memory(name: str) -> bool:
   >>> is_of_memory('blocks/0/memory/w_o/kernel'), is_of_memory('blocks/0/attention/w_o/kernel')
   (True, False)
   """
-  return '/memory/' in name or name.endswith('/position_drift_td')
+  return '/memory/' in name or position_drift.is_drift(name)
 
 
 def read_keys(folder: epath.Path) -> dict[str, Any]:
@@ -53,13 +54,17 @@ def read_keys(folder: epath.Path) -> dict[str, Any]:
 
 
 def open_tensors(folder: pathlib.Path) -> TensorFiles | None:
-  """The memory's parameters; None if there are none.
+  """The memory's parameters; None if there is neither of the files.
 
   Raises:
-    UserError: the file is damaged.
+    UserError: the file is damaged, or is missing beside its config.
   """
   file = folder / TENSORS
-  return tensor_files.open_file(file) if file.exists() else None
+  if file.exists():
+    return tensor_files.open_file(file)
+  if (folder / CONFIG).exists():
+    raise UserError(f'{folder} has {CONFIG} but no {TENSORS}; copy that too, or remove {CONFIG}')
+  return None
 
 
 def write(folder: pathlib.Path, model: ModelConfig, params: Mapping[str, Array]) -> None:

@@ -33,12 +33,14 @@ class Qwen2(Llama):
       return None
     layers = settings.integer('num_hidden_layers', 32)
     first = settings.get('max_window_layers', 28)
+    if type(first) is not int:
+      raise settings.refused('max_window_layers', 'an integer')
     usual = ['sliding_attention' if i >= first else 'full_attention' for i in range(layers)]
     kinds = settings.get('layer_types', usual)
     if kinds == ['full_attention'] * layers:
       return None
     if kinds == ['sliding_attention'] * layers:
-      return settings.integer('sliding_window', 4096)
+      return settings.integer('sliding_window')  # No default: null means full attention in transformers.
     if 'layer_types' in settings:
       raise settings.refused('layer_types', f'{layers} equal types of attention')
     raise settings.refused('max_window_layers', f'0 or at least num_hidden_layers = {layers}')

@@ -18,11 +18,10 @@ def architecture_of(settings: Settings) -> Architecture:
   Raises:
     UserError: it is none of these, or not a whole language model; names the key.
   """
-  by_type = {architecture.model_type: architecture for architecture in ARCHITECTURES}
   model_type = settings.get('model_type')
-  if model_type not in by_type:
-    raise settings.refused('model_type', f'one of {", ".join(by_type)}')
-  architecture = by_type[model_type]
+  architecture = next((each for each in ARCHITECTURES if each.model_type == model_type), None)
+  if architecture is None:
+    raise settings.refused('model_type', f'one of {", ".join(each.model_type for each in ARCHITECTURES)}')
   settings.require('architectures', [architecture.class_name])
   settings.require('quantization_config')
   settings.require('auto_map')  # The model is a program of the checkpoint's own.

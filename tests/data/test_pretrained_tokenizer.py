@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 import tokenizers as library
-from tokenizers import processors
+from tokenizers import models, processors
 
 from infformer_jax.data import byte_pairs, pretrained_tokenizer, tokenizers
 from infformer_jax.errors import UserError
@@ -109,4 +109,21 @@ def test_a_config_that_does_not_fit_is_refused(folder, config, message):
 def test_a_damaged_file_is_named(folder):
   (folder / 'tokenizer.json').write_text('{')
   with pytest.raises(UserError, match=r'has a damaged tokenizer\.json \('):
+    load(folder)
+  (folder / 'config.json').unlink()
+  with pytest.raises(UserError, match=rf"{folder} has no config\.json, but data\.tokenizer = 'pretrained:"):
+    load(folder)
+
+
+@pytest.mark.parametrize(
+  ('model', 'reason'),
+  [
+    (models.BPE(), 'its 0 tokens give no ids'),
+    (models.WordLevel({'hello': 0}, unk_token='[UNK]'), 'WordLevel error: Missing .*'),
+    (models.Unigram([('h', -1.0)], None), '.* unknown token but `unk_id` is missing'),
+  ],
+)
+def test_a_tokenizer_that_cannot_encode_text_is_refused_before_the_data_are_blamed(folder, model, reason):
+  library.Tokenizer(model).save(str(folder / 'tokenizer.json'))
+  with pytest.raises(UserError, match=rf'{folder} has a tokenizer that cannot encode text \({reason}\); use'):
     load(folder)

@@ -37,6 +37,11 @@ def test_the_config_has_the_keys_of_the_checkpoint_and_those_that_users_choose(c
     checkpoint.model_config(segment_length=4)
 
 
+def test_a_directory_without_a_config_is_refused_with_the_key_that_names_it(tmp_path):
+  with pytest.raises(UserError, match=rf'^checkpoint = {tmp_path} has no config\.json; give the directory'):
+    Checkpoint(tmp_path, 'checkpoint')
+
+
 def test_a_new_memory_is_drawn_and_all_else_is_read(checkpoint):
   model = checkpoint.model_config(segment_length=4, short_term_length=4, memory=MEMORY)
   trained = checkpoint.load(model)
@@ -97,9 +102,23 @@ def test_the_memory_of_an_exported_model_must_fit_too(tmp_path, checkpoint):
   without = exported.model_config(memory=NothingConfig())
   assert not any('/memory/' in name for name, _ in exported.parameters(without, make_mesh()))
   with pytest.raises(
-    UserError, match=r'blocks/0/memory/w_mu is F32\[3,2\] in memory\.safetensors, .* in the mod'
+    UserError,
+    match=r'w_mu is F32\[3,2\] in memory\.safetensors, .* in the model; set model\.memory as in memory\.json',
   ):
     exported.load()
+
+
+def test_an_exported_drift_is_that_of_its_window_and_is_missing_with_another_one(tmp_path):
+  """Its rows beyond the window are 0, which is worse than no window."""
+  folder = golden.copy(golden.GPT2, tmp_path / 'model')
+  model = Checkpoint(folder).model_config(segment_length=4, short_term_length=4, memory=MEMORY)
+  memory_files.write(folder, model, {'blocks/1/position_drift_td': np.ones((40, 16), np.float32)})
+  for lengths, found in (((4, 4), True), ((4, 8), False), ((8, 0), False)):
+    exported = Checkpoint(folder)
+    other = exported.model_config(segment_length=lengths[0], short_term_length=lengths[1])
+    exported.require_fit(other, 67)
+    names = [name for name, _ in exported.parameters(other, make_mesh()) if 'drift' in name]
+    assert names == ['params/blocks/1/position_drift_td'] * found
 
 
 def test_a_checkpoint_in_a_bucket_is_copied_to_the_cache_once(bucket, tmp_path, monkeypatch, checkpoint):

@@ -21,6 +21,9 @@ def test_keys_and_parameters_are_read_as_they_were_written(tmp_path):
   files = memory_files.open_tensors(tmp_path)
   for name, array in params.items():
     np.testing.assert_array_equal(files.read(name), array, strict=True)
+  (tmp_path / memory_files.TENSORS).unlink()  # A new memory would be drawn instead, without a word.
+  with pytest.raises(UserError, match=r'has memory\.json but no memory\.safetensors; copy that too'):
+    memory_files.open_tensors(tmp_path)
 
 
 def test_a_memory_that_is_not_registered_is_refused_with_the_file(tmp_path):

@@ -26,6 +26,10 @@ def test_the_window_slides_only_if_all_layers_say_so():
   assert reach(use_sliding_window=True, layer_types=[SLIDING] * 2) == 8
   with pytest.raises(UserError, match='max_window_layers = 1 is not supported; it must be 0 or at least'):
     reach(use_sliding_window=True, max_window_layers=1)
+  with pytest.raises(UserError, match='max_window_layers = "1" is not supported; it must be an integer'):
+    reach(use_sliding_window=True, max_window_layers='1')
+  with pytest.raises(UserError, match='has no sliding_window, which must be a positive integer'):
+    reach(use_sliding_window=True, max_window_layers=0, sliding_window=None)  # All tokens in transformers.
   with pytest.raises(UserError, match=r'layer_types = \["full_attention", "sliding_attention"\] is not'):
     reach(use_sliding_window=True, layer_types=[FULL, SLIDING])
 
