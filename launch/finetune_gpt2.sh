@@ -61,7 +61,8 @@ config="configs/gpt2_pg19.py:size=$size,checkpoint=$checkpoint"
 flags=(--config.data.source_dir="$source_dir" ${flags[@]+"${flags[@]}"})
 run=$workdir/memories/points/memory=$memory,seed=0
 
-# One step at a rate of zero changes nothing.
+# One step at a rate of zero changes nothing. Beyond two segments of a document the positions of the window are an
+# approximation (docs/pretrained.md).
 call infformer_jax.main --config="$config,memory=none" --workdir="$workdir/unchanged" "${flags[@]}" \
   --config.train.num_steps=1 --config.train.optimizer.learning_rate=0
 call infformer_jax.ablate --config="$config" --workdir="$workdir/memories" --axis=:memory --values="none,$memory" \

@@ -44,7 +44,9 @@ def load(text: str) -> Tokenizer:
   folder, need = hub.directory(text, 'tokenizer'), f"data.tokenizer = 'pretrained:{text}' needs it"
   if not (file := folder / 'config.json').exists():
     raise UserError(f'{folder} has no {file.name}, but {need}; give the directory of the model')
-  config = files.read_json(file, {'vocab_size': int})
+  config = files.read_json(file)
+  if 'vocab_size' not in config:
+    raise UserError(f'{file} has no vocab_size, but {need}; give the directory of the model')
   two_files = not (folder / _ONE_FILE).exists()
   if two_files and config.get('model_type') != 'gpt2':  # The words of others are not GPT-2's.
     raise UserError(f"{folder} has no {_ONE_FILE}; if it has a tokenizer.model, use 'sentencepiece:FILE'")

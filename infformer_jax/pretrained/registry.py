@@ -18,7 +18,7 @@ def architecture_of(settings: Settings) -> Architecture:
   Raises:
     UserError: it is none of these, or not a whole language model; names the key.
   """
-  model_type = settings.get('model_type')
+  model_type = settings.get('model_type')  # A work directory has none; its config.json is not damaged.
   architecture = next((each for each in ARCHITECTURES if each.model_type == model_type), None)
   if architecture is None:
     raise settings.refused('model_type', f'one of {", ".join(each.model_type for each in ARCHITECTURES)}')

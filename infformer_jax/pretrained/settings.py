@@ -33,7 +33,7 @@ class Settings:
       UserError: there is none, or it is damaged.
     """
     file = folder / FILE
-    return cls(files.read_json(file, {'model_type': str}), file)
+    return cls(files.read_json(file), file)
 
   def __contains__(self, key: str) -> bool:
     return self._values.get(key) is not None

@@ -108,7 +108,10 @@ def open_folder(folder: pathlib.Path) -> TensorFiles:
   parts = sorted(folder.glob('*.safetensors'))
   if parts:
     raise UserError(f'{folder} has {parts[0].name} but neither {SINGLE} nor {INDEX}; download that too')
-  raise UserError(f'{folder} has no {SINGLE}; give the directory of a whole checkpoint')
+  raise UserError(
+    f'{folder} has no {SINGLE}; give the directory of a whole checkpoint, or if it is a model on the hub '
+    f'that has only {_PICKLES[0]}, load and save it with transformers'
+  )
 
 
 def open_file(file: pathlib.Path) -> TensorFiles:

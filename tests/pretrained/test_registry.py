@@ -17,6 +17,7 @@ def test_architectures_are_found_by_their_model_type():
   ('changes', 'message'),
   [
     ({'model_type': 'gpt_neox'}, 'model_type = "gpt_neox" is not .* one of gpt2, llama, qwen2'),
+    ({'model_type': None}, r'^config\.json has no model_type, which must be one of gpt2, llama, qwen2$'),
     ({'model_type': ['llama']}, r'model_type = \["llama"\] is not supported'),
     ({'architectures': ['GPT2ForTokens']}, r'architectures = \["GPT2ForTokens"\] .*\["GPT2LMHeadModel"\]'),
     ({'quantization_config': {'bits': 4}}, r'quantization_config = \{"bits": 4\} is .* must be null'),

@@ -56,6 +56,6 @@ def test_other_values_are_refused(read, message):
 def test_a_directory_without_a_model_is_refused(tmp_path):
   with pytest.raises(UserError, match=r'cannot read .*config\.json: No such file'):
     Settings.read(tmp_path)
-  (tmp_path / 'config.json').write_text('{}')
-  with pytest.raises(UserError, match=r'config\.json is damaged \(no model_type\)'):
+  (tmp_path / 'config.json').write_text('[]')
+  with pytest.raises(UserError, match=r'config\.json is damaged \(no JSON object\)'):
     Settings.read(tmp_path)
