@@ -48,7 +48,7 @@ def train(
   """
   config, evaluation = experiment.train, experiment.evaluation
   # These checks come before the training: its end may be hours away.
-  mesh = _mesh(experiment)
+  mesh = fitting_mesh(experiment)
   start = resume.start(experiment, workdir)
   with lock_workdir(workdir, console.say):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
@@ -130,7 +130,7 @@ def evaluate(
   Raises:
     UserError: there is no such checkpoint, or it does not fit the experiment.
   """
-  mesh = _mesh(experiment)
+  mesh = fitting_mesh(experiment)
   trained_tokenizer(experiment.data, workdir)  # Raises if the data's tokenizer is not the model's.
   trained = TrainedModel.load(workdir, experiment.model, step=step, mesh=mesh, warn=console.say)
   corpus = _load_corpus(experiment, workdir, [experiment.evaluation.split], console)
@@ -145,7 +145,7 @@ def evaluate(
   )
 
 
-def _mesh(experiment: Experiment) -> Mesh:
+def fitting_mesh(experiment: Experiment) -> Mesh:
   """The mesh of an experiment, if it fits the model and the lanes.
 
   Raises:

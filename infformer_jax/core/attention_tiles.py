@@ -31,9 +31,9 @@ _HEAD_AXES = {
 """The axis of the heads in the fields of `Queries`, `Part` and its position; heads share the other fields."""
 
 
-def head_axes(tree: Any) -> Any:
-  """The axis of the heads of every leaf of queries and parts; None: heads share it."""
-  return jax.tree.map_with_path(lambda path, _: _HEAD_AXES.get(getattr(path[-1], 'name', '')), tree)
+def head_axes(tree: Any) -> list[int | None]:
+  """The axis of the heads of every leaf of queries and parts, in order; None: heads share it."""
+  return [_HEAD_AXES.get(getattr(path[-1], 'name', '')) for path, _ in jax.tree.leaves_with_path(tree)]
 
 
 def map_heads(

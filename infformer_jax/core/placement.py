@@ -6,7 +6,7 @@ what to do where it would communicate inside a loop: a loop over segments must n
 other devices, and a loop over heads must only visit those of its own device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ def lanes_first(tree: Any) -> Any:
   """The arrays with their first axis split over `LANES`, if these divide it, and no other axis split."""
   axes = tuple(axis for axis in LANES if axis in _sizes())
 
-  def placed(x: jax.Array) -> jax.Array:
+  def placed(x: Any) -> Any:
     divides = axes and x.shape[0] % _product(axes) == 0
     return _constrained(x, axes if divides else _ANY, *(None,) * (x.ndim - 1))
 
@@ -34,21 +34,25 @@ def everywhere(tree: Any) -> Any:
   return jax.tree.map(lambda x: _constrained(x), tree)
 
 
-def by_shard_of_heads(function: Callable[..., Any], args: tuple, axes: Any, out_axes: Any) -> Any:
+def by_shard_of_heads(
+  function: Callable[..., Any], args: tuple, axes: Sequence[int | None], out_axes: Any
+) -> Any:
   """function(*args), for the heads of every device of `HEADS` on their own.
 
   Args:
     function: of the heads of its arguments; the result for some of them must not depend on the others.
     args: pytrees of arrays.
-    axes: of the heads, for every array in `args`; None: it has no heads.
+    axes: of the heads, for every array in `args` in the order of jax.tree.leaves; None: it has no heads.
     out_axes: of the heads, for every array of the result.
   """
   count = _sizes().get(HEADS, 1)
-  if count == 1 or any(a.shape[axis] % count for a, axis in _with_heads(args, axes)):
+  leaves, structure = jax.tree.flatten(args)
+  pairs = list(zip(leaves, axes, strict=True))
+  if count == 1 or any(a.shape[axis] % count for a, axis in pairs if axis is not None):
     return function(*args)
 
-  def split(axis: int | None, a: jax.Array | None) -> jax.Array | None:
-    if axis is None or a is None:
+  def split(a: Any, axis: int | None) -> Any:
+    if axis is None:
       return a
     a = a.reshape(*a.shape[:axis], count, a.shape[axis] // count, *a.shape[axis + 1 :])
     return _constrained(a, *(HEADS if each == axis else _ANY for each in range(a.ndim)))
@@ -56,9 +60,11 @@ def by_shard_of_heads(function: Callable[..., Any], args: tuple, axes: Any, out_
   def joined(axis: int, a: jax.Array) -> jax.Array:
     return a.reshape(*a.shape[:axis], -1, *a.shape[axis + 2 :])
 
-  args = jax.tree.map(split, axes, args, is_leaf=_is_none)
-  result = jax.vmap(function, in_axes=axes, out_axes=out_axes, spmd_axis_name=HEADS)(*args)
-  return jax.tree.map(joined, out_axes, result)
+  def of_leaves(*leaves: Any) -> Any:  # Axes in the place of arrays would not be such dataclasses.
+    return function(*jax.tree.unflatten(structure, leaves))
+
+  mapped = jax.vmap(of_leaves, in_axes=tuple(axes), out_axes=out_axes, spmd_axis_name=HEADS)
+  return jax.tree.map(joined, out_axes, mapped(*(split(a, axis) for a, axis in pairs)))
 
 
 def by_shard_of_lanes(function: Callable[[Any, Any], Any], shared: Any, lanes: Any) -> Any:
@@ -88,16 +94,7 @@ def by_shard_of_lanes(function: Callable[[Any, Any], Any], shared: Any, lanes: A
   return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), results)
 
 
-def _with_heads(args: Any, axes: Any) -> list[tuple[jax.Array, int]]:
-  leaves, places = jax.tree.leaves(args, is_leaf=_is_none), jax.tree.leaves(axes, is_leaf=_is_none)
-  return [(a, axis) for a, axis in zip(leaves, places, strict=True) if axis is not None]
-
-
-def _is_none(leaf: Any) -> bool:
-  return leaf is None
-
-
-def _constrained(x: jax.Array, *spec: Any) -> jax.Array:
+def _constrained(x: Any, *spec: Any) -> Any:
   return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec)) if _sizes() else x
 
 

@@ -238,7 +238,8 @@ def _make_step(
     }
     if view == 'memory':  # Excludes the auxiliary losses, which only training needs.
       rows['figures'] = {name: sums for name, sums in output.aux.items() if name not in model.aux_weights()}
-    # All processes get these few numbers per segment, and compute the same results.
-    return output.state, jax.lax.with_sharding_constraint(rows, everywhere)
+    if jax.process_count() > 1:  # All get these few numbers per segment, and compute the same results.
+      rows = jax.lax.with_sharding_constraint(rows, everywhere)
+    return output.state, rows
 
   return step

@@ -114,11 +114,8 @@ class Transformer(nnx.Module):
       biases=self.biases(),
       positions_td=self.positions(),
     )
-    keys_bs = (
-      None
-      if key is None
-      else _segment_keys(key, state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None], lane_b)
-    )
+    index_bs = state.index_b[:, None] + jnp.arange(s, dtype=jnp.int32)[None]
+    keys_bs = None if key is None else _segment_keys(key, index_bs, lane_b)
     offset_l = jnp.arange(self.config.segment_length)
     x_bsld = self.embed(batch.tokens_bsl, window.rows(self.config, since_bs, offset_l))
     # Layer i folds i into the keys, the embeddings fold in the number of layers.
@@ -245,9 +242,7 @@ def merge(
       that a backward pass that computes a block again gathers them again.
   """
   if gather is not None:
-    params = gather({key: value for key, value in params.items() if key != 'blocks'}) | {
-      'blocks': params['blocks']
-    }
+    params = gather({**params, 'blocks': []}) | {'blocks': params['blocks']}
   model = nnx.merge(graphdef, nnx.State(params))
   model.gather = gather
   for block in model.blocks if constants is not None else ():

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from infformer_jax.core.placement import HEADS, LANES
-from infformer_jax.errors import ConfigError
+from infformer_jax.errors import ConfigError, check_range
 from infformer_jax.nn.model_config import ModelConfig
 
 
@@ -27,6 +27,7 @@ class MeshConfig:
     for name, size in self.sizes().items():
       if size < 1 and size != -1:
         raise ConfigError(f'{name} = {size} must be at least 1, or -1 for all devices that the others leave')
+      check_range(name, max(size, 1), 1)
     if [*self.sizes().values()].count(-1) > 1:
       names = ', '.join(name for name, size in self.sizes().items() if size == -1)
       raise ConfigError(f'{names} = -1: only one of them may take the devices that the others leave')

@@ -176,12 +176,8 @@ def put_batch(batch: Batch, mesh: Mesh, num_lanes: int) -> Batch:
     rows = np.asarray(local)
     if len(rows) != len(lanes):
       raise ValueError(f'a batch of {len(rows)} lanes, but this process feeds {len(lanes)}: {lanes}')
-
-    def part(index: Any) -> np.ndarray:  # Slices of the global array.
-      start, stop, _ = index[0].indices(num_lanes)
-      return rows[start - lanes.start : stop - lanes.start]
-
-    return jax.make_array_from_callback((num_lanes, *rows.shape[1:]), place, part)
+    # Without the global shape, JAX would take lanes that processes share for lanes of each of them.
+    return jax.make_array_from_process_local_data(place, rows, (num_lanes, *rows.shape[1:]))
 
   return jax.tree.map(put, batch)
 

@@ -25,9 +25,9 @@ from infformer_jax.memory.none import NothingConfig
 from infformer_jax.nn import transformer
 from infformer_jax.nn.model_config import ModelConfig
 from infformer_jax.train.checkpoint import named_arrays
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.train.optimizer import OptimizerConfig, make_optimizer
 from infformer_jax.train.restore import replaced
-from infformer_jax.train.sharding import make_mesh
 from infformer_jax.train.state import initial_state
 from infformer_jax.train.step import make_train_step
 from infformer_jax.types import Array, Batch, PyTree

@@ -29,8 +29,8 @@ from infformer_jax.files import write_json
 from infformer_jax.pretrained import Checkpoint
 from infformer_jax.train.checkpoint import Checkpoints
 from infformer_jax.train.loop import TrainConfig
+from infformer_jax.train.mesh import make_mesh
 from infformer_jax.train.orbax_log import silence_orbax
-from infformer_jax.train.sharding import make_mesh
 from infformer_jax.train.state import initial_state
 from tests import toy
 from tests.data import books, test_pretrained_tokenizer, test_tokenizers, texts

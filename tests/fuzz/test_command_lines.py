@@ -7,7 +7,7 @@ import jax
 import pytest
 from etils import epath
 
-from infformer_jax import resume
+from infformer_jax import job, resume
 from infformer_jax.config.command_line import split_overrides
 from infformer_jax.data.base import StoredSplit
 from infformer_jax.data.cut_documents import cut_documents
@@ -19,7 +19,6 @@ from infformer_jax.evaluation import perplexity
 from infformer_jax.experiment import Experiment, resolve_experiment
 from infformer_jax.nn import transformer
 from infformer_jax.run_warnings import beyond_horizon, run_warnings
-from infformer_jax.train import sharding
 from infformer_jax.train.optimizer import make_optimizer
 from infformer_jax.train.state import initial_state
 from tests.fuzz import limits
@@ -53,8 +52,7 @@ def reproduced(flags: list[str]) -> str:
 def check(experiment: Experiment) -> None:
   """What `job.train` does before long work, in its order; the texts are others."""
   train, evaluation = experiment.train, experiment.evaluation
-  sharding.local_lanes(train.batch_size)
-  sharding.local_lanes(evaluation.batch_size, key='evaluation.batch_size')
+  job.fitting_mesh(experiment)
   if not (experiment.init_from or '').startswith(('hf:', 'gs:')):
     resume.start(experiment, WORKDIR)
   split = STORED
