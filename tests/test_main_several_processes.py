@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests import toy
 from tests.program import STEPS, Program, Workdir, checkpoint_steps, last_step, metrics, results
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -41,6 +42,7 @@ def start(
     'JAX_COORDINATOR_ADDRESS': address,
     'JAX_NUM_PROCESSES': '2',
     'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
+    'NPROC': toy.THREADS,
   }
   return [
     program.start(workdir, *LANES, *flags, **environment, JAX_PROCESS_ID=str(index), kilobytes=limit)
@@ -96,7 +98,9 @@ def test_meshes_of_one_and_two_processes_continue_each_other_and_have_the_result
     processes[0].terminate()
     finish(processes, code=143)
 
-  eight = {'XLA_FLAGS': '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'}
+  eight = {'XLA_FLAGS': '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'} | {
+    'NPROC': toy.THREADS
+  }
   stopped(start(program, workdir, *on_mesh(2, 2, 2)), after=4)
   stopped([program.start(workdir, *LANES, *on_mesh(1, 4, 2), **eight)], after=12)
   stopped(start(program, workdir, *on_mesh(1, 8, 1)), after=20)

@@ -24,6 +24,10 @@ TOLERANCE = 1e-12 if WIDE else 1e-5
 SPREAD = 0.2 if WIDE else 0.0
 """Narrow densities amplify rounding errors, so float32 equalities are tested near the initial parameters."""
 
+THREADS = '64'
+"""$NPROC of programs with several devices of a CPU: XLA takes it as the size of the pool of threads that they
+share, and in a small one independent collectives wait for each other until XLA aborts."""
+
 LENGTH = 4  # l
 SEGMENTS = 12
 VOCABULARY = 13

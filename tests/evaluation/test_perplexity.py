@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -233,8 +234,7 @@ def test_sizes_must_be_positive():
     EvaluationConfig(max_tokens=0)
 
 
-ON_FOUR_DEVICES = """import jax, json
-jax.config.update('jax_num_cpu_devices', 4)
+ON_FOUR_DEVICES = """import jax, json; jax.config.update('jax_num_cpu_devices', 4)
 from tests.evaluation.test_perplexity import run
 assert jax.device_count() == 4
 print(json.dumps(run(views=('memory', 'exchanged'))))
@@ -242,8 +242,8 @@ print(json.dumps(run(views=('memory', 'exchanged'))))
 
 
 def test_four_devices_give_the_same_results_as_one(results):
-  done = subprocess.run([sys.executable, '-c', ON_FOUR_DEVICES], capture_output=True, text=True, check=True)
-  four = json.loads(done.stdout)
+  command, environment = [sys.executable, '-c', ON_FOUR_DEVICES], os.environ | {'NPROC': toy.THREADS}
+  four = json.loads(subprocess.check_output(command, env=environment))
   for view in ('memory', 'exchanged'):
     assert four[view]['num_tokens'] == results[view]['num_tokens']
     losses = (each[view]['loss_nats_per_token'] for each in (four, results))

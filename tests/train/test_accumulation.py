@@ -73,7 +73,7 @@ def test_groups_on_a_mesh_have_the_losses_of_one_device_and_move_no_lane():
   """8 lanes in two groups; where only lanes are split, the only communication is sums."""
   meshes = [(4, 1, 1), (2, 2, 1), (2, 1, 2)]
   flags = '--xla_force_host_platform_device_count=4'
-  environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags}
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flags, 'NPROC': toy.THREADS}
   command = [sys.executable, '-c', PROGRAM, json.dumps(meshes)]
   done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stderr[-3000:]

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from infformer_jax.memory.registry import CONFIGS
+from tests import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
 TOLERANCE = 1e-5
@@ -51,6 +52,7 @@ def run(memory, meshes, *, loops_over_heads=True, **changes):
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
+    'NPROC': toy.THREADS,
   }
   done = subprocess.run(
     [sys.executable, '-c', PROGRAM, json.dumps([memory, meshes, loops_over_heads, changes])],

@@ -119,6 +119,7 @@ def test_processes_feed_the_lanes_of_their_devices_and_share_those_that_tensor_s
   environment = os.environ | {
     'JAX_PLATFORMS': 'cpu',
     'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+    'NPROC': toy.THREADS,
   }
   processes = [
     subprocess.Popen(
