@@ -48,7 +48,7 @@ def train(
   """
   config, evaluation = experiment.train, experiment.evaluation
   # These checks come before the training: its end may be hours away.
-  mesh = fitting_mesh(experiment)
+  mesh = fitting_mesh(experiment, trains=True)
   start = resume.start(experiment, workdir)
   with lock_workdir(workdir, console.say):
     corpus = _load_corpus(experiment, workdir, ('train', evaluation.split), console)
@@ -130,7 +130,7 @@ def evaluate(
   Raises:
     UserError: there is no such checkpoint, or it does not fit the experiment.
   """
-  mesh = fitting_mesh(experiment)
+  mesh = fitting_mesh(experiment, trains=False)
   trained_tokenizer(experiment.data, workdir)  # Raises if the data's tokenizer is not the model's.
   trained = TrainedModel.load(workdir, experiment.model, step=step, mesh=mesh, warn=console.say)
   corpus = _load_corpus(experiment, workdir, [experiment.evaluation.split], console)
@@ -145,17 +145,19 @@ def evaluate(
   )
 
 
-def fitting_mesh(experiment: Experiment) -> Mesh:
-  """The mesh of an experiment, if it fits the model and the lanes.
+def fitting_mesh(experiment: Experiment, *, trains: bool) -> Mesh:
+  """The mesh of an experiment, if it fits the model and the lanes, those of the training only if it `trains`.
 
   Raises:
     ConfigError: it does not.
   """
   mesh = make_mesh(experiment.train.mesh)
   require_fit(mesh, experiment.model)
-  require_lanes(mesh, experiment.train.batch_size, 'train.batch_size')
   require_lanes(mesh, experiment.evaluation.batch_size, 'evaluation.batch_size')
-  require_whole_groups(experiment.train.batch_size, experiment.train.accumulate_steps, lane_shards(mesh))
+  if trains:
+    lanes, groups = experiment.train.batch_size, experiment.train.accumulate_steps
+    require_lanes(mesh, lanes, 'train.batch_size')
+    require_whole_groups(lanes, groups, lane_shards(mesh))
   return mesh
 
 

@@ -21,9 +21,7 @@ from infformer_jax.train.connections import Message, Other
 from infformer_jax.train.exits import End, Terminated
 
 _PULSE = 1.0
-_OWN_SECONDS = (
-  2.0  # An end waits for an error of the main thread, and such an error for an end that caused it.
-)
+_OWN_SECONDS = 2.0  # An end waits for an error of the main thread, and the error for an end that caused it.
 _LAST_SECONDS = 10.0  # Process 0, which has JAX's coordinator, waits for the others to end before it.
 
 

@@ -65,7 +65,7 @@ def mesh_of(text: str) -> MeshConfig:
 
 
 def vocabulary(experiment: Experiment) -> int:
-  """The size that the name of a tokenizer says: 'bytes', 'bpe:8192'.
+  """The size that the name of a tokenizer says, such as 'bpe:8192'.
 
   Raises:
     SystemExit: it does not say one.

@@ -52,7 +52,7 @@ def reproduced(flags: list[str]) -> str:
 def check(experiment: Experiment) -> None:
   """What `job.train` does before long work, in its order; the texts are others."""
   train, evaluation = experiment.train, experiment.evaluation
-  job.fitting_mesh(experiment)
+  job.fitting_mesh(experiment, trains=True)
   if not (experiment.init_from or '').startswith(('hf:', 'gs:')):
     resume.start(experiment, WORKDIR)
   split = STORED

@@ -6,7 +6,9 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh
 
+from infformer_jax import job
 from infformer_jax.errors import ConfigError
+from infformer_jax.experiment import load_experiment
 from infformer_jax.train.mesh import MeshConfig, lane_shards, make_mesh, require_fit, require_lanes
 from tests import toy
 
@@ -73,3 +75,11 @@ def test_only_the_axes_that_split_lanes_must_divide_them():
     require_lanes(mesh, 6, 'train.batch_size')
   with pytest.raises(ConfigError, match=r'evaluation\.batch_size = 3 .*; use 4$'):
     require_lanes(mesh, 3, 'evaluation.batch_size')
+
+
+def test_an_evaluation_on_other_devices_depends_on_its_own_lanes_only(monkeypatch):
+  monkeypatch.setattr(job, 'make_mesh', lambda config: AbstractMesh((3, 1, 1), ('data', 'fsdp', 'tensor')))
+  experiment = load_experiment('configs/quickstart.py', [('evaluation.batch_size', '3')])
+  assert job.fitting_mesh(experiment, trains=False).size == 3
+  with pytest.raises(ConfigError, match=r'train\.batch_size = 16 must be divisible by 3'):
+    job.fitting_mesh(experiment, trains=True)
