@@ -20,7 +20,13 @@ from tests.bits import bits
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 30
-TIMINGS = 'step_seconds', 'tokens_per_second', 'tokens_per_second_per_device', 'data_wait_fraction'
+TIMINGS = (
+  'step_seconds',
+  'tokens_per_second',
+  'tokens_per_second_per_device',
+  'data_wait_fraction',
+  'peak_device_gib',
+)
 CHECKPOINT_EVERY = 7
 CONFIG = f"""
 from infformer_jax.config import config_dict

@@ -115,13 +115,15 @@ class Block(nnx.Module):
       The residual stream, the state, and what the memory answered, for its losses and plots.
     """
     x_bsld = placement.lanes_first(x_bsld)
-    attended_bsld, state, read = self._attend(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
+    with jax.named_scope('attention'):
+      attended_bsld, state, read = self._attend(x_bsld, state, chunk, keys_bs=keys_bs, view=view)
     attended_bsld = dropout(attended_bsld, fold_in(keys_bs, KeyUse.ATTENTION_OUTPUT), self.config.dropout)
     return placement.lanes_first(self.joined(x_bsld, attended_bsld, keys_bs=keys_bs)), state, read
 
   def joined(self, x_bsld: Array, attended_bsld: Array, *, keys_bs: Array | None) -> Array:
     """The residual stream after the attention's result and the feed-forward."""
 
+    @jax.named_scope('feed_forward')
     def feed_forward(x: Array) -> Array:
       x = self.feed_forward(x, keys_bs=keys_bs, rate=self.config.hidden_dropout)
       return dropout(x, fold_in(keys_bs, KeyUse.FEED_FORWARD_OUTPUT), self.config.dropout)

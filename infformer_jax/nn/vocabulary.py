@@ -39,6 +39,7 @@ class Vocabulary(nnx.Module):
     if self.config.output_bias:
       self.output_bias_v = nnx.Param(jnp.zeros((self.size,), jnp.dtype(self.config.param_dtype)))
 
+  @jax.named_scope('vocabulary')
   def embed(self, tokens: Array) -> Array:
     """[...] int -> [..., d]; times √d where the config scales embeddings."""
     x = self.embedding(tokens)
@@ -70,6 +71,7 @@ class Vocabulary(nnx.Module):
 
     return self._by_segment(both, hidden_bsld, targets_bsl)
 
+  @jax.named_scope('vocabulary')
   def _by_segment(self, apply: Callable[[Array, Array], Any], hidden_bsld: Array, targets_bsl: Array) -> Any:
     graphdef, tables = nnx.split(self)
 

@@ -29,7 +29,7 @@ class Reports:
     self._waiting: list[tuple[int, Report]] = []
     self._clock = time.monotonic()
     self._data_wait = 0.0  # seconds since `_clock`
-    self._devices = jax.device_count()
+    self._devices, self._device = jax.device_count(), jax.local_devices()[0]
     peak = bfloat16_peak(jax.devices()[0].device_kind)
     self._fraction_per_rate: float | None = None
     if peak is not None and flops_per_token is not None:
@@ -72,6 +72,8 @@ class Reports:
       if self._fraction_per_rate is not None:
         metrics['bfloat16_peak_fraction'] = (tokens * self._fraction_per_rate, seconds)
       metrics['data_wait_fraction'] = (self._data_wait, seconds)
+      if (memory := self._device.memory_stats()) and 'peak_bytes_in_use' in memory:  # CPUs have none.
+        metrics['peak_device_gib'] = (memory['peak_bytes_in_use'] / 2**30, 1)
       self._run.totals.add(metrics)
       self.restart_clock()
 

@@ -85,8 +85,9 @@ def make_train_step(
     gradient, sums, memory = gradients(
       forward, trained, batch, state.memory, weights=weights, groups=accumulate_steps
     )
-    updates, new_optimizer = optimizer.update(gradient, state.optimizer, state.params)
-    updated = optax.apply_updates(trained, updates)
+    with jax.named_scope('optimizer'):
+      updates, new_optimizer = optimizer.update(gradient, state.optimizer, state.params)
+      updated = optax.apply_updates(trained, updates)
 
     groups = finite_groups(memory, sums, gradient, updated)
     good = jnp.stack(list(groups.values())).all()

@@ -1,6 +1,7 @@
 """The training step of a config on a mesh, compiled without arrays."""
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +18,9 @@ from infformer_jax.nn import transformer
 from infformer_jax.train import mesh as meshes
 from infformer_jax.train.optimizer import make_optimizer
 from infformer_jax.train.sharding import shardings
-from infformer_jax.train.state import initial_state
+from infformer_jax.train.state import TrainState, initial_state
 from infformer_jax.train.step import make_train_step
-from infformer_jax.types import PyTree
+from infformer_jax.types import Batch, PyTree
 from tests import hlo
 
 _PARTS = {'params': 'parameters', 'optimizer': 'optimizer', 'memory': 'memory_state'}
@@ -41,8 +42,8 @@ class Step:
     self._experiment, self._vocab_size = experiment, vocab_size
     optimizer = make_optimizer(experiment.train.optimizer, experiment.train.num_steps)
     sizes = {'vocab_size': vocab_size, 'batch_size': experiment.train.batch_size, 'seed': 0}
-    start = functools.partial(initial_state, experiment.model, optimizer, **sizes)
-    self._graphdef, shapes = jax.eval_shape(start)
+    self._start = functools.partial(initial_state, experiment.model, optimizer, **sizes)
+    self._graphdef, shapes = jax.eval_shape(self._start)
     self._places = shardings(shapes, self.mesh)
     self._state = jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, self._places)
 
@@ -66,11 +67,24 @@ class Step:
       self._places,
       accumulate_steps=train.accumulate_steps,
     )
-    lanes = NamedSharding(self.mesh, PartitionSpec(LANES))
+    arguments = zip(self._inputs(), self._places_of_inputs(), strict=True)
+    return step.lower(self._state, *itertools.starmap(_abstract, arguments)).compile()
+
+  def arguments(self) -> tuple[TrainState, Batch, PyTree]:
+    """Arrays for the program: the initial state, a batch of random tokens, the constants of the model."""
+    _, state = self._start(places=self._places)
+    return state, *itertools.starmap(
+      jax.device_put, zip(self._inputs(), self._places_of_inputs(), strict=True)
+    )
+
+  def _inputs(self) -> tuple[Batch, PyTree]:
+    train = self._experiment.train
     batch = random_batch(self._experiment.model, self._vocab_size, train.batch_size, train.segments_per_chunk)
-    constants = transformer.merge(self._graphdef, self._state.params).constants()
-    everywhere = NamedSharding(self.mesh, PartitionSpec())
-    return step.lower(self._state, _abstract(batch, lanes), _abstract(constants, everywhere)).compile()
+    return batch, transformer.merge(self._graphdef, self._state.params).constants()
+
+  def _places_of_inputs(self) -> tuple[NamedSharding, NamedSharding]:
+    """Lanes; everywhere."""
+    return NamedSharding(self.mesh, PartitionSpec(LANES)), NamedSharding(self.mesh, PartitionSpec())
 
   def bytes_per_device(self) -> dict[str, int]:
     """Of the parts of the state: parameters, moments of the optimizer, memories and caches."""
