@@ -23,12 +23,24 @@ _COMPILATION_CACHE = flags.DEFINE_bool(
 def prepare() -> None:
   """Call this once, before JAX has devices."""
   silence_orbax()
+  jax.config.update('jax_platforms', with_cpu(jax.config.jax_platforms))
   if allocator.only_cpus():
     allocator.keep_freed_memory()
   if _COMPILATION_CACHE.value:
     use_compilation_cache()
   else:
     jax.config.update('jax_enable_compilation_cache', False)
+
+
+def with_cpu(platforms: str | None) -> str | None:
+  """The platforms of $JAX_PLATFORMS and the CPU, which counts the FLOPs of a model; None: all that there are.
+
+  >>> with_cpu('cuda'), with_cpu('tpu,cpu'), with_cpu(None)
+  ('cuda,cpu', 'tpu,cpu', None)
+  """
+  if not platforms or 'cpu' in platforms.split(','):
+    return platforms
+  return f'{platforms},cpu'
 
 
 def use_compilation_cache() -> None:

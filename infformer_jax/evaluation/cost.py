@@ -107,7 +107,9 @@ def _flops(model: ModelConfig, vocab_size: int, *, losses: bool) -> int:
     return merged.vocabulary.token_losses(hidden_bsld, batch.targets_bsl) if losses else hidden_bsld
 
   # XLA counts a loop once and a kernel as 0. On this platform core/ has neither; nothing is compiled for it.
-  lowered = jax.jit(forward).trace(params, state).lower(lowering_platforms=('rocm',))
+  # Only the client of CPUs counts; those of GPUs and TPUs do not.
+  with jax.default_device(jax.local_devices(backend='cpu')[0]):
+    lowered = jax.jit(forward).trace(params, state).lower(lowering_platforms=('rocm',))
   analysis: Any = lowered.cost_analysis()
   return round(analysis['flops'] / model.segment_length)
 

@@ -64,14 +64,16 @@ def part_of(name: str) -> str:
 
 
 def kernels(folder: pathlib.Path) -> Iterator[Kernel]:
-  """The operations of the training step in a trace of the profiler."""
+  """What ran in a trace of the profiler: the kernels of GPUs, or the operations of the step on CPUs."""
   for file in folder.rglob('*.xplane.pb'):
     for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
       for line in plane.lines:
         for event in line.events:
           stats = dict(event.stats)
-          if 'hlo_op' in stats and 'train_step' in str(stats.get('hlo_module', '')):
+          if 'hlo_op' in stats:
             yield Kernel(str(stats['hlo_op']), event.duration_ns / 1e9)
+          elif plane.name.startswith('/device:GPU') and line.name.startswith('Stream'):
+            yield Kernel(event.name, event.duration_ns / 1e9)
 
 
 def figures(step: Step, num_steps: int, tokens: int) -> dict[str, Any]:
@@ -106,8 +108,8 @@ def figures(step: Step, num_steps: int, tokens: int) -> dict[str, Any]:
   parts: collections.Counter[str] = collections.Counter()
   each: collections.Counter[str] = collections.Counter()
   for kernel in found:
-    opcode, name = known.get(kernel.operation, ('unknown', ''))
-    parts[part_of(name)] += kernel.seconds / traced
+    opcode, name = known.get(kernel.operation, ('unknown', kernel.operation))
+    parts[part_of(name) if kernel.operation in known else 'unknown'] += kernel.seconds / traced
     each[f'{opcode} {name}'] += kernel.seconds / traced
   device, median = step.mesh.devices.flat[0], statistics.median(seconds)
   peak = bfloat16_peak(device.device_kind)
