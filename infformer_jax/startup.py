@@ -23,7 +23,7 @@ _COMPILATION_CACHE = flags.DEFINE_bool(
 def prepare() -> None:
   """Call this once, before JAX has devices."""
   silence_orbax()
-  jax.config.update('jax_platforms', with_cpu(jax.config.jax_platforms))
+  jax.config.update('jax_platforms', with_cpu(jax.config.jax_platforms))  # type: ignore[attr-defined]
   if allocator.only_cpus():
     allocator.keep_freed_memory()
   if _COMPILATION_CACHE.value:
