@@ -108,7 +108,7 @@ class Experiment:
     lines = [f'model.memory.{warning}' for warning in self.model.memory.warnings()]
     if self.model.memory.traits.learns_writes:
       lines += self._gradient_stops()
-    if self.model.memory.traits.mixes_all and not self.data.indivisible:
+    if self.model.memory.traits.mixes_all and not self.data.indivisible and self.init_from is None:
       lines += self._few_documents(document_tokens)
     return lines
 
@@ -129,8 +129,9 @@ class Experiment:
     if met < FEW_DOCUMENTS and shorter > self.train.segments_per_chunk:  # Shorter runs are trials.
       yield (
         f'train.num_steps = {steps}: a lane reads about {met:.2g} documents; with so few documents '
-        'the memory mostly learns to identify the document, and hurts on new ones (docs/text.md, PG-19); '
-        f'use train.max_document_tokens = {shorter * length}'
+        'a memory that is trained together with the model mostly learns to identify the document, and hurts on '
+        f'new ones (docs/text.md, Books); use train.max_document_tokens = {shorter * length}, or a trained '
+        'model (init_from)'
       )
 
 

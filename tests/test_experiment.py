@@ -87,6 +87,8 @@ def test_too_few_documents_per_lane_cause_a_warning():
   for memory, expected in ((stacked, 1), (toy.small('recent'), 0)):  # Exact tokens are not affected.
     other = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, memory=memory))
     assert len(other.warnings(document_tokens=lane_tokens * 2)) == expected
+  joined = dataclasses.replace(experiment, init_from='W')  # It gains on whole books, too.
+  assert joined.warnings(document_tokens=lane_tokens * 2) == []
   trial = dataclasses.replace(experiment, train=dataclasses.replace(train, num_steps=5))
   assert trial.warnings(document_tokens=lane_tokens * 2) == []
 

@@ -1,6 +1,6 @@
 """Long documents cut for training: each piece is a document of its own, read from an empty memory.
 
-With few documents per lane, the memory mostly learns to identify the document (docs/text.md, PG-19);
+With few documents per lane, the memory mostly learns to identify the document (docs/text.md, Books);
 cutting turns the same text into many documents.
 """
 
