@@ -129,9 +129,9 @@ class Experiment:
     if met < FEW_DOCUMENTS and shorter > self.train.segments_per_chunk:  # Shorter runs are trials.
       yield (
         f'train.num_steps = {steps}: a lane reads about {met:.2g} documents; with so few documents '
-        'a memory that is trained together with the model mostly learns to identify the document, and hurts on '
-        f'new ones (docs/text.md, Books); use train.max_document_tokens = {shorter * length}, or a trained '
-        'model (init_from)'
+        'a memory that is trained together with the model mostly learns to identify the document, and hurts '
+        f'on new ones (docs/text.md, Books); use train.max_document_tokens = {shorter * length}, or join a '
+        'trained model (init_from)'
       )
 
 
