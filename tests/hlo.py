@@ -26,8 +26,7 @@ class _Collective(NamedTuple):
   kind: str
   name: str
   num_bytes: int  # of the result on one device
-  channel: str  # the steps of one collective share it
-  is_step: bool
+  chain: str  # the steps of one collective share it; '': it has none
 
 
 def loops(text: str) -> Iterator[Loop]:
@@ -49,8 +48,8 @@ def loops(text: str) -> Iterator[Loop]:
         body = re.search(r'body=%?([\w.\-]+)', line)
         assert body is not None
         inside = _reached(body[1], computations)
-        outside = {each.channel for name in found.keys() - inside for each in found[name] if each.is_step}
-        own = [each for name in inside for each in found[name] if each.channel not in outside]
+        outside = {each.chain for name in found.keys() - inside for each in found[name]} - {''}
+        own = [each for name in inside for each in found[name] if each.chain not in outside]
         yield Loop(_name(line), tuple(f'{each.kind} of {each.name}' for each in own))
 
 
@@ -64,7 +63,7 @@ def results(text: str) -> dict[str, list[int]]:
   whole: dict[tuple, _Collective] = {}
   for i, line in enumerate(filter(_COLLECTIVE.search, text.splitlines())):
     each = _collective(line)
-    whole.setdefault((each.kind, each.channel if each.is_step else i), each)
+    whole.setdefault((each.kind, each.chain or i), each)
   sizes: dict[str, list[int]] = {}
   for each in whole.values():
     sizes.setdefault(each.kind, []).append(each.num_bytes)
@@ -75,13 +74,13 @@ def _collective(line: str) -> _Collective:
   found = _COLLECTIVE.search(line)
   assert found is not None
   types = line[: found.start()].partition(' = ')[2]
-  channel = re.search(r'channel_id=(\d+)', line)
+  # Not the channel, which the collectives of equal layers share.
+  chain = re.search(r'chain_id="(\d+)"', line)
   return _Collective(
     kind=found[1],
     name=_name(line),
     num_bytes=sum(map(_bytes, _ARRAY.findall(types))),
-    channel=channel[1] if channel else '',
-    is_step='chain_id' in line,
+    chain=chain[1] if chain else '',
   )
 
 

@@ -17,7 +17,8 @@ from tests.benchmarks import scaling
 ROOT = pathlib.Path(__file__).parents[2]
 GIB = 2**30
 
-# A gather in steps that begin before the loop and end after it, a sum in the loop, and a sum after it.
+# A gather in steps that begin before the loop and end after it, the same gather of another layer, a sum in the
+# loop, and a sum after it.
 PROGRAM = """
 HloModule jit_step
 
@@ -38,7 +39,12 @@ HloModule jit_step
   ROOT %f = bf16[8,8]{1,0} fusion(%p), kind=kCustom, calls=%async_collective_fusion.2
 }
 
+%async_collective_fusion.3 (p: bf16[8,4]) -> bf16[8,8] {
+  ROOT %all-gather.3 = bf16[8,8]{1,0} all-gather(%p), channel_id=1, frontend_attributes={chain_id="1"}, metadata={op_name="jit(step)/weights"}
+}
+
 ENTRY %main (p: f32[4]) -> f32[4] {
+  %g = bf16[8,8]{1,0} fusion(%p), kind=kCustom, calls=%async_collective_fusion.3
   %f = bf16[8,8]{1,0} fusion(%p), kind=kCustom, calls=%async_collective_fusion.1
   %w = f32[4]{0} while(%p), condition=%c, body=%body, metadata={op_name="jit(step)/memory/while"}
   %v = f32[4]{0} while(%w), condition=%c, body=%quiet, metadata={op_name="jit(step)/attention/while"}
@@ -48,8 +54,8 @@ ENTRY %main (p: f32[4]) -> f32[4] {
 
 
 def test_a_collective_in_steps_counts_once_and_belongs_to_no_loop_that_it_overlaps():
-  assert hlo.collectives(PROGRAM) == {'all-gather': 1, 'all-reduce': 2}
-  assert hlo.results(PROGRAM) == {'all-gather': [2 * 64], 'all-reduce': [4 * 4, 4 * 4 + 6]}
+  assert hlo.collectives(PROGRAM) == {'all-gather': 2, 'all-reduce': 2}
+  assert hlo.results(PROGRAM) == {'all-gather': [2 * 64] * 2, 'all-reduce': [4 * 4, 4 * 4 + 6]}
   assert dict(hlo.loops(PROGRAM)) == {
     'jit(step)/memory/while': ('all-reduce of jit(step)/memory/while/body/sum',),
     'jit(step)/attention/while': (),
