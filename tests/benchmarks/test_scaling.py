@@ -17,8 +17,8 @@ from tests.benchmarks import scaling
 ROOT = pathlib.Path(__file__).parents[2]
 GIB = 2**30
 
-# A gather in steps that begin before the loop and end after it, the same gather of another layer, a sum in the
-# loop, and a sum after it.
+# A gather in steps that begin before the loop and end after it, the same gather of another layer, a sum in
+# the loop, and a sum after it.
 PROGRAM = """
 HloModule jit_step
 
