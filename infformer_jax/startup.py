@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 
 import jax
@@ -12,6 +13,8 @@ from infformer_jax.train.orbax_log import silence_orbax
 
 _MIN_COMPILE_SECONDS = 0.1
 """Programs that compile faster are not cached: reading them takes as long."""
+
+_THREADS_PER_DEVICE = 16
 
 _COMPILATION_CACHE = flags.DEFINE_bool(
   'compilation_cache',
@@ -26,10 +29,33 @@ def prepare() -> None:
   jax.config.update('jax_platforms', with_cpu(jax.config.jax_platforms))  # type: ignore[attr-defined]
   if allocator.only_cpus():
     allocator.keep_freed_memory()
+  widen_thread_pool()
   if _COMPILATION_CACHE.value:
     use_compilation_cache()
   else:
     jax.config.update('jax_enable_compilation_cache', False)
+
+
+def widen_thread_pool() -> None:
+  """Gives the devices of this CPU enough threads, if there are several; before JAX has devices.
+
+  They share a pool, by default of as many threads as there are cores or devices. Collectives that do not
+  depend on each other fill it with threads that wait for each other, until XLA aborts. XLA takes the size of
+  the pool from $NPROC; one that is set remains.
+  """
+  devices = host_devices()
+  if devices > 1:
+    os.environ.setdefault('NPROC', str(_THREADS_PER_DEVICE * devices))
+
+
+def host_devices() -> int:
+  """How many devices the CPU is to have, by jax_num_cpu_devices or $XLA_FLAGS; JAX is not asked."""
+  asked: int = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+  if asked > 0:  # -1: $XLA_FLAGS says it, or there is one.
+    return asked
+  # As for XLA, the last one holds.
+  flags = re.findall(r'--xla_force_host_platform_device_count=(\d+)', os.environ.get('XLA_FLAGS', ''))
+  return int(flags[-1]) if flags else 1
 
 
 def with_cpu(platforms: str | None) -> str | None:

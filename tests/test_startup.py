@@ -1,4 +1,4 @@
-"""The compilation cache of the command lines."""
+"""The compilation cache of the command lines, and the threads of their devices."""
 
 import os
 import pathlib
@@ -15,6 +15,15 @@ flags.FLAGS(['program', *sys.argv[1:]])
 startup.prepare()
 compiled = jax.jit(lambda x: x @ x + 1).lower(jax.ShapeDtypeStruct((3, 3), 'float32')).compile()
 print(compiled(jax.numpy.ones((3, 3)))[0, 0])
+"""
+
+THREADS = """
+import jax, os, sys
+from absl import flags
+from infformer_jax import startup
+flags.FLAGS(['program', '--nocompilation_cache'])
+startup.prepare()
+print(os.environ.get('NPROC'), jax.device_count(), len(os.listdir('/proc/self/task')))
 """
 
 
@@ -63,3 +72,37 @@ def test_a_damaged_entry_causes_a_warning(tmp_path, damage):
   for path in tmp_path.rglob('*-cache'):
     path.write_bytes(damage)
   assert 'UserWarning' in run(XDG_CACHE_HOME=tmp_path)
+
+
+def threads(**environment: str) -> tuple[str, int, int]:
+  """$NPROC, devices and threads of a process on a CPU."""
+  inherited = {name: value for name, value in os.environ.items() if name not in ('NPROC', 'XLA_FLAGS')}
+  variables = inherited | {'JAX_PLATFORMS': 'cpu'} | environment
+  done = subprocess.run(
+    [sys.executable, '-c', THREADS], env=variables, capture_output=True, text=True, check=True
+  )
+  size, devices, count = done.stdout.split()
+  return size, int(devices), int(count)
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='threads are counted by Linux')
+@pytest.mark.parametrize(
+  ('environment', 'devices'),
+  [
+    ({'XLA_FLAGS': '--xla_force_host_platform_device_count=8 --xla_force_host_platform_device_count=4'}, 4),
+    ({'JAX_NUM_CPU_DEVICES': '3', 'XLA_FLAGS': '--xla_force_host_platform_device_count=8'}, 3),
+  ],
+)
+def test_several_devices_of_a_cpu_have_enough_threads_for_collectives_that_wait(environment, devices):
+  size, found, count = threads(**environment)
+  assert (size, found) == (str(16 * devices), devices)
+  assert count > 16 * devices
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='threads are counted by Linux')
+def test_one_device_and_a_given_number_of_threads_remain():
+  assert threads()[:2] == ('None', 1)
+  flags = '--xla_force_host_platform_device_count=4'
+  size, found, count = threads(XLA_FLAGS=flags, NPROC='7')
+  assert (size, found) == ('7', 4)
+  assert count < 4 * 16
