@@ -17,20 +17,21 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from infformer_jax.config import parsing
 from infformer_jax.config.command_line import split_overrides
-from infformer_jax.errors import UserError
+from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.experiment import Experiment, load_experiment
 from infformer_jax.train.mesh import MeshConfig
 from tests.benchmarks.measure import note
 from tests.benchmarks.scaling_step import Step
 
 GIB = 2**30
+_MOST_CPU_DEVICES = 1024
 
 
 def devices_of(topology: str) -> list[Any]:
@@ -42,9 +43,10 @@ def devices_of(topology: str) -> list[Any]:
   jax.config.update('jax_platforms', 'cpu')
   kind, _, size = topology.partition(':')
   if kind == 'cpu':
-    if not size.isdecimal() or int(size) < 1:
+    if not size.isdecimal() or not 1 <= int(size) <= _MOST_CPU_DEVICES:
       raise SystemExit(
-        f'--topology={topology} must be cpu:N with a number of devices, or a TPU such as v5e:4x4'
+        f'error: --topology={topology} must be cpu:N with 1 to {_MOST_CPU_DEVICES:,} devices, '
+        'or TPUs such as v5e:4x4'
       )
     jax.config.update('jax_num_cpu_devices', int(size))
     return jax.devices()
@@ -55,13 +57,27 @@ def devices_of(topology: str) -> list[Any]:
     return topologies.get_topology_desc(platform='tpu', topology_name=topology).devices
   except Exception as error:  # Several types, by what is wrong.
     line = next(iter(str(error).splitlines()), type(error).__name__)
-    raise SystemExit(f'--topology={topology}: {line}; TPUs need libtpu, cpu:N does not') from None
+    raise SystemExit(f'error: --topology={topology}: {line}; TPUs need libtpu, cpu:N does not') from None
 
 
 def mesh_of(text: str) -> MeshConfig:
   """'data=2,fsdp=4' -> the mesh; axes that are not given have their defaults."""
   pairs = [pair.partition('=') for pair in text.split(',') if pair]
-  return parsing.override(MeshConfig(), [(name, value) for name, _, value in pairs])
+  try:
+    return parsing.override(MeshConfig(), [(name, value) for name, _, value in pairs])
+  except ConfigError as error:
+    raise ConfigError(f'--mesh={text}: {error}') from None
+
+
+def at_least(least: int) -> Callable[[str], int]:
+  """The type of an argument that is an integer of at least `least`."""
+
+  def parsed(text: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+      raise argparse.ArgumentTypeError(f'{text!r} must be an integer of at least {least}')
+    return int(text)
+
+  return parsed
 
 
 def vocabulary(experiment: Experiment) -> int:
@@ -72,7 +88,8 @@ def vocabulary(experiment: Experiment) -> int:
   """
   kind, _, size = str(experiment.data.tokenizer).partition(':')
   if kind != 'bpe' or not size.isdecimal():
-    raise SystemExit(f'--vocab_size is needed: data.tokenizer = {experiment.data.tokenizer!r} says no size')
+    text = repr(experiment.data.tokenizer)
+    raise SystemExit(f'error: --vocab_size is needed: data.tokenizer = {text} says no size')
   return int(size)
 
 
@@ -127,16 +144,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument('--config', required=True, help='FILE or FILE:argument')
   parser.add_argument('--topology', required=True, help='v5e:4x4 and others of TPUs, or cpu:N')
   parser.add_argument('--mesh', default='', help='such as data=2,fsdp=8; default: that of the config')
-  parser.add_argument('--vocab_size', type=int, help='default: that of a tokenizer bpe:SIZE')
+  parser.add_argument('--vocab_size', type=at_least(1), help='default: that of a tokenizer bpe:SIZE')
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
-  own, overrides = split_overrides(['scaling', *(arguments or sys.argv[1:])])
-  asked = parser.parse_args(own[1:])
   try:
+    own, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
+    asked = parser.parse_args(own)
     experiment = load_experiment(asked.config, overrides)
     mesh = mesh_of(asked.mesh) if asked.mesh else experiment.train.mesh
     step = Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, devices_of(asked.topology))
   except UserError as error:
-    raise SystemExit(f'error: {error}') from None
+    raise SystemExit(error.line) from None
   note('compiling')
   found = {'config': asked.config, 'topology': asked.topology, **figures(step)}
   print(table(found))

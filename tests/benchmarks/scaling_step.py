@@ -16,6 +16,7 @@ from infformer_jax.evaluation.cost import random_batch, training_flops_per_token
 from infformer_jax.experiment import Experiment
 from infformer_jax.nn import transformer
 from infformer_jax.train import mesh as meshes
+from infformer_jax.train.accumulation import require_whole_groups
 from infformer_jax.train.optimizer import make_optimizer
 from infformer_jax.train.sharding import shardings
 from infformer_jax.train.state import TrainState, initial_state
@@ -30,7 +31,7 @@ class Step:
   """Shapes, placements and the program of one training step.
 
   Raises:
-    ConfigError: the mesh does not fit the devices, the model or the lanes.
+    ConfigError: the mesh does not fit the devices, the model, the lanes or their groups.
   """
 
   def __init__(
@@ -38,7 +39,9 @@ class Step:
   ):
     self.mesh = meshes.make_mesh(mesh, devices)
     meshes.require_fit(self.mesh, experiment.model)
-    meshes.require_lanes(self.mesh, experiment.train.batch_size, 'train.batch_size')
+    lanes, groups = experiment.train.batch_size, experiment.train.accumulate_steps
+    meshes.require_lanes(self.mesh, lanes, 'train.batch_size')
+    require_whole_groups(lanes, groups, meshes.lane_shards(self.mesh))
     self._experiment, self._vocab_size = experiment, vocab_size
     optimizer = make_optimizer(experiment.train.optimizer, experiment.train.num_steps)
     sizes = {'vocab_size': vocab_size, 'batch_size': experiment.train.batch_size, 'seed': 0}

@@ -4,12 +4,15 @@
     python -m tests.benchmarks.step_costs --config=configs/pg19.py:size=small --steps=20 --json FILE
 
 Steps with random tokens are timed, then some are traced. A kernel belongs to the part of the model that its
-operation names (`jax.named_scope`). Kernels of CUDA graphs have no operation, so that graphs are off.
+operation names (`jax.named_scope`); on a CPU, where the operations of a step run on several threads, their
+times can add up to more than the step. Kernels of CUDA graphs have no operation, so that graphs are off.
+Traces of TPUs are not read.
 """
 
 import argparse
 import collections
 import json
+import os
 import pathlib
 import re
 import statistics
@@ -21,15 +24,17 @@ from typing import Any, NamedTuple
 
 import jax
 
+from infformer_jax import startup
 from infformer_jax.config.command_line import split_overrides
 from infformer_jax.errors import UserError
 from infformer_jax.experiment import load_experiment
 from infformer_jax.train.device_peaks import bfloat16_peak
 from tests.benchmarks.measure import note
-from tests.benchmarks.scaling import GIB, mesh_of, vocabulary
+from tests.benchmarks.scaling import GIB, at_least, mesh_of, vocabulary
 from tests.benchmarks.scaling_step import Step
 
 PARTS = 'memory', 'attention', 'feed_forward', 'vocabulary', 'optimizer'
+_WITHOUT_GRAPHS = '--xla_gpu_enable_command_buffer='
 _CONTROL = 'while', 'conditional', 'call'  # Their time is that of the operations in them.
 _INSTRUCTION = re.compile(r'^\s*(?:ROOT )?%?([\w.\-]+) = .*?\s([a-z][\w\-]*)\(')
 
@@ -156,20 +161,22 @@ def table(found: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
   jax.config.update('jax_enable_compilation_cache', False)  # A cached program may have other names.
+  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_WITHOUT_GRAPHS}'.strip()
+  startup.widen_thread_pool()
   parser = argparse.ArgumentParser(description='Speed, memory and the largest costs of a training step.')
   parser.add_argument('--config', required=True, help='FILE or FILE:argument')
   parser.add_argument('--mesh', default='', help='such as data=2,fsdp=4; default: that of the config')
-  parser.add_argument('--steps', type=int, default=20, help='that are timed')
-  parser.add_argument('--vocab_size', type=int, help='default: that of a tokenizer bpe:SIZE')
+  parser.add_argument('--steps', type=at_least(2), default=20, help='that are timed')
+  parser.add_argument('--vocab_size', type=at_least(1), help='default: that of a tokenizer bpe:SIZE')
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
-  own, overrides = split_overrides(['step_costs', *(arguments or sys.argv[1:])])
-  asked = parser.parse_args(own[1:])
   try:
+    own, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
+    asked = parser.parse_args(own)
     experiment = load_experiment(asked.config, overrides)
     mesh = mesh_of(asked.mesh) if asked.mesh else experiment.train.mesh
     step = Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, jax.devices())
   except UserError as error:
-    raise SystemExit(f'error: {error}') from None
+    raise SystemExit(error.line) from None
   train = experiment.train
   tokens = train.batch_size * train.segments_per_chunk * experiment.model.segment_length
   found = {'config': asked.config, 'overrides': overrides, **figures(step, asked.steps, tokens)}

@@ -64,11 +64,11 @@ def test_a_collective_in_steps_counts_once_and_belongs_to_no_loop_that_it_overla
 
 def test_a_mesh_is_read_from_the_command_line():
   assert scaling.mesh_of('data=2,tensor=-1') == MeshConfig(data=2, tensor=-1)
-  with pytest.raises(ConfigError, match='fdsp'):
+  with pytest.raises(ConfigError, match="--mesh=fdsp=2: unknown key 'fdsp'"):
     scaling.mesh_of('fdsp=2')
 
 
-@pytest.mark.parametrize('topology', ['cpu:', 'cpu:0', 'cpu:two'])
+@pytest.mark.parametrize('topology', ['cpu:', 'cpu:0', 'cpu:two', 'cpu:99999'])
 def test_a_number_of_devices_is_required(topology):
   with pytest.raises(SystemExit, match='must be cpu:N'):
     scaling.devices_of(topology)
