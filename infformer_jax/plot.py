@@ -14,6 +14,7 @@ a sweep have work directories of their own.
 from absl import flags
 from etils import epath
 
+from infformer_jax import paths
 from infformer_jax.config import command_line
 from infformer_jax.config.parsing import Overrides
 from infformer_jax.errors import UserError
@@ -28,9 +29,18 @@ _AGAINST = flags.DEFINE_string(
 def main(overrides: Overrides) -> None:
   """The command line; there are no overrides."""
   del overrides
+  workdir = command_line.path(_WORKDIR)
+  try:
+    _draw(workdir)
+  except OSError as error:
+    file = error.filename2 or error.filename or workdir
+    raise UserError(f'cannot use {file}: {paths.reason(error)}; correct this') from None
+  print(f'the plots are in {workdir / "plots"}')
+
+
+def _draw(workdir: epath.Path) -> None:
   from infformer_jax.plotting import workdir as plotting  # Here, since matplotlib takes seconds to import.
 
-  workdir = command_line.path(_WORKDIR)
   if not plotting.draw(workdir):
     problem = 'has no data for plots' if workdir.is_dir() else 'is not a directory'
     raise UserError(f'--workdir = {workdir} {problem}; give the directory of a finished run or sweep')
@@ -43,7 +53,6 @@ def main(overrides: Overrides) -> None:
         'use two runs with the same evaluation data and tokenizer'
       )
     plotting.draw_against(workdir, mine, other, theirs)
-  print(f'the plots are in {workdir / "plots"}')
 
 
 def _inspection(flag: str, workdir: epath.Path) -> Inspection:

@@ -135,9 +135,9 @@ class Inspection:
     """
     try:
       file = folder / ABOUT
-      about = json.loads(file.read_bytes())
+      about = json.loads(paths.read_bytes(file))
       file = folder / ARRAYS
-      with np.load(io.BytesIO(file.read_bytes())) as stored:
+      with np.load(io.BytesIO(paths.read_bytes(file))) as stored:
         arrays = {name: stored[name] for name in stored.files}
     except _UNREADABLE + paths.errors() as error:
       problem = 'is missing' if isinstance(error, FileNotFoundError) else f'is damaged ({error})'

@@ -129,3 +129,8 @@ def test_missing_plot_data_are_one_line_errors(continuous, tmp_path):
   assert f"{about}: no field 'record/nll_t'; to write it again, run" in refusal(
     *plot, f'--workdir={tmp_path / "other"}'
   )
+  (tmp_path / 'other' / 'metrics.jsonl').unlink(missing_ok=True)
+  (tmp_path / 'other' / 'metrics.jsonl').mkdir()
+  assert f'cannot use {tmp_path}/other/metrics.jsonl: Is a directory' in refusal(
+    *plot, f'--workdir={tmp_path / "other"}'
+  )

@@ -9,6 +9,7 @@ import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
 
+from infformer_jax import paths
 from infformer_jax.errors import UserError
 from infformer_jax.plotting import style
 from infformer_jax.results_schema import ByGroup, ByPosition
@@ -22,19 +23,25 @@ def logged(workdir: epath.Path) -> list[dict[str, Any]]:
 
   Raises:
     UserError: a line is damaged; names it.
+    paths.errors(): the file cannot be read.
   """
   file = workdir / 'metrics.jsonl'
   # The text after the last newline is a line that is still being written.
-  lines = file.read_bytes().split(b'\n')[:-1] if file.exists() else []
+  lines = paths.read_bytes(file).split(b'\n')[:-1] if file.exists() else []
   logged = []
   for number, text in enumerate(lines, start=1):
     try:
       line = json.loads(text)
-      line['step'], line['split']
+      if not _is_drawable(line['step'], line['split'], line.get(LOSS)):
+        raise TypeError
     except (ValueError, TypeError, KeyError, RecursionError):
       raise UserError(f'{file}, line {number} is damaged; remove it') from None
     logged.append(line)
   return logged
+
+
+def _is_drawable(step: object, split: object, loss: object) -> bool:
+  return type(step) is int and isinstance(split, str) and (loss is None or type(loss) in (int, float))
 
 
 def loss_curves(lines: Iterable[Mapping[str, Any]], path: epath.PathLike) -> Figure | None:

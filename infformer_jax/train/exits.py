@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import errno
 import os
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 from infformer_jax import paths
+from infformer_jax.errors import UserError
 
 
 class Stopped(Exception):
@@ -51,13 +53,14 @@ class UnreachableError(Stopped):
 
 @contextlib.contextmanager
 def storage(workdir: os.PathLike[str]) -> Iterator[None]:
-  """Turns the errors of a full disk and of a bucket that cannot be reached into `Stopped`; others pass.
+  """Turns the errors of the file system about a work directory into lines for the user; others pass.
 
   Args:
     workdir: named if the error names no file.
   Raises:
     SaveError: the disk is full.
     UnreachableError: the bucket cannot be reached.
+    UserError: a file in the work directory cannot be read or written, as if a folder is in its place.
   """
   try:
     yield
@@ -68,6 +71,11 @@ def storage(workdir: os.PathLike[str]) -> Iterator[None]:
       raise SaveError(f'{where}: {paths.reason(error)}; {remedy} run the same command again') from None
     if not paths.is_local(workdir) and (code is None or isinstance(error, paths.bucket_errors())):
       raise UnreachableError(f'{workdir}: {paths.reason(error)}; run the same command again') from None
+    file = str(getattr(error, 'filename2', None) or getattr(error, 'filename', None) or '')
+    if pathlib.Path(file).is_relative_to(workdir):
+      raise UserError(
+        f'cannot use {file}: {paths.reason(error)}; correct this, or use another --workdir'
+      ) from None
     raise
 
 

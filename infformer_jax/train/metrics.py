@@ -53,7 +53,7 @@ class MetricsFile:
     self._writes = jax.process_index() == 0
     if self._writes:
       self._path = workdir / 'metrics.jsonl'
-      content = self._path.read_bytes() if self._path.exists() else b''
+      content = paths.read_bytes(self._path) if self._path.exists() else b''
       self._lines = appended(self._path, _lines_until(content, step))
       # Not tensorboardX's writers: one loses errors in a thread, and one replaces its object at every event.
       name = f'events.out.tfevents.{int(time.time())}.{socket.gethostname()}.after{step}'

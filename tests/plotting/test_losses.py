@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from etils import epath
 
+from infformer_jax.errors import UserError
 from infformer_jax.plotting import losses
 from tests.plotting.figures import assert_is_labelled, assert_is_picture, lines_of
 from tests.plotting.results import BY_POSITION
@@ -37,6 +39,24 @@ def test_many_records_are_smoothed_in_place(tmp_path):
   mean = lines_of(figure.axes[0])['train, mean of 10 records']
   assert mean[:, 1] == pytest.approx(0.5)
   assert mean[0, 0] == pytest.approx(4.5)  # The middle of the first ten.
+
+
+@pytest.mark.parametrize(
+  'line',
+  [
+    *('{"step": 1', 'null', '{}', '[]', '"step"', '{"step": "1", "split": "train"}'),
+    *('{"step": 1, "split": 2}', '{"step": 1, "split": "train", "loss_nats_per_token": "3"}', 'NaN'),
+  ],
+)
+def test_a_damaged_line_is_an_error_with_its_number(tmp_path, line):
+  (tmp_path / 'metrics.jsonl').write_text(f'{{"step": 1, "split": "train"}}\n{line}\n')
+  with pytest.raises(UserError, match=r'metrics\.jsonl, line 2 is damaged; remove it'):
+    losses.logged(epath.Path(tmp_path))
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path):
+  (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "split": "train"}\n{"step": 2, "sp')
+  assert losses.logged(epath.Path(tmp_path)) == [{'step': 1, 'split': 'train'}]
 
 
 def test_without_losses_there_is_no_plot(tmp_path):

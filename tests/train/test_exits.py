@@ -8,6 +8,8 @@ import pytest
 from google.api_core.exceptions import PermissionDenied
 
 from infformer_jax import paths
+from infformer_jax.errors import UserError
+from infformer_jax.files import write_text
 from infformer_jax.train.exits import (
   End,
   NotFiniteError,
@@ -48,9 +50,21 @@ def test_a_full_disk_names_the_file_that_could_not_be_written(tmp_path, code):
     raise OSError(code, 'no space')
 
 
+def test_an_error_about_a_file_in_the_work_directory_is_one_line_with_its_name(tmp_path):
+  line = f'^cannot use {tmp_path}/plots: File exists; correct this, or use another --workdir$'
+  with pytest.raises(UserError, match=line), storage(tmp_path):
+    raise OSError(errno.EEXIST, 'File exists', f'{tmp_path}/plots')
+  (tmp_path / 'results.json').mkdir()
+  line = f'^cannot use {tmp_path}/results.json: Is a directory; '
+  with pytest.raises(UserError, match=line), storage(tmp_path):
+    write_text(tmp_path / 'results.json', '{}')
+
+
 def test_other_errors_keep_their_type(tmp_path):
   with pytest.raises(PermissionError), storage(tmp_path):
-    raise OSError(errno.EACCES, 'Permission denied', 'loss.png')
+    raise OSError(errno.EACCES, 'Permission denied', '/texts/0.txt')
+  with pytest.raises(PermissionError), storage(tmp_path):
+    raise OSError(errno.EACCES, 'Permission denied')
   with pytest.raises(KeyError), storage(tmp_path):
     raise KeyError('loss')
 

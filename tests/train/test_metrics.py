@@ -1,6 +1,7 @@
 """Metrics: sums and counts between logs, and lines that survive a kill."""
 
 import json
+import os
 import struct
 
 import pytest
@@ -89,6 +90,13 @@ def test_an_incomplete_line_and_all_lines_after_it_are_removed(place, torn):
   path.write_text('{"step": 1}\n{"step": 2}\n' + torn)
   MetricsFile(place, step=5).close()
   assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize('make', [os.mkdir, os.mkfifo, lambda path: os.symlink('/dev/null', path)])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+  make(tmp_path / 'metrics.jsonl')
+  with pytest.raises(OSError, match=r'metrics\.jsonl'):
+    MetricsFile(epath.Path(tmp_path), step=0)
 
 
 def test_a_full_disk_is_a_one_line_error(tmp_path, monkeypatch):
