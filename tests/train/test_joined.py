@@ -1,6 +1,7 @@
 """What happens in one process of several: how it starts, and how its errors end all."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,29 @@ JOIN = (
   'import sys, time; from infformer_jax.train import joined as j; '
   'j.join(2, int(sys.argv[1]), timeout=60, grace=30)'
 )
+
+
+CANNOT_SAVE = """
+import errno, os, sys
+import jax.numpy as jnp
+from infformer_jax.train import joined
+from infformer_jax.train.checkpoint import Checkpoints
+from infformer_jax.train.orbax_log import silence_orbax
+
+mkdir = os.mkdir
+
+def full(path, *arguments, **settings):
+  if 'orbax-checkpoint-tmp' in os.fspath(path):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+  mkdir(path, *arguments, **settings)
+
+os.mkdir = full
+silence_orbax()
+with joined.together():
+  checkpoints = Checkpoints(sys.argv[1], warn=print)
+  checkpoints.save(1, {'params': jnp.ones(3)}, {}, best=None)
+  checkpoints.wait()
+"""
 
 
 class Exit(BaseException):
@@ -60,14 +84,30 @@ def run(error: BaseException | None) -> None:
       raise error
 
 
-def test_a_process_alone_keeps_its_errors_and_exits_with_the_code_of_stopped(capsys):
+def test_a_process_alone_keeps_its_errors_and_exits_with_the_code_of_stopped(capsys, monkeypatch):
   run(None)
   with pytest.raises(UserError):
     run(UserError('no data'))
   with pytest.raises(SystemExit) as stopped:
+    run(NotFiniteError(8, 'loss'))
+  assert stopped.value.code == 1
+  assert capsys.readouterr().err.startswith('stopped: step 8: loss is not finite')
+  codes = []
+  monkeypatch.setattr(os, '_exit', codes.append)
+  with pytest.raises(SystemExit):  # Since the replacement of _exit returns.
     run(UnreachableError('away'))
-  assert stopped.value.code == 75
+  assert codes == [75]
   assert capsys.readouterr().err == 'stopped: away\n'
+
+
+def test_a_process_ends_at_once_if_the_folder_of_a_checkpoint_cannot_be_made(tmp_path):
+  """Threads of Orbax would wait for minutes for the one that makes it."""
+  command = [sys.executable, '-c', CANNOT_SAVE, str(tmp_path)]
+  environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+  assert done.returncode == 1
+  line = rf'stopped: a checkpoint could not be written to {tmp_path} \(.*No space left on device.*\); .*\n'
+  assert re.fullmatch(line, done.stderr)
 
 
 @pytest.mark.parametrize(
