@@ -4,9 +4,10 @@ import glob
 import importlib.util
 import os
 import re
+import socket
 import sys
 
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train import joined
 
 _OWN = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')
@@ -34,6 +35,7 @@ def initialize() -> None:
 
   Raises:
     UserError: a variable is missing, or not a number in its range; or GPUs would not be used.
+    UnavailableError: this is process 0, and its port is in use.
   """
   launcher = next((count for count in _LAUNCHERS if count in os.environ and _number(count) > 1), None)
   if 'JAX_NUM_PROCESSES' in os.environ or 'JAX_PROCESS_ID' in os.environ:
@@ -41,6 +43,7 @@ def initialize() -> None:
     count, index = _number('JAX_NUM_PROCESSES', least=1), _number('JAX_PROCESS_ID')
     if index >= count:
       raise UserError(f'JAX_PROCESS_ID = {index} must be less than JAX_NUM_PROCESSES = {count}')
+    _check_address(serves=index == 0)
     _check_gpus()
     _join(count, index)
   elif launcher is not None:
@@ -67,6 +70,28 @@ def _join(count: int | None = None, index: int | None = None) -> None:
   joined.join(
     count, index, timeout=seconds['INFFORMER_PEER_SECONDS'], grace=seconds['INFFORMER_GRACE_SECONDS']
   )
+
+
+def _check_address(*, serves: bool) -> None:
+  """Raises UserError where JAX would crash or wait because of the coordinator's address.
+
+  Args:
+    serves: whether this process is the coordinator, which listens at its port.
+  """
+  address = os.environ[_OWN[0]]
+  host, _, port = address.rpartition(':')
+  if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    raise UserError(f"the environment variable {_OWN[0]} = '{address}' must be host:port, as in node0:12345")
+  if serves:
+    ipv6 = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
+    try:
+      socket.create_server(('', int(port)), family=family, dualstack_ipv6=ipv6).close()
+    except OSError as error:
+      problem = f'process 0 cannot listen at port {port} ({error.strerror})'
+      raise UnavailableError(
+        f"the environment variable {_OWN[0]} = '{address}': {problem}; use another port in all processes"
+      ) from None
 
 
 def _check_gpus() -> None:

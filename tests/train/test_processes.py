@@ -1,8 +1,10 @@
 """The conditions for joining other processes, and what is passed on."""
 
+import socket
+
 import pytest
 
-from infformer_jax.errors import UserError
+from infformer_jax.errors import UnavailableError, UserError
 from infformer_jax.train import joined, processes
 
 CONFIGURED = {'JAX_COORDINATOR_ADDRESS': 'host:1', 'JAX_NUM_PROCESSES': '3', 'JAX_PROCESS_ID': '2'}
@@ -101,6 +103,29 @@ def test_a_variable_that_is_not_a_number_in_its_range_is_refused(monkeypatch, ca
   with pytest.raises(UserError, match=message):
     processes.initialize()
   assert calls == []
+
+
+@pytest.mark.parametrize('address', ['host', 'host:', ':1', 'host:port', 'host:0', 'host:65536', 'host:-1'])
+def test_an_address_without_host_or_port_is_refused(monkeypatch, calls, address):
+  for name, value in (CONFIGURED | {'JAX_COORDINATOR_ADDRESS': address}).items():
+    monkeypatch.setenv(name, value)
+  with pytest.raises(UserError, match=f"JAX_COORDINATOR_ADDRESS = '{address}' must be host:port"):
+    processes.initialize()
+  assert calls == []
+
+
+def test_a_port_in_use_is_refused_by_the_process_that_listens_there(monkeypatch, calls):
+  with socket.create_server(('', 0)) as server:
+    address = f'localhost:{server.getsockname()[1]}'
+    for name, value in (CONFIGURED | {'JAX_COORDINATOR_ADDRESS': address}).items():
+      monkeypatch.setenv(name, value)
+    processes.initialize()
+    monkeypatch.setenv('JAX_PROCESS_ID', '0')
+    with pytest.raises(UnavailableError, match=f"'{address}': process 0 cannot listen .* use another port"):
+      processes.initialize()
+    assert calls == [(3, 2)]
+  processes.initialize()
+  assert calls == [(3, 2), (3, 0)]
 
 
 @pytest.mark.parametrize('launcher', [SLURM, MPI, SLURM | CONFIGURED], ids=['slurm', 'mpi', 'configured'])
