@@ -88,7 +88,8 @@ def _check_address(*, serves: bool) -> None:
     try:
       socket.create_server(('', int(port)), family=family, dualstack_ipv6=ipv6).close()
     except OSError as error:
-      problem = f'process 0 cannot listen at port {port} ({error.strerror})'
+      reason = os.strerror(error.errno or 0)  # That of the error also has the address.
+      problem = f'process 0 cannot listen at port {port} ({reason})'
       raise UnavailableError(
         f"the environment variable {_OWN[0]} = '{address}': {problem}; use another port in all processes"
       ) from None

@@ -121,7 +121,10 @@ def test_a_port_in_use_is_refused_by_the_process_that_listens_there(monkeypatch,
       monkeypatch.setenv(name, value)
     processes.initialize()
     monkeypatch.setenv('JAX_PROCESS_ID', '0')
-    with pytest.raises(UnavailableError, match=f"'{address}': process 0 cannot listen .* use another port"):
+    with pytest.raises(
+      UnavailableError,
+      match=f"'{address}': process 0 cannot listen at port .* [(]Address already in use[)]; use another port",
+    ):
       processes.initialize()
     assert calls == [(3, 2)]
   processes.initialize()
