@@ -91,9 +91,9 @@ def together() -> Iterator[Console]:
     if _peers:  # All processes have this error, or are still saving.
       _peers.finish()
       _peers.leave(stopped.code)
-    if (
-      stopped.of_one_process
-    ):  # A regular exit waits, for minutes, for threads of Orbax that wait for others.
+    if stopped.of_one_process:
+      # A regular exit waits, for minutes, for threads of Orbax that could not save.
+      sys.stdout.flush()
       os._exit(stopped.code)
     sys.exit(stopped.code)
   except BaseException as error:
