@@ -58,8 +58,10 @@ class TrainConfig:
       if isinstance(value, int):
         check_range(field.name, value, 1)
     if self.batch_size % self.accumulate_steps:
+      lanes, largest = self.batch_size, min(self.accumulate_steps, self.batch_size)
+      fits = next(k for k in range(largest, 0, -1) if lanes % k == 0)
       raise ConfigError(
-        f'accumulate_steps = {self.accumulate_steps} must divide batch_size = {self.batch_size}'
+        f'accumulate_steps = {self.accumulate_steps} must divide batch_size = {lanes}; use {fits}'
       )
     if self.profile_steps is not None:
       first, last = self.profile_steps

@@ -41,8 +41,9 @@ def _acquire(workdir: epath.Path, say: Callable[[str], None], stack: contextlib.
       f'another run{holder} is training in {workdir}; wait until it ends, or use another --workdir'
     ) from None
   except paths.errors() as error:
+    written = workdir / 'lock' if isinstance(error, IsADirectoryError) else workdir
     raise paths.failure(error)(
-      f'cannot write to {workdir}: {paths.reason(error)}; use a writable --workdir'
+      f'cannot write to {written}: {paths.reason(error)}; use a writable --workdir'
     ) from None
 
 

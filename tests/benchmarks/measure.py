@@ -7,6 +7,7 @@ round are slowed down alike, so that the ratio of two runs of one round is stead
 import dataclasses
 import importlib.util
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -102,3 +103,12 @@ def tune_process() -> None:
 def note(text: str) -> None:
   """A line of progress."""
   print(text, file=sys.stderr, flush=True)
+
+
+def check_writable(file: pathlib.Path | None) -> None:
+  """Exits with one line if the file of --json cannot be written."""
+  try:
+    if file is not None:
+      file.open('a').close()
+  except OSError as error:
+    raise SystemExit(f'--json={file}: {error.strerror}; use a file that can be written') from None

@@ -38,7 +38,7 @@ from tests.benchmarks import (
   start,
   training_step,
 )
-from tests.benchmarks.measure import note, num_threads, tune_process
+from tests.benchmarks.measure import check_writable, note, num_threads, tune_process
 from tests.benchmarks.table import HEADER, Row
 
 MODULES = (
@@ -113,11 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
   asked = parser.parse_args(arguments)
   names = selected(asked.only)
-  if asked.json:
-    try:
-      asked.json.open('a').close()
-    except OSError as error:
-      raise SystemExit(f'--json={asked.json}: {error.strerror}; use a file that can be written') from None
+  check_writable(asked.json)
   tune_process()
   if asked.quick:
     jax.config.update('jax_disable_most_optimizations', True)  # Compiling takes most of the time.

@@ -27,7 +27,7 @@ from infformer_jax.config.command_line import split_overrides
 from infformer_jax.errors import ConfigError, UserError
 from infformer_jax.experiment import Experiment, load_experiment
 from infformer_jax.train.mesh import MeshConfig
-from tests.benchmarks.measure import note
+from tests.benchmarks.measure import check_writable, note
 from tests.benchmarks.scaling_step import Step
 
 GIB = 2**30
@@ -149,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   try:
     own, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     asked = parser.parse_args(own)
+    check_writable(asked.json)
     experiment = load_experiment(asked.config, overrides)
     mesh = mesh_of(asked.mesh) if asked.mesh else experiment.train.mesh
     step = Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, devices_of(asked.topology))

@@ -29,7 +29,7 @@ from infformer_jax.config.command_line import split_overrides
 from infformer_jax.errors import UserError
 from infformer_jax.experiment import load_experiment
 from infformer_jax.train.device_peaks import bfloat16_peak
-from tests.benchmarks.measure import note
+from tests.benchmarks.measure import check_writable, note
 from tests.benchmarks.scaling import GIB, at_least, mesh_of, vocabulary
 from tests.benchmarks.scaling_step import Step
 
@@ -172,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   try:
     own, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
     asked = parser.parse_args(own)
+    check_writable(asked.json)
     experiment = load_experiment(asked.config, overrides)
     mesh = mesh_of(asked.mesh) if asked.mesh else experiment.train.mesh
     step = Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, jax.devices())

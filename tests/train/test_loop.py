@@ -143,7 +143,7 @@ def test_steps_of_a_profile_that_are_not_in_the_run_are_rejected(steps):
 
 
 def test_groups_that_do_not_divide_the_lanes_are_rejected():
-  with pytest.raises(ConfigError, match='^accumulate_steps = 3 must divide batch_size = 16$'):
+  with pytest.raises(ConfigError, match='^accumulate_steps = 3 must divide batch_size = 16; use 2$'):
     TrainConfig(accumulate_steps=3)
 
 

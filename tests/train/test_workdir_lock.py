@@ -33,6 +33,13 @@ def test_a_directory_that_cannot_be_created_is_a_user_error(tmp_path):
     pass
 
 
+def test_a_folder_in_place_of_the_lock_is_a_user_error(tmp_path):
+  (tmp_path / 'lock').mkdir()
+  error = f'cannot write to {tmp_path}/lock: Is a directory'
+  with pytest.raises(UserError, match=error), lock_workdir(epath.Path(tmp_path), pytest.fail):
+    pass
+
+
 def test_a_bucket_that_does_not_exist_is_a_user_error(bucket, monkeypatch, tmp_path):
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
   workdir = paths.parse('gs://none/W', '--workdir')
