@@ -100,6 +100,15 @@ def test_fsdp_and_tensor_divide_what_a_device_holds(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
+def test_the_default_size_fits_eight_gpus(tmp_path):
+  # The compiler of CPUs stores more than that of GPUs.
+  found = measured(tmp_path, '--config=configs/pg19.py:size=base', '--topology=cpu:8', '--mesh=data=1,fsdp=8')
+  assert found['bytes'] < 80e9
+  assert [loop for loop in found['communicating_loops'] if 'memory' in loop] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(importlib.util.find_spec('libtpu') is None, reason='libtpu is not installed')
 @pytest.mark.parametrize(
   ('size', 'topology', 'mesh'), [('base', 'v5e:4x4', 'fsdp=16'), ('large', 'v5e:8x8', 'fsdp=64')]
