@@ -86,6 +86,21 @@ def test_two_processes_stop_together_resume_and_have_the_results_of_one(place, t
   assert json.loads((workdir / 'results.json').read_text())['step'] == STEPS
 
 
+@pytest.mark.parametrize('kind', ['none', 'recent', 'compressive', 'neighbours', 'continuous', 'stacked'])
+def test_two_processes_with_four_devices_have_the_losses_of_one_device(kind, tmp_path):
+  program = Program(tmp_path)
+  length = f'segment_length={toy.LENGTH}, short_term_length={toy.LENGTH}'
+  text = program.config.read_text().replace('segment_length=16, short_term_length=16', length)
+  config = tmp_path / f'{kind}.py'
+  config.write_text(f'{text}\nfrom tests import toy\nContinuousConfig = lambda **_: toy.MEMORIES["{kind}"]\n')
+  flags = f'--config={config}', '--config.train.num_steps=20'
+  program.run(tmp_path / 'one', *LANES, *flags)
+  finish(start(program, tmp_path / 'two', *flags, *on_mesh(2, 2, 2)), code=0)
+  for mine, theirs in zip(losses(tmp_path / 'two'), losses(tmp_path / 'one'), strict=True):
+    assert mine[:2] == theirs[:2]
+    assert mine[2] == pytest.approx(theirs[2], rel=0, abs=TOLERANCE)
+
+
 def test_meshes_of_one_and_two_processes_continue_each_other_and_have_the_results_of_one_device(tmp_path):
   program, workdir = Program(tmp_path), tmp_path / 'mixed'
   program.run(tmp_path / 'one', *LANES)
