@@ -145,7 +145,11 @@ def _checksum(about: dict[str, Any]) -> int:
 
 
 def _about(folder: pathlib.Path) -> dict[str, Any]:
-  return json.loads(paths.read_bytes(folder / 'about.json'))
+  about = json.loads(paths.read_bytes(folder / 'about.json'))
+  seen = about['seen']  # The checksum does not cover it.
+  if not (isinstance(seen, list) and all(isinstance(each, str) for each in seen)):
+    raise ValueError(f'{folder} is damaged')
+  return about
 
 
 class _Writer:

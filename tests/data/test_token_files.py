@@ -1,5 +1,6 @@
 """Tokens are written in bounded batches, and what a killed process has finished is kept."""
 
+import json
 import signal
 
 import pytest
@@ -107,3 +108,14 @@ def test_the_places_where_texts_were_seen_are_kept(tmp_path):
   token_files.add_seen(tmp_path / 'T', 'elsewhere')
   assert token_files.seen_in(tmp_path / 'T') == ['seen', 'elsewhere']
   assert_is_corpus(token_files.read(tmp_path / 'T')[0])
+
+
+@pytest.mark.parametrize('seen', [1, 'a', None, ['a', 1], {'a': 1}])
+def test_places_that_are_no_list_of_hashes_are_damage(seen, tmp_path):
+  folder = tmp_path / 'T'
+  write(folder)
+  about = json.loads((folder / 'about.json').read_text())
+  (folder / 'about.json').write_text(json.dumps(about | {'seen': seen}))
+  for reads in (token_files.read, token_files.seen_in):
+    with pytest.raises(token_files.DAMAGED):
+      reads(folder)
