@@ -40,7 +40,7 @@ def temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
   try:
     yield partial
   finally:
-    _remove(partial)
+    remove(partial)
 
 
 def replace(partial: pathlib.Path, path: pathlib.Path) -> None:
@@ -53,7 +53,7 @@ def replace(partial: pathlib.Path, path: pathlib.Path) -> None:
     old = partial.with_suffix('.replaced.partial')
     path.rename(old)
     partial.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
   else:
     partial.replace(path)
 
@@ -116,14 +116,17 @@ def read_json(path: os.PathLike[str], keys: Mapping[str, type] = MappingProxyTyp
 def remove_partial(path: pathlib.Path) -> None:
   """Removes what killed processes have left of `path`. Only for those who hold a lock on writing it."""
   for partial in path.parent.glob(f'{path.name}.*.partial'):
-    _remove(partial)
+    remove(partial)
 
 
-def _remove(partial: pathlib.Path) -> None:
-  if partial.is_dir():
-    shutil.rmtree(partial, ignore_errors=True)
-  else:
-    partial.unlink(missing_ok=True)
+def remove(path: os.PathLike[str]) -> None:
+  """Removes what is at a local path, of any kind, as far as it can be removed."""
+  path = pathlib.Path(path)
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path, ignore_errors=True)
+  else:  # rmtree would open a pipe, and wait for a writer.
+    with contextlib.suppress(OSError):
+      path.unlink()
 
 
 @contextlib.contextmanager

@@ -108,6 +108,18 @@ def test_temporary_files_of_a_killed_process_can_be_removed(tmp_path):
   assert os.listdir(tmp_path) == ['folder2']
 
 
+@pytest.mark.timeout(20)
+def test_what_is_in_the_place_of_a_folder_is_removed(tmp_path):
+  """Also a pipe, which shutil.rmtree would open, and a link, but not what it points to."""
+  kept, path = tmp_path / 'kept', tmp_path / 'path'
+  kept.mkdir()
+  creates = (path.mkdir, path.touch, lambda: os.mkfifo(path), lambda: path.symlink_to(kept), lambda: None)
+  for create in creates:
+    create()
+    files.remove(path)
+    assert os.listdir(tmp_path) == ['kept']
+
+
 def _hold(path: pathlib.Path, connection) -> None:
   with files.lock(path, wait=False):
     connection.send('held')

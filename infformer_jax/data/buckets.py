@@ -5,7 +5,6 @@ import functools
 import logging
 import os
 import pathlib
-import shutil
 import sys
 from collections.abc import Mapping
 from concurrent import futures
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from infformer_jax import paths
+from infformer_jax import files, paths
 from infformer_jax.console import tracked
 from infformer_jax.errors import UserError
 
@@ -109,7 +108,7 @@ def copy(root: epath.Path, stats: Mapping[str, Stat], folder: pathlib.Path) -> N
     return
   if damaged := sum((folder / name).exists() for name in names):
     print(f'warning: damaged files in {folder}, which are copied again: {damaged}', file=sys.stderr)
-  shutil.rmtree(incomplete, ignore_errors=True)  # A killed process has left it.
+  files.remove(incomplete)  # A killed process has left it.
   incomplete.mkdir(parents=True)
   pool = futures.ThreadPoolExecutor(_AT_ONCE)
   try:
@@ -118,7 +117,7 @@ def copy(root: epath.Path, stats: Mapping[str, Stat], folder: pathlib.Path) -> N
       pass
   finally:  # After an error or an interrupt, what has not begun is not begun.
     pool.shutdown(cancel_futures=True)
-    shutil.rmtree(incomplete, ignore_errors=True)
+    files.remove(incomplete)
 
 
 def _is_intact(path: pathlib.Path, stat: Stat) -> bool:

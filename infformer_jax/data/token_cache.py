@@ -11,7 +11,6 @@ documents may have been moved or copied: they are read, and not tokenized again 
 import contextlib
 import hashlib
 import pathlib
-import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -52,7 +51,7 @@ def tokenized(documents: Documents, tokenizer: Tokenizer, cache_dir: pathlib.Pat
       return known
     partial = parent / f'{kind}_{seen[:8]}.partial'
     for other in set(parent.glob(f'{kind}_*.partial')) - {partial}:
-      shutil.rmtree(other, ignore_errors=True)
+      files.remove(other)
     content = token_files.write(partial, documents, tokenizer, split, seen)
     folder = parent / f'{kind}_{content}'
     files.replace(partial, folder)
@@ -81,7 +80,7 @@ def _moved(documents: Documents, parent: pathlib.Path, kind: str, seen: str, spl
       intact[folder.name] = token_files.read(folder)
     except token_files.DAMAGED:
       print(f'warning: {folder} is damaged and is not used', file=sys.stderr)
-      shutil.rmtree(folder, ignore_errors=True)
+      files.remove(folder)
   if not intact:
     return None
   content = token_files.Content()

@@ -12,7 +12,6 @@ when it has the object commit_success.txt, which Orbax writes last.
 import contextlib
 import functools
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
-from infformer_jax import paths
+from infformer_jax import files, paths
 from infformer_jax.errors import UserError
 from infformer_jax.train.checksum import described, digest, kind, kind_in
 from infformer_jax.train.exits import SaveError, UnreachableError
@@ -228,7 +227,7 @@ class Checkpoints:
       for step in self._damaged:
         folder, aside = self._directory / str(step), self._directory / f'{step}.damaged'
         if paths.is_local(folder):
-          shutil.rmtree(aside, ignore_errors=True)  # Of an earlier failure at this step.
+          files.remove(aside)  # Of an earlier failure at this step.
           folder.rename(aside)
         else:
           (folder / _COMMITTED).unlink()  # Orbax removes it then, like the remains of a killed run.
