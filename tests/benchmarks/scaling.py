@@ -139,10 +139,21 @@ def table(found: dict[str, Any]) -> str:
   return '\n'.join([*lines, f'compiled in {found["compilation_seconds"]} s'])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-  parser = argparse.ArgumentParser(description='Memory and communication of a training step.')
+def asked_step(
+  parser: argparse.ArgumentParser,
+  arguments: Sequence[str] | None,
+  devices: Callable[[argparse.Namespace], Sequence[Any]],
+) -> tuple[argparse.Namespace, Experiment, Step]:
+  """What a command line about a training step asks for.
+
+  Args:
+    parser: has the command's own arguments; gets those of the config, the mesh and the file for the figures.
+    arguments: the command line; None: that of the process.
+    devices: for these arguments.
+  Raises:
+    SystemExit: in one line, what cannot be.
+  """
   parser.add_argument('--config', required=True, help='FILE or FILE:argument')
-  parser.add_argument('--topology', required=True, help='v5e:4x4 and others of TPUs, or cpu:N')
   parser.add_argument('--mesh', default='', help='such as data=2,fsdp=8; default: that of the config')
   parser.add_argument('--vocab_size', type=at_least(1), help='default: that of a tokenizer bpe:SIZE')
   parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
@@ -152,9 +163,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_writable(asked.json)
     experiment = load_experiment(asked.config, overrides)
     mesh = mesh_of(asked.mesh) if asked.mesh else experiment.train.mesh
-    step = Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, devices_of(asked.topology))
+    return (
+      asked,
+      experiment,
+      Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, devices(asked)),
+    )
   except UserError as error:
     raise SystemExit(error.line) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  parser = argparse.ArgumentParser(description='Memory and communication of a training step.')
+  parser.add_argument('--topology', required=True, help='v5e:4x4 and others of TPUs, or cpu:N')
+  asked, _, step = asked_step(parser, arguments, lambda asked: devices_of(asked.topology))
   note('compiling')
   found = {'config': asked.config, 'topology': asked.topology, **figures(step)}
   print(table(found))

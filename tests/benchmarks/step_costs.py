@@ -16,7 +16,6 @@ import os
 import pathlib
 import re
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,12 +24,9 @@ from typing import Any, NamedTuple
 import jax
 
 from infformer_jax import startup
-from infformer_jax.config.command_line import split_overrides
-from infformer_jax.errors import UserError
-from infformer_jax.experiment import load_experiment
 from infformer_jax.train.device_peaks import bfloat16_peak
-from tests.benchmarks.measure import check_writable, note
-from tests.benchmarks.scaling import GIB, at_least, mesh_of, vocabulary
+from tests.benchmarks.measure import note
+from tests.benchmarks.scaling import GIB, asked_step, at_least
 from tests.benchmarks.scaling_step import Step
 
 PARTS = 'memory', 'attention', 'feed_forward', 'vocabulary', 'optimizer'
@@ -164,23 +160,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_WITHOUT_GRAPHS}'.strip()
   startup.widen_thread_pool()
   parser = argparse.ArgumentParser(description='Speed, memory and the largest costs of a training step.')
-  parser.add_argument('--config', required=True, help='FILE or FILE:argument')
-  parser.add_argument('--mesh', default='', help='such as data=2,fsdp=4; default: that of the config')
   parser.add_argument('--steps', type=at_least(2), default=20, help='that are timed')
-  parser.add_argument('--vocab_size', type=at_least(1), help='default: that of a tokenizer bpe:SIZE')
-  parser.add_argument('--json', type=pathlib.Path, help='a file for the figures')
-  try:
-    own, overrides = split_overrides(sys.argv[1:] if arguments is None else arguments)
-    asked = parser.parse_args(own)
-    check_writable(asked.json)
-    experiment = load_experiment(asked.config, overrides)
-    mesh = mesh_of(asked.mesh) if asked.mesh else experiment.train.mesh
-    step = Step(experiment, asked.vocab_size or vocabulary(experiment), mesh, jax.devices())
-  except UserError as error:
-    raise SystemExit(error.line) from None
+  asked, experiment, step = asked_step(parser, arguments, lambda _: jax.devices())
   train = experiment.train
   tokens = train.batch_size * train.segments_per_chunk * experiment.model.segment_length
-  found = {'config': asked.config, 'overrides': overrides, **figures(step, asked.steps, tokens)}
+  found = {'config': asked.config, **figures(step, asked.steps, tokens)}
   print(table(found))
   if asked.json:
     asked.json.write_text(json.dumps(found, indent=1) + '\n')
