@@ -106,3 +106,14 @@ def test_one_device_and_a_given_number_of_threads_remain():
   size, found, count = threads(XLA_FLAGS=flags, NPROC='7')
   assert (size, found) == ('7', 4)
   assert count < 4 * 16
+
+
+def test_a_platform_that_is_not_there_is_one_line(tmp_path):
+  flags = '--config=configs/quickstart.py', f'--workdir={tmp_path / "W"}'
+  command = [sys.executable, '-m', 'infformer_jax.main', *flags]
+  environment = os.environ | {'JAX_PLATFORMS': 'nosuch', 'XDG_CACHE_HOME': str(tmp_path)}
+  root = pathlib.Path(__file__).parents[1]
+  done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+  assert done.returncode == 2
+  assert done.stderr.startswith("error: $JAX_PLATFORMS = 'nosuch': Unable to initialize backend 'nosuch'")
+  assert done.stderr.count('\n') == 1

@@ -61,10 +61,10 @@ def path(flag: flags.FlagHolder[str] | flags.FlagHolder[str | None]) -> epath.Pa
 def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
   """Parses the command line, calls `main` with the overrides and exits.
 
-  An error that the user can correct, a `UserError`, an invalid flag or sizes for which the memory is too
-  small, becomes one line on stderr and exit code 2; that of a bucket has exit code 75, since the same command
-  may succeed later. Any other error is a bug and keeps its traceback. SIGTERM ends the program with one line
-  and exit code 143, except where `main` handles it, as the training loop does.
+  An error that the user can correct, a `UserError`, an invalid flag, a platform without devices or sizes for
+  which the memory is too small, becomes one line on stderr and exit code 2; that of a bucket has exit code
+  75, since the same command may succeed later. Any other error is a bug and keeps its traceback. SIGTERM ends
+  the program with one line and exit code 143, except where `main` handles it, as the training loop does.
   """
   signal.signal(signal.SIGTERM, _terminate)
   overrides: list[tuple[str, str]] = []
@@ -100,6 +100,10 @@ def run(main: Callable[[list[tuple[str, str]]], None]) -> None:
     print(f'error: a bucket cannot be used: {paths.reason(error)}', file=sys.stderr)
     sys.exit(os.EX_TEMPFAIL)
   except (MemoryError, RuntimeError) as error:
+    if str(error).startswith('Unable to initialize backend'):  # As JAX says it.
+      platforms = os.environ.get('JAX_PLATFORMS', '')
+      print(f"error: $JAX_PLATFORMS = '{platforms}': {paths.reason(error)}", file=sys.stderr)
+      sys.exit(UserError.code)
     if isinstance(error, RuntimeError) and not str(error).startswith('RESOURCE_EXHAUSTED'):  # As XLA says it.
       raise
     reason = paths.reason(error)
