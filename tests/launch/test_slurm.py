@@ -125,7 +125,8 @@ import jax
 from jax._src.xla_bridge import CUDA_VISIBLE_DEVICES
 from infformer_jax.train import processes
 processes.initialize()
-print(f'{jax.process_index()} of {jax.process_count()}: GPUs {CUDA_VISIBLE_DEVICES.value}')
+# One write per line also where Python does not buffer: both processes write to one pipe.
+print(f'{jax.process_index()} of {jax.process_count()}: GPUs {CUDA_VISIBLE_DEVICES.value}\\n', end='')
 """
 
 
