@@ -1,4 +1,4 @@
-"""The ∞-former in JAX and Flax: transformers with an unbounded, continuous long-term memory.
+"""The ∞-former in JAX and Flax: transformers with a continuous long-term memory of fixed cost.
 
     from infformer_jax import ContinuousConfig, Transformer, signal
 

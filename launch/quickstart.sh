@@ -55,7 +55,7 @@ PROGRAM
 cat <<SUMMARY
 
 $workdir/trunk is the model without a memory. In $workdir/memories:
-  ablation.json  what the memory is worth: loss with it minus loss without it, with standard errors
+  ablation.json  what the memory is worth: loss with it minus loss without it, with the standard error over documents
   plots/         the same as a picture, and the training curves
 In $run:
   results.json   the losses with the memory, with the memory emptied, with the memory exchanged

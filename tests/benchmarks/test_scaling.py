@@ -113,7 +113,7 @@ def test_the_default_size_fits_eight_gpus(tmp_path):
 @pytest.mark.parametrize(
   ('size', 'topology', 'mesh'), [('base', 'v5e:4x4', 'fsdp=16'), ('large', 'v5e:8x8', 'fsdp=64')]
 )
-def test_large_configs_fit_the_tpus_of_their_docstrings(tmp_path, size, topology, mesh):
+def test_large_configs_fit_tpus_of_16_gib(tmp_path, size, topology, mesh):
   # The compiler refuses a program that does not fit.
   found = measured(
     tmp_path, f'--config=configs/pg19.py:size={size}', f'--topology={topology}', f'--mesh=data=1,{mesh}'

@@ -97,14 +97,15 @@ def command_line(file: pathlib.Path, seed: int) -> list[str]:
   argument = draw.choice(ARGUMENTS[file.name])
   start = f'{file}:{argument}' if argument else str(file)
   if seed % 3 == 0:
-    return [f'--config={start}', *_plausible(draw, start)]
+    return [f'--config={start}', *plausible(draw, start)]
   flags = [f'--config={_config(draw, start) if draw.random() < 0.15 else start}']
   for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 5))):
     flags.append('--config.' + _override(draw, start))
   return flags
 
 
-def _plausible(draw: random.Random, start: str) -> list[str]:
+def plausible(draw: random.Random, start: str) -> list[str]:
+  """Up to six overrides of values that may be valid, most of them of the model."""
   known, flags = keys(start), []
   sections = ['model.memory.', 'model.', 'train.', 'data.']
   if draw.random() < 0.4:
