@@ -88,6 +88,7 @@ def test_a_work_directory_is_not_taken_for_a_pretrained_model(tmp_path):
     initial.source('openai/none')
 
 
+@pytest.mark.slow
 def test_the_drift_of_positions_is_measured_on_training_text_where_it_is_missing():
   """The documents have fewer tokens than the texts, which repeat them."""
   config = toy.config(toy.small('continuous'), positions='learned', num_layers=3)

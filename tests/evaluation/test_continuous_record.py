@@ -74,6 +74,7 @@ def test_ages_follow_the_shares_of_a_sticky_memory(stacked):
     assert np.abs(shares.share_mt[-1] - shares.even_share_mt[-1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_logarithmic_memory_has_no_ages_before_the_document():
   memory = toy.small('continuous', contraction='log', horizon=64.0, scale=1.0)
   for each in record(memory, 23).continuous.values():

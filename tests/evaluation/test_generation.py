@@ -53,7 +53,7 @@ def generators():
   return generator_of
 
 
-SLOW = 'neighbours_evicted', 'log_renormalized', 'stacked'
+SLOW = 'neighbours_evicted', 'log_renormalized', 'stacked', 'edges', 'most_used'
 
 
 @pytest.mark.parametrize(

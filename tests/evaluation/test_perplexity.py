@@ -138,9 +138,8 @@ def test_controls_change_only_losses_beyond_the_reach_of_the_window():
 
 
 def test_segments_without_another_filled_memory_are_excluded_from_the_exchange():
-  # Six segments in one lane, three in the other. The memory of the first lane is filled from its third
-  # segment on, that of the second only in its third segment. The last three segments of the first have no
-  # other lane to exchange with.
+  # Six segments in one lane, three in the other. Memories are filled from the third segment on. The last
+  # three segments of the first lane have no other lane to exchange with.
   results = run(split=split_of(6 * toy.LENGTH, 3 * toy.LENGTH))
   assert results['exchanged']['num_segments_left_out'] == 3
   assert results['exchanged']['num_tokens'] == 6 * toy.LENGTH
@@ -155,13 +154,14 @@ def test_without_a_long_memory_there_are_no_controls():
   assert results['memory']['beyond_reach']['num_tokens'] > 0
 
 
+@pytest.mark.slow
 def test_the_recall_of_an_approximate_search_is_in_the_results():
   """It covers all reads, does not depend on the chunks, and excludes the auxiliary losses of training."""
-  config = toy.config(toy.small('neighbours', search='approximate'))
-  found = [run(config, views=('memory',), **sizes)['memory'] for sizes in ({}, {'segments_per_chunk': 1})]
+  config, views = toy.config(toy.small('neighbours', search='approximate')), ('memory',)
+  found = [run(config, views=views, **sizes)['memory'] for sizes in ({}, {'segments_per_chunk': 1})]
   assert found[0]['neighbours_recall'] == pytest.approx(1.0)  # On a CPU the search is exact.
   assert found[1]['neighbours_recall'] == pytest.approx(found[0]['neighbours_recall'])
-  short = run(config, split_of(toy.LENGTH), views=('memory',))['memory']
+  short = run(config, split_of(toy.LENGTH), views)['memory']
   assert short['neighbours_recall'] is None
   assert short['neighbours_recall_reason'] == 'nothing was read from the memory'
 

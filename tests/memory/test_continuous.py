@@ -37,7 +37,7 @@ def segments():
 @pytest.mark.parametrize(
   ('sampling', 'num_basis', 'settings'),
   [
-    ('even', 64, {}),
+    pytest.param('even', 64, {}, marks=pytest.mark.slow),
     pytest.param('sticky', 64, {}, marks=pytest.mark.slow),
     pytest.param('random', 64, {}, marks=pytest.mark.slow),
     pytest.param('even', 16, {}, marks=pytest.mark.slow),

@@ -125,6 +125,7 @@ def test_a_key_is_found_at_its_age_until_its_slot_is_overwritten(memory):
   )  # Exact on a CPU; for the first query of each segment.
 
 
+@pytest.mark.slow
 def test_a_larger_length_changes_nothing_while_the_memory_is_not_full():
   """With the same parameters, two lengths agree until the smaller memory overwrites its first segment."""
   outputs, batch = [], toy.batch()

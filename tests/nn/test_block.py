@@ -141,7 +141,7 @@ def test_a_chunk_of_one_segment_trains_all_parameters_of_the_memory():
     assert all(np.abs(part).max() > 1e-6 for part in jax.tree.leaves(leaf)), name
 
 
-@pytest.mark.parametrize('name', ['even', 'most_used'])
+@pytest.mark.parametrize('name', ['even', pytest.param('most_used', marks=pytest.mark.slow)])
 def test_rematerialization_does_not_change_the_gradients(name):
   config = toy.config(toy.MEMORIES[name], num_layers=1, dropout=0.1)
   kept, again = (gradients(dataclasses.replace(config, remat=remat), key=KEY) for remat in (False, True))

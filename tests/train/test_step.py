@@ -175,6 +175,7 @@ def skipping_step(start):
   return make_train_step(start[0], OPTIMIZER, 10, accumulate_steps=2, max_skipped_steps=2)
 
 
+@pytest.mark.slow
 def test_groups_of_lanes_have_the_metrics_of_all_lanes(start, step, skipping_step, batch):
   reports = [run(jax.tree.map(jnp.copy, start[1]), batch)[1] for run in (step, skipping_step)]
   once, groups = (report.metrics for report in reports)
@@ -231,6 +232,7 @@ def test_the_groups_are_in_the_order_of_computation(step, state, batch):
   assert max(places[:3]) < min(places[3:])  # The gradients of shared parameters are complete last.
 
 
+@pytest.mark.slow
 def test_constants_that_are_arguments_are_not_in_the_program(start, step, state, batch):
   constants = transformer.merge(start[0], state.params).constants()
   (write,) = constants.values()
