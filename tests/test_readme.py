@@ -132,7 +132,22 @@ def test_all_python_programs_run(tmp_path, page):
 PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / 'README.md', *(ROOT / 'docs').glob('*.md')))
 
 
+def without_code(page: pathlib.Path) -> str:
+  return re.sub(r'^```.*?^```', '', page.read_text(encoding='utf-8'), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+  """Those of its headings, by the rule of GitHub."""
+  headings = re.findall(r'^#+ (.+)$', without_code(page), re.MULTILINE)
+  return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
 @pytest.mark.parametrize('page', PAGES, ids=str)
-def test_all_linked_files_exist(page):
-  links = re.findall(r'\]\((?!http|#)([^)#]+)', (ROOT / page).read_text(encoding='utf-8'))
-  assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
+def test_all_linked_files_and_headings_exist(page):
+  missing = []
+  for link in re.findall(r'\]\((?!http)([^)]+)\)', without_code(ROOT / page)):
+    name, _, heading = link.partition('#')
+    target = (ROOT / page.parent / name) if name else ROOT / page
+    if not target.exists() or (heading and heading not in anchors(target)):
+      missing.append(link)
+  assert missing == []
