@@ -132,9 +132,9 @@ def results(workdir: Workdir) -> dict:
   return json.loads((workdir / 'results.json').read_text())
 
 
-def assert_same(workdir: Workdir, undisturbed: Workdir) -> None:
+def assert_same(workdir: Workdir, undisturbed: Workdir, *, step: int = STEPS) -> None:
   """Asserts equal parameters, optimizer and memory, bit for bit, equal metrics, and equal results."""
-  mine, theirs = arrays(workdir), arrays(undisturbed)
+  mine, theirs = arrays(workdir, step), arrays(undisturbed, step)
   assert any(name.startswith('memory/') for name in mine)
   chex.assert_trees_all_equal_shapes_and_dtypes(mine, theirs)
   chex.assert_trees_all_equal(bits(mine), bits(theirs))

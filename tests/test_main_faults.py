@@ -198,13 +198,21 @@ def test_a_hung_run_obeys_sigterm_after_the_grace(program, tmp_path):
 
 
 def test_an_error_in_one_process_ends_both_with_it(program, tmp_path):
-  config = with_fault(program, tmp_path, '1 // 0')
+  """Within the same seconds, which begin with the error."""
+  failed = tmp_path / 'failed'
+  config = with_fault(program, tmp_path, f'open({str(failed)!r}, "w").close(); 1 // 0')
   processes = at_step(program, tmp_path / 'work', 8, config)
-  code, err = await_end(processes[1], 2 * END_SECONDS)
+  while not failed.exists():
+    assert all(process.poll() is None for process in processes)
+    time.sleep(0.01)
+  last = failed.stat().st_mtime + END_SECONDS
+  second, first = (await_end(process, last - time.time()) for process in reversed(processes))
+  print(f'ended {END_SECONDS + time.time() - last:.1f} s after the error')
+  code, err = second
   assert (code, err.splitlines()[-1]) == (1, 'ZeroDivisionError: integer division or modulo by zero')
   assert err.count('Traceback') == 1
   line = 'error: ZeroDivisionError: integer division or modulo by zero; its output has the traceback'
-  assert await_end(processes[0], END_SECONDS) == (1, f'process 1 on {socket.gethostname()}: {line}\n')
+  assert first == (1, f'process 1 on {socket.gethostname()}: {line}\n')
 
 
 def test_sigterm_after_the_last_step_ends_both_at_once(program, undisturbed, tmp_path):

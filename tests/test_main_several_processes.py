@@ -32,16 +32,21 @@ def on_mesh(data: int, fsdp: int, tensor: int) -> tuple[str, ...]:
 
 
 def start(
-  program: Program, workdir: Workdir, *flags: str, kilobytes: int | None = None, **variables: str
+  program: Program,
+  workdir: Workdir,
+  *flags: str,
+  devices: int = 4,
+  kilobytes: int | None = None,
+  **variables: str,
 ) -> list[subprocess.Popen]:
-  """Starts both processes. Files of the first one are limited to `kilobytes`."""
+  """Starts both processes, with so many devices each. Files of the first one are limited to `kilobytes`."""
   with socket.socket() as free:
     free.bind(('localhost', 0))
     address = f'localhost:{free.getsockname()[1]}'
   environment = variables | {
     'JAX_COORDINATOR_ADDRESS': address,
     'JAX_NUM_PROCESSES': '2',
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0',
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0',
     'NPROC': toy.THREADS,
   }
   return [

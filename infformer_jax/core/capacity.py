@@ -241,6 +241,7 @@ def _num_writes(spec: SignalSpec) -> int:
 def _constant_operators(spec: SignalSpec) -> Operators:
   if spec.contraction == 'equal':
     raise ConfigError(
-      "contraction = 'equal' must be a number, such as 0.75, or 'log', for a capacity and a half-life"
+      "contraction = 'equal' must be a number, such as 0.75, or 'log': "
+      'a capacity and a half-life are not defined for operators that change with every write'
     )
   return operators(spec)

@@ -170,8 +170,8 @@ def basis(signal: SignalRecord, path: epath.PathLike) -> Figure:
     middle.set(xlim=(0.5 - reach, 0.5 + reach), ylabel='ψ(t)', title='Those centred near the middle')
     middle.set_xlabel('t, time in the memory (0 oldest, 1 newest)')
     after = '' if signal.age_writes is None else f'after {signal.age_writes} writes '
-    ages.add_axis(whole, 'top', ages.ticks(times_t, signal.age_t), f'age {after}[tokens]')
-    for panel in (whole, middle):
+    for panel, label in ((whole, f'age {after}[tokens]'), (middle, None)):
+      ages.add_axis(panel, 'top', ages.ticks(times_t, signal.age_t, *panel.get_xlim()), label)
       if basis_tn.min() >= 0:
         panel.set_ylim(bottom=0)
     style.headline(figure, f'The {num} basis functions of the memory')

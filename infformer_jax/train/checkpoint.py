@@ -190,8 +190,8 @@ class Checkpoints:
       restore_args={key: ocp.ArrayRestoreArgs(sharding=places[key]) for key in wanted},
       partial_restore=True,
     )
-    handler = ocp.PyTreeCheckpointHandler()
-    arrays = reading(lambda: ocp.Checkpointer(handler).restore(directory / 'state', args=args))
+    # Not by a Checkpointer: it waits for all processes, where one whose read has failed does not arrive.
+    arrays = reading(lambda: ocp.PyTreeCheckpointHandler().restore(directory / 'state', args=args))
     arrays |= {key: jnp.zeros(leaf.shape, leaf.dtype) for key, leaf in abstract.items() if not leaf.size}
     restored = reading(lambda: described(arrays))  # Fails for a missing array, which Orbax returns as None.
     wrong = [key for key in abstract if restored[key] != saved[key]]
@@ -206,7 +206,7 @@ class Checkpoints:
 
   def _meta(self, step: int) -> dict[str, Any]:
     path = self._directory / str(step) / 'meta'
-    meta = reading(lambda: ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path))
+    meta = reading(lambda: ocp.JsonCheckpointHandler().restore(path))
     if meta.pop('sha256', None) != digest(meta):
       raise Damaged('its metadata')
     return meta

@@ -64,27 +64,44 @@ def test_a_task_of_an_array_is_a_run_of_the_sweep(slurm):
 
 
 @pytest.mark.parametrize(
-  ('code', 'state', 'restarts', 'requeued'),
+  ('code', 'state', 'requeued'),
   [
-    (0, 'RUNNING', '', False),
-    (143, 'RUNNING', '9', True),
-    (143, 'CANCELLED', '', False),
-    (75, 'RUNNING', '', True),
-    (75, 'RUNNING', '2', True),
-    (75, 'RUNNING', '3', False),
-    (1, 'RUNNING', '', False),
-    (2, 'RUNNING', '', False),
-    (137, 'RUNNING', '', True),
-    (137, 'RUNNING', '3', False),
-    (137, 'CANCELLED', '', False),
+    (0, 'RUNNING', False),
+    (143, 'RUNNING', True),
+    (143, 'CANCELLED', False),
+    (75, 'RUNNING', True),
+    (1, 'RUNNING', False),
+    (2, 'RUNNING', False),
+    (137, 'RUNNING', True),
+    (137, 'CANCELLED', False),
   ],
 )
 def test_only_a_job_that_may_succeed_later_and_was_not_cancelled_is_queued_again(
-  slurm, code, state, restarts, requeued
+  slurm, code, state, requeued
 ):
   slurm.srun, slurm.squeue = f'exit {code}', f'echo {state}'
-  assert slurm.run(*MAIN, SLURM_RESTART_COUNT=restarts).returncode == code
+  assert slurm.run(*MAIN).returncode == code
   assert (['scontrol', 'requeue', '71'] in slurm.calls) == requeued
+
+
+def test_only_failures_in_a_row_that_each_come_within_an_hour_end_a_job(slurm):
+  """A time limit, which SLURM_RESTART_COUNT counts too, is none."""
+
+  def requeued(code: int, *, seconds: int = 0, job: str = '71') -> bool:
+    slurm.srun, before = f'exit {code}', len(slurm.calls)
+    done = slurm.run(*MAIN, SECONDS=str(seconds), SLURM_RESTART_COUNT='9', SLURM_JOB_ID=job)
+    assert (done.returncode, done.stderr) == (code, '')
+    return ['scontrol', 'requeue', job] in slurm.calls[before:]
+
+  assert all(requeued(143) for _ in range(4))
+  assert [requeued(code) for code in (75, 137, 75, 75)] == [True, True, True, False]
+  assert [requeued(code) for code in (75, 137, 143, 75, 75)] == [True] * 5
+  assert requeued(137, seconds=4000)
+  assert [requeued(75) for _ in range(3)] == [True] * 3
+  assert requeued(75, job='72')
+  assert not requeued(75)
+  assert requeued(143, job='72')
+  assert not list(slurm.folder.glob('.infformer-*'))
 
 
 def test_a_dry_run_prints_the_command(slurm):

@@ -33,3 +33,13 @@ def test_an_axis_has_its_ticks_at_their_times():
   assert axis.get_ylabel() == 'age'
   assert axis.get_yticks().tolist() == [0.75, 0.25]
   assert [label.get_text() for label in axis.get_yticklabels()] == ['64', '2k']
+
+
+def test_ticks_of_a_part_of_an_axis_are_multiples_of_a_power_of_two_where_no_powers_are_on_it():
+  times = np.linspace(0, 1, 101)
+  part = ages.ticks(times, 2000 * (1 - times), 0.45, 0.55)
+  assert part == {960: pytest.approx(0.52), 1024: pytest.approx(0.488), 1088: pytest.approx(0.456)}
+  assert list(ages.ticks(times, 2000 * (1 - times), 0.2, 0.9)) == [512, 1024]
+  panel = Figure().subplots()
+  ages.add_axis(panel, 'top', part)
+  assert [label.get_text() for label in panel.child_axes[0].get_xticklabels()] == ['960', '1,024', '1,088']

@@ -123,6 +123,9 @@ def test_basis_functions_are_drawn(tmp_path):
   (top,) = whole.child_axes
   assert top.get_xlabel() == 'age after 7 writes [tokens]'
   assert ticks(top.xaxis) == {'128': 0.872, '256': 0.744, '512': 0.488}
+  (zoomed,) = middle.child_axes
+  shown = {'448': 0.552, '512': 0.488, '576': 0.424}
+  assert ticks(zoomed.xaxis) == {age: pytest.approx(time) for age, time in shown.items()}
   always = memory.basis(dataclasses.replace(signal, age_writes=None), tmp_path / 'basis.png')
   assert always.axes[0].child_axes[0].get_xlabel() == 'age [tokens]'
 
