@@ -1,22 +1,26 @@
-"""The figures of the docs are those of the CSV files beside them.
+"""The figures on text in README.md and the docs are those of the CSV files.
 
 Not in these files, and not tested: losses by position, standard errors over documents, and losses minus those
 with an emptied or exchanged memory.
 """
 
-import csv
-import math
-import pathlib
-import re
 import statistics
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.benchmarks.recall_distance import LABELS as PASSKEY
-
-ROOT = pathlib.Path(__file__).parents[1]
+from tests.doc_figures import (
+  Losses,
+  accuracies,
+  decimals,
+  error,
+  losses,
+  minus,
+  read,
+  table,
+  with_deviation,
+  with_error,
+)
 
 README = {
   'Transformer-XL, exact window of 256 tokens': 'recent_4x',
@@ -45,69 +49,6 @@ WHOLE_BOOKS = {
   'logarithmic, even': 'continuous_log_even',
 }
 BOOKS = {'none': 'none', 'exact window of 64 tokens (`recent`)': 'recent', **WHOLE_BOOKS}
-NUM_BASIS = [
-  ('τ .75, sticky', '16', 'continuous'),
-  ('τ .75, sticky (above)', '64', 'continuous'),
-  ('τ .75, sticky', '128', 'continuous'),
-  ('logarithmic, even', '16', 'continuous_log_even'),
-  ('logarithmic, even (above)', '64', 'continuous_log_even'),
-]
-"""Label, number of basis functions, and setting of every row."""
-
-Losses = Mapping[str, Mapping[int, float]]
-
-
-def read(page: str) -> str:
-  return (ROOT / page).read_text(encoding='utf-8')
-
-
-def records(name: str) -> list[dict[str, str]]:
-  return list(csv.DictReader(read(f'docs/{name}').splitlines()))
-
-
-def tables(page: str) -> list[list[list[str]]]:
-  """The header and the rows of every table: of Markdown, or indented, with two spaces between cells."""
-  found = []
-  for block in re.findall(r'^ *\|.*\n *\|[-|]+\n(?: *\|.*\n)+', read(page), re.MULTILINE):
-    header, _, *rows = ([cell.strip() for cell in line.split('|')[1:-1]] for line in block.splitlines())
-    found.append([header, *rows])
-  for block in re.findall(r'(?:^    \S.*\n)+', read(page), re.MULTILINE):
-    found.append([re.split(' {2,}', line.strip()) for line in block.splitlines()])
-  return found
-
-
-def table(page: str, *columns: str) -> list[dict[str, str]]:
-  """The rows, by column, of the only table whose first columns have these names."""
-  ((header, *rows),) = (table for table in tables(page) if tuple(table[0][: len(columns)]) == columns)
-  return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-def decimals(value: float, digits: int = 4, sign: str = '-') -> str:
-  """Without the zero before the point."""
-  return re.sub(r'^([+-]?)0\.', r'\1.', f'{value:{sign}.{digits}f}')
-
-
-def with_error(differences: Sequence[float], digits: int = 4) -> str:
-  return f'{decimals(statistics.fmean(differences), digits)} ± {decimals(error(differences), digits)}'
-
-
-def error(values: Sequence[float]) -> float:
-  """The standard error of the mean."""
-  return statistics.stdev(values) / math.sqrt(len(values))
-
-
-def losses(name: str, num_seeds: int = 3) -> Losses:
-  """By memory and seed, of the seeds below `num_seeds`."""
-  found: dict[str, dict[int, float]] = defaultdict(dict)
-  for row in records(name):
-    if int(row['seed']) < num_seeds:
-      found[row['memory']][int(row['seed'])] = float(row['loss_nats_per_token'])
-  return found
-
-
-def minus(of: Losses, memory: str, other: str = 'none') -> list[float]:
-  """The differences of two settings, paired by seed."""
-  return [of[memory][seed] - of[other][seed] for seed in sorted(of[memory].keys() & of[other].keys())]
 
 
 def figures(of: Losses, memory: str) -> dict[str, str]:
@@ -158,33 +99,6 @@ def test_the_readme_has_the_errors_over_documents_of_the_docs():
     assert row['± documents'] == errors[README[row['memory']]]
 
 
-def accuracies(segments: str) -> dict[tuple[str, str], dict[int, list[float]]]:
-  """Those of all seeds at each distance, by number of basis functions and memory."""
-  found: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-  for row in [*records('recall_passkey.csv'), *records('recall_num_basis.csv')]:
-    if row['segments'] == segments:
-      setting = row.get('num_basis', '64'), row['memory']
-      found[setting][int(row['distance'])].append(float(row['accuracy']))
-  return found
-
-
-def with_deviation(seeds: Sequence[float]) -> str:
-  return f'{decimals(statistics.fmean(seeds), 2)} ± {decimals(statistics.stdev(seeds), 2)}'
-
-
-@pytest.mark.parametrize(
-  ('second_column', 'settings'),
-  [('1', [(label, '64', memory) for memory, label in PASSKEY.items()]), ('N', NUM_BASIS)],
-)
-def test_tables_of_passkeys_have_the_figures_of_the_files(second_column, settings):
-  rows, of = table('docs/results.md', 'accuracy at a distance of', second_column), accuracies('65')
-  for row, (label, num_basis, memory) in zip(rows, settings, strict=True):
-    assert row.pop('accuracy at a distance of') == label
-    assert row.pop('N', num_basis) == num_basis
-    found = {int(column.removesuffix(' segments')): cell for column, cell in row.items()}
-    assert found == {at: with_deviation(seeds) for at, seeds in of[num_basis, memory].items()}, label
-
-
 def of_readme() -> Iterator[str]:
   books = losses('text_books.csv')
   gains = (minus(books, 'none', memory) for memory in ('continuous', 'continuous_log', 'recent'))
@@ -207,6 +121,15 @@ def of_text() -> Iterator[str]:
   assert min(code) > 0
   mean = decimals(statistics.fmean(code))
   yield f'sticky logarithmic axis by {mean} ± {decimals(error(code), 5)}, in every seed'
+  axis = losses('text_span.csv')
+  for memory, how in (
+    ('continuous_log', 'with sticky sampling, which is'),
+    ('continuous_log_even', 'with even sampling,'),
+  ):
+    worse = [axis[memory][seed] - three[memory][seed] for seed in range(3)]
+    assert min(worse) > 0
+    gain = with_error([axis[memory][seed] - three['none'][seed] for seed in range(3)])
+    yield f'{gain} {how} worse by {with_error(worse)}'
   books, whole = losses('text_books.csv'), losses('text_whole_books.csv')
   sticky, even = (minus(books, f'continuous{end}', f'continuous_log{end}') for end in ('', '_even'))
   assert min(*sticky, *even) > 0
@@ -220,29 +143,9 @@ def of_text() -> Iterator[str]:
     yield f'the logarithmic one is better by {better} on all tokens'
 
 
-def of_results() -> Iterator[str]:
-  near = {memory: with_deviation(of[16]) for (n, memory), of in accuracies('17').items() if n == '64'}
-  yield f'{near["continuous_log_even"]} at 16 segments, τ even {near["continuous_even"]}'
-  yield f'τ sticky {near["continuous"]}, none {near["none"]}'
-  few = with_deviation(accuracies('17')['16', 'continuous_log_even'][16])
-  yield f'also at 16 ({near["continuous_log_even"]} against {few})'
-  seeds = accuracies('65')['64', 'continuous_log_even'][64]
-  yield f'in two of three ({", ".join(decimals(seed, 2) for seed in seeds)})'
-  emptied = [
-    float(row['emptied'])
-    for row in records('recall_passkey.csv')
-    if row['segments'] == '65' and row['emptied'] and int(row['distance']) >= 4
-  ]
-  lowest, highest = decimals(min(emptied), 2), decimals(max(emptied), 2)
-  yield f'every model is at {lowest} to {highest} from 4 segments on'
-  code = statistics.fmean(minus(losses('text_compare.csv', 5), 'continuous_log', 'continuous'))
-  books = statistics.fmean(minus(losses('text_books.csv'), 'continuous', 'continuous_log'))
-  yield f'τ is better by {decimals(code)} on code, and log by {decimals(books)} on books'
-
-
 @pytest.mark.parametrize(
   ('page', 'sentences'),
-  [('README.md', of_readme), ('docs/text.md', of_text), ('docs/results.md', of_results)],
+  [('README.md', of_readme), ('docs/text.md', of_text)],
 )
 def test_sentences_have_the_figures_of_the_files(page: str, sentences: Callable[[], Iterator[str]]):
   written = ' '.join(read(page).split())
