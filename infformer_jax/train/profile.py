@@ -15,6 +15,8 @@ from infformer_jax.train.hooks import Run
 class Profile:
   """Traces the host and the devices of process 0 while it runs steps a to b, into W/profile.
 
+  Calls of Python functions are not traced.
+
   The trace is written to a temporary folder, because the profiler does not write to buckets, and copied when
   it is complete. A run that stops between a and b has the trace until then; one that resumes there traces the
   rest.
@@ -58,9 +60,11 @@ class Profile:
 
 @contextlib.contextmanager
 def _trace(folder: epath.Path) -> Iterator[None]:
+  options = jax.profiler.ProfileOptions()
+  options.python_tracer_level = 0  # It hooks into all threads, also those that save a checkpoint.
   with tempfile.TemporaryDirectory() as temporary:
     try:
-      with jax.profiler.trace(temporary):
+      with jax.profiler.trace(temporary, profiler_options=options):
         yield
     finally:
       for file in pathlib.Path(temporary).rglob('*'):

@@ -25,7 +25,8 @@ def traced(monkeypatch):
   events = []
 
   class Trace:
-    def __init__(self, folder): ...
+    def __init__(self, folder, *, profiler_options):
+      assert profiler_options.python_tracer_level == 0
 
     def __enter__(self):
       events.append('start')
