@@ -15,9 +15,9 @@ from infformer_jax.train.hooks import Run
 class Profile:
   """Traces the host and the devices of process 0 while it runs steps a to b, into W/profile.
 
-  It has no calls of Python functions. The trace is written to a temporary folder, because the profiler does not write to buckets, and copied when
-  it is complete. A run that stops between a and b has the trace until then; one that resumes there traces the
-  rest.
+  It has no calls of Python functions. The trace is written to a temporary folder, because the profiler does
+  not write to buckets, and copied when it is complete. A run that stops between a and b has the trace until
+  then; one that resumes there traces the rest.
   """
 
   def __init__(self, steps: tuple[int, int] | None, folder: epath.Path):
