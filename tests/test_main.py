@@ -115,6 +115,7 @@ def test_a_finished_run_is_only_evaluated(program, undisturbed, tmp_path):
   assert_same(workdir, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_more_steps_but_not_with_another_model(program, undisturbed, tmp_path):
   workdir = shutil.copytree(undisturbed, tmp_path / 'work')
   _, err = program.run(workdir, '--config.model.d_ff=32', '--config.train.optimizer.b1=0.8', code=2)

@@ -83,7 +83,10 @@ def test_an_emptied_memory_equals_one_without_writes(name):
     )  # It is still written.
 
 
-@pytest.mark.parametrize('name', ['continuous', 'recent', 'neighbours_evicted', 'most_used'])
+@pytest.mark.parametrize(
+  'name',
+  ['continuous', 'recent', 'most_used', pytest.param('neighbours_evicted', marks=pytest.mark.slow)],
+)
 def test_an_exchanged_memory_is_that_of_the_other_lane(name):
   """Equal lanes exchange equal memories; two different lanes read each other's; one lane has no control."""
   graphdef, params = toy.build(toy.config(toy.MEMORIES[name]))
