@@ -81,6 +81,11 @@ def main() -> None:
       rows = list(csv.DictReader(file))
   except OSError as error:
     parser.error(f'{folder} has no recall_passkey.csv ({error}); use the folder docs')
+  missing = LABELS.keys() - {row.get('memory') for row in rows if row.get('segments') == WHOLE}
+  if missing:
+    parser.error(
+      f'{folder / "recall_passkey.csv"} has no rows of {WHOLE} segments of {", ".join(sorted(missing))}'
+    )
   recall_distance(folder / 'recall_distance.png', rows)
 
 

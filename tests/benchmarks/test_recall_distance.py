@@ -46,3 +46,12 @@ def test_a_folder_without_the_data_is_refused(monkeypatch, tmp_path, capsys):
   with pytest.raises(SystemExit):
     recall_distance.main()
   assert f'error: {tmp_path} has no recall_passkey.csv' in capsys.readouterr().err
+
+
+def test_data_without_a_memory_are_refused_and_the_picture_remains(monkeypatch, tmp_path, capsys):
+  (tmp_path / 'recall_passkey.csv').write_text(CSV.format(memory='none'))
+  monkeypatch.setattr(sys, 'argv', ['recall_distance', str(tmp_path)])
+  with pytest.raises(SystemExit):
+    recall_distance.main()
+  assert 'has no rows of 65 segments of continuous, continuous_even,' in capsys.readouterr().err
+  assert not (tmp_path / 'recall_distance.png').exists()
