@@ -101,6 +101,9 @@ def test_only_failures_in_a_row_that_each_come_within_an_hour_end_a_job(slurm):
   assert requeued(75, job='72')
   assert not requeued(75)
   assert requeued(143, job='72')
+  (slurm.folder / '.infformer-71.failures').write_text('3 of them\n')  # Not by the script; it counts anew.
+  assert requeued(75)
+  assert requeued(143)
   assert not list(slurm.folder.glob('.infformer-*'))
 
 
