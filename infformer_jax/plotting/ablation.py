@@ -59,9 +59,9 @@ def _metric(data: Sweep, path: epath.Path) -> None:
       axes.errorbar(at, means, spread, label=label or METRICS[metric].split(' [')[0], **line_style, **marks)
       if not numeric and not label:
         for where, mean in zip(at, means, strict=True):
-          if np.isfinite(mean):
+          if np.isfinite(mean):  # Losses often differ in their fourth digit only.
             axes.annotate(
-              f'{mean:.3g}', (where, mean), xytext=(8, 0), textcoords='offset points', va='center'
+              f'{mean:.5g}', (where, mean), xytext=(8, 0), textcoords='offset points', va='center'
             )
     axes.set(ylabel=METRICS[metric])
     if has_error:

@@ -63,11 +63,11 @@ def test_a_sweep_with_two_axes_has_distinct_markers_and_legends(tmp_path, kept):
 
 def test_values_that_are_not_numbers_are_drawn_side_by_side_without_errors(tmp_path, kept):
   axes = [Axis(key=':memory', values=('none', 'recent'))]
-  draw(tmp_path, axes, [(('none',), 0, {'answer': 0.25}), (('recent',), 0, {'answer': 0.5})])
+  draw(tmp_path, axes, [(('none',), 0, {'answer': 0.2501}), (('recent',), 0, {'answer': 0.25023})])
   assert 'distance.png' not in kept
   (panel,) = kept['ablation.png'].axes
   assert [label.get_text() for label in panel.get_xticklabels()] == ['none', 'recent']
-  assert [annotation.get_text() for annotation in panel.texts] == ['0.25', '0.5']
+  assert [annotation.get_text() for annotation in panel.texts] == ['0.2501', '0.25023']
 
 
 def test_a_memory_without_a_signal_has_no_regression_error(tmp_path, kept):
